@@ -1,0 +1,40 @@
+"""Gymnasium environments whose max-entropy optimum is known in closed form.
+
+Importing the package registers ``MaxEntLQR-v0``. Where nothing has imported it (worker processes), name the package in
+the id: ``"maxent_envs:MaxEntLQR-v0"``.
+"""
+
+import gymnasium as gym
+
+from maxent_envs.lqr.bounds import clip_probability, derived_action_bound, optimal_spread, uniform_action_spread
+from maxent_envs.lqr.env import LQREnv
+from maxent_envs.lqr.policy import LinearGaussianPolicy
+from maxent_envs.lqr.presets import preset, preset_names, random_problem
+from maxent_envs.lqr.problem import LQRProblem
+from maxent_envs.lqr.solution import EvaluatedPolicy, LQRSolution
+from maxent_envs.lqr.sources import load_problem
+from maxent_envs.lqr.vector import LQRVectorEnv
+
+__all__ = [
+    "EvaluatedPolicy",
+    "LQREnv",
+    "LQRProblem",
+    "LQRSolution",
+    "LQRVectorEnv",
+    "LinearGaussianPolicy",
+    "clip_probability",
+    "derived_action_bound",
+    "load_problem",
+    "optimal_spread",
+    "preset",
+    "preset_names",
+    "random_problem",
+    "uniform_action_spread",
+]
+
+gym.register(
+    id="MaxEntLQR-v0",
+    entry_point="maxent_envs.lqr.env:LQREnv",
+    vector_entry_point="maxent_envs.lqr.vector:LQRVectorEnv",
+    max_episode_steps=100,
+)

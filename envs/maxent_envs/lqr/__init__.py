@@ -1,0 +1,1 @@
+"""Linear-quadratic regulation with maximum entropy: problem, closed-form solution, environments."""

@@ -1,0 +1,109 @@
+"""The finite action Box: how wide it must be for an optimum that is Gaussian and so has no bound."""
+
+import numpy as np
+from scipy.stats import norm
+
+from maxent_envs.lqr.linalg import discounted_sum, spectral_radius
+from maxent_envs.lqr.policy import LinearGaussianPolicy
+from maxent_envs.lqr.problem import LQRProblem
+from maxent_envs.validation import FloatArray, integer, real_array
+
+SPREAD_MULTIPLE = 4.0
+
+
+def long_run_covariance(policy: LinearGaussianPolicy) -> FloatArray:
+    """Second moment of the state far into an episode.
+
+    The stationary X = (A - BK) X (A - BK)' + B Sigma B' + W if A - BK is stable. If only sqrt(gamma) (A - BK) is,
+    there is none, and the discounted average (1 - gamma) sum over k of gamma^k X_k from X_0 takes its place.
+
+    :param policy: The policy that acts.
+    :return: X, shape (n, n).
+    """
+    problem, F = policy.problem, policy.closed_loop
+    inflow = problem.B @ policy.Sigma @ problem.B.T + problem.noise_cov
+    if spectral_radius(F) < 1.0:
+        return discounted_sum(F, inflow, 1.0)
+    gamma = problem.gamma
+    return discounted_sum(F, (1.0 - gamma) * problem.initial_cov + gamma * inflow, gamma)
+
+
+def optimal_spread(problem: LQRProblem, alpha: float) -> FloatArray:
+    """Standard deviation of each input under the max-entropy optimum.
+
+    sqrt(diag(K X K' + Sigma)) for X the covariance of the first state and for X the long-run one: per input the
+    larger of the two.
+
+    :param problem: The problem.
+    :param alpha: Temperature, positive.
+    :return: Standard deviations, shape (m,), in units of the input.
+    :raises ValueError: If alpha is not positive.
+    """
+    optimum = problem.solve(alpha)
+    moments = (problem.initial_cov, long_run_covariance(optimum))
+    variances = [np.diag(optimum.K @ moment @ optimum.K.T + optimum.Sigma) for moment in moments]
+    return np.asarray(np.sqrt(np.maximum(*variances)))
+
+
+def derived_action_bound(problem: LQRProblem, alpha: float) -> FloatArray:
+    """The default action bound: 4 times :func:`optimal_spread`.
+
+    :param problem: The problem.
+    :param alpha: Largest temperature meant, positive.
+    :return: Bounds b, shape (m,); the Box is [-b, b].
+    :raises ValueError: If alpha is not positive.
+    """
+    return SPREAD_MULTIPLE * optimal_spread(problem, alpha)
+
+
+def action_bounds(bound: object, n_inputs: int) -> FloatArray:
+    """Check bounds given by the user.
+
+    :param bound: One positive number for all inputs, or one per input.
+    :param n_inputs: Number of inputs m.
+    :return: Bounds, shape (m,).
+    :raises ValueError: If the shape is another, or a bound is not positive and finite in float32.
+    """
+    given = real_array("action_bound", bound)
+    if given.shape not in ((), (n_inputs,)):
+        raise ValueError(f"action_bound must be one number or {n_inputs}, one per input; got shape {given.shape}")
+    limits = np.finfo(np.float32)
+    if (given < limits.tiny).any() or (given > limits.max).any():
+        raise ValueError(f"action_bound must be positive and within float32's range, got {given.tolist()}")
+    return np.broadcast_to(given, (n_inputs,)).copy()
+
+
+def clip_probability(problem: LQRProblem, alpha: float, action_bound: object) -> FloatArray:
+    """Probability that one component of an optimal action lies outside the Box.
+
+    P(abs(u_i) >= b_i) = 2 Phi(-b_i / sigma_i) with sigma the :func:`optimal_spread`: at the first state or in the
+    long run, whichever is the more likely.
+
+    :param problem: The problem.
+    :param alpha: Temperature of the optimum, positive; it need not be the one from which the bound was derived.
+    :param action_bound: One bound for all inputs or one per input.
+    :return: Probabilities, shape (m,).
+    :raises ValueError: If alpha or a bound is not positive.
+    """
+    bound = action_bounds(action_bound, problem.n_inputs)
+    return np.asarray(2.0 * norm.sf(bound / optimal_spread(problem, alpha)))
+
+
+def uniform_action_spread(problem: LQRProblem, action_bound: object, n_steps: int) -> FloatArray:
+    """Standard deviation of the states under actions drawn uniformly from the Box, as in a warm-up.
+
+    X_{k+1} = A X_k A' + B diag(b^2 / 3) B' + W. On an unstable system it grows without limit: compare it with the
+    spread under the optimum to choose how long such a phase may last.
+
+    :param problem: The problem.
+    :param action_bound: One bound for all inputs or one per input.
+    :param n_steps: Number of steps, at least 1.
+    :return: Standard deviations after 0, 1, ..., n_steps steps, shape (n_steps + 1, n).
+    :raises ValueError: If a bound is not positive or the number of steps no positive integer.
+    """
+    bound = action_bounds(action_bound, problem.n_inputs)
+    inflow = problem.B @ np.diag(bound**2 / 3.0) @ problem.B.T + problem.noise_cov
+    moments = [problem.initial_cov]
+    for _ in range(integer("n_steps", n_steps, 1)):
+        moments.append(problem.A @ moments[-1] @ problem.A.T + inflow)
+    return np.sqrt(np.diagonal(np.stack(moments), axis1=1, axis2=2))

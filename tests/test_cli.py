@@ -1,0 +1,140 @@
+"""The command line: what its help says, where its options end up, how it refuses bad ones."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import maxent_envs
+from sb3_flowsac import __version__
+from sb3_flowsac.cli import main
+
+
+@pytest.fixture
+def study(monkeypatch):
+    """Put a study in place that notes its arguments and does nothing."""
+    calls = []
+    module = ModuleType("sb3_flowsac.studies.lqr")
+    module.run_study = lambda **arguments: calls.append(arguments) or []
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return calls
+
+
+def exit_code(arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    return stop.value.code
+
+
+def test_help_says_the_common_tasks_first(capsys):
+    assert exit_code(["--help"]) == 0
+    text = capsys.readouterr().out
+    places = [text.index(part) for part in ("flowsac lqr", "flowsac train --env", "flowsac enjoy --env", "commands:")]
+    assert places == sorted(places)
+
+
+def test_without_arguments_it_prints_the_help(capsys):
+    assert main([]) == 0
+    assert "common tasks" in capsys.readouterr().out
+
+
+def test_lqr_help_names_every_preset(capsys):
+    assert exit_code(["lqr", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in maxent_envs.preset_names())
+
+
+def test_version(capsys):
+    assert exit_code(["--version"]) == 0
+    assert capsys.readouterr().out == f"flowsac {__version__}\n"
+
+
+def test_runs_as_a_module_and_leaves_the_heavy_rooms_alone():
+    code = (
+        "import runpy, sys; sys.argv = ['flowsac']\n"
+        "try: runpy.run_module('sb3_flowsac', run_name='__main__')\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
+        "assert not {'rl_zoo3', 'sb3_flowsac.studies', 'matplotlib.pyplot'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "common tasks" in done.stdout
+
+
+def test_lqr_defaults(study):
+    assert main(["lqr"]) == 0
+    assert study == [
+        {
+            "alphas": [0.1, 0.5],
+            "seeds": [0],
+            "preset": None,
+            "problem_file": None,
+            "timesteps": None,
+            "jobs": 1,
+            "out": Path("flowsac_lqr"),
+        }
+    ]
+
+
+def test_lqr_options_reach_the_study(study, tmp_path):
+    problem = tmp_path / "mine.yml"
+    problem.write_text("A: [[1.1]]\nB: [[1.0]]\nQ: [[1.0]]\nR: [[1.0]]\n")
+    lists = "--alpha 0.2 1 --seed 3 4 5 --timesteps 900 --jobs 2".split()
+    assert main(["lqr", *lists, "--problem", str(problem), "--out", str(tmp_path / "new" / "folder")]) == 0
+    assert study == [
+        {
+            "alphas": [0.2, 1.0],
+            "seeds": [3, 4, 5],
+            "preset": None,
+            "problem_file": problem,
+            "timesteps": 900,
+            "jobs": 2,
+            "out": tmp_path / "new" / "folder",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argument", "given"),
+    [
+        (["--alpha", "-1"], "--alpha", "'-1'"),
+        (["--alpha", "0.1", "nan"], "--alpha", "'nan'"),
+        (["--alpha", "hot"], "--alpha", "'hot'"),
+        (["--alpha"], "--alpha", "at least one"),
+        (["--seed", "1.5"], "--seed", "'1.5'"),
+        (["--seed", str(2**32)], "--seed", str(2**32)),
+        (["--timesteps", "0"], "--timesteps", "'0'"),
+        (["--jobs", "two"], "--jobs", "'two'"),
+        (["--problem", "absent.yml"], "--problem", "'absent.yml'"),
+        (["--problem", __file__], "--problem", "test_cli.py"),
+        (["--preset", "bent"], "--preset", "'bent'"),
+        (["--problem", __file__, "--preset", "default"], "--preset", "--problem"),
+        (["--out", __file__], "--out", __file__),
+        (["--out", f"{__file__}/below"], "--out", __file__),
+        (["--horizon", "5"], "--horizon", "unrecognized"),
+    ],
+)
+def test_bad_lqr_arguments_are_named(study, capsys, arguments, argument, given):
+    assert exit_code(["lqr", *arguments]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert argument in error
+    assert given in error
+    assert study == []
+
+
+def test_unknown_command_is_named(capsys):
+    assert exit_code(["learn"]) == 2
+    assert "'learn'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train", "enjoy"])
+def test_missing_extra_says_what_to_install(monkeypatch, command):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "requests" else found(name))
+    message = exit_code([command, "--env", "Pendulum-v1"])
+    assert f"flowsac {command}" in message
+    assert "requests" in message
+    assert 'pip install "sb3-flowsac[zoo]"' in message

@@ -1,7 +1,7 @@
 """The finite action Box: how wide it must be for an optimum that is Gaussian and so has no bound."""
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from maxent_envs.lqr.linalg import discounted_sum, spectral_radius
 from maxent_envs.lqr.policy import LinearGaussianPolicy
@@ -86,7 +86,7 @@ def clip_probability(problem: LQRProblem, alpha: float, action_bound: object) ->
     :raises ValueError: If alpha or a bound is not positive.
     """
     bound = action_bounds(action_bound, problem.n_inputs)
-    return np.asarray(2.0 * norm.sf(bound / optimal_spread(problem, alpha)))
+    return np.asarray(2.0 * ndtr(-bound / optimal_spread(problem, alpha)))
 
 
 def uniform_action_spread(problem: LQRProblem, action_bound: object, n_steps: int) -> FloatArray:

@@ -1,6 +1,9 @@
 """Matrix equations of discounted linear-quadratic control; plain functions of plain matrices."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 from scipy.linalg import LinAlgError, solve_discrete_are, solve_discrete_lyapunov
 
 from maxent_envs.validation import FloatArray
@@ -26,7 +29,14 @@ def is_stabilizable(A: FloatArray, B: FloatArray) -> bool:
     """
     n = A.shape[0]
     persistent = [eigenvalue for eigenvalue in np.linalg.eigvals(A) if abs(eigenvalue) >= 1.0]
-    return all(np.linalg.matrix_rank(np.hstack([A - eigenvalue * np.eye(n), B])) == n for eigenvalue in persistent)
+    pencils = [np.hstack([_unit_scale(A - eigenvalue * np.eye(n)), _unit_scale(B)]) for eigenvalue in persistent]
+    return all(np.linalg.matrix_rank(pencil) == n for pencil in pencils)
+
+
+def _unit_scale(matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    # The rank does not depend on the units of state and input, the numerical one would.
+    largest = np.abs(matrix).max()
+    return np.asarray(matrix / largest if largest > 0.0 else matrix)
 
 
 def solve_riccati(A: FloatArray, B: FloatArray, Q: FloatArray, R: FloatArray, gamma: float) -> FloatArray:

@@ -1,0 +1,105 @@
+"""Base distributions p_0 of the flow, and the coordinates in which the flow runs."""
+
+import math
+
+import torch
+from torch import nn
+
+LOG_SCALE_MIN = -7.0
+LOG_SCALE_MAX = 4.0
+
+
+class Gaussian:
+    """
+    N(loc, L L') for a batch of states, and the whitening y = L^-1 (u - loc) that it defines.
+
+    :param loc: means (batch, dim)
+    :param scale_tril: lower triangular L with a positive diagonal, (batch, dim, dim)
+    """
+
+    def __init__(self, loc: torch.Tensor, scale_tril: torch.Tensor) -> None:
+        self.loc, self.scale_tril = loc, scale_tril
+
+    @property
+    def log_scale(self) -> torch.Tensor:
+        """log det L, (batch, 1)."""
+        return self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)
+
+    def unwhiten(self, y: torch.Tensor) -> torch.Tensor:
+        """u = loc + L y, (batch, n, dim) to (batch, n, dim)."""
+        return torch.baddbmm(self.loc.unsqueeze(1), y, self.scale_tril.transpose(1, 2))
+
+    def whiten(self, u: torch.Tensor) -> torch.Tensor:
+        """y = L^-1 (u - loc), (batch, n, dim) to (batch, n, dim)."""
+        centred = (u - self.loc.unsqueeze(1)).transpose(1, 2)
+        return torch.linalg.solve_triangular(self.scale_tril, centred, upper=False).transpose(1, 2)
+
+    def log_prob(self, u: torch.Tensor) -> torch.Tensor:
+        """log N(u; loc, L L'), (batch, n, dim) to (batch, n)."""
+        return standard_normal_log_prob(self.whiten(u)) - self.log_scale
+
+    def detach(self) -> "Gaussian":
+        """The same distribution without gradients."""
+        return Gaussian(self.loc.detach(), self.scale_tril.detach())
+
+
+def standard_normal_log_prob(y: torch.Tensor) -> torch.Tensor:
+    """log N(y; 0, I), (..., dim) to (...)."""
+    return -0.5 * y.square().sum(-1) - 0.5 * y.shape[-1] * math.log(2.0 * math.pi)
+
+
+class StandardBase(nn.Module):
+    """
+    The paper's base distribution N(0, I), the same in every state.
+
+    :param dim: dimension
+    """
+
+    learnable = False
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, features: torch.Tensor) -> Gaussian:
+        loc = features.new_zeros(features.shape[0], self.dim)
+        eye = torch.eye(self.dim, dtype=features.dtype, device=features.device)
+        return Gaussian(loc, eye.expand(features.shape[0], -1, -1))
+
+
+class GaussianBase(nn.Module):
+    """
+    A base distribution N(m(s), L(s) L(s)') with a full covariance, linear in the features of the state.
+
+    The logarithm of L's diagonal is kept in [-7, 4]; it starts at ``log_std_init`` with m = 0 and no correlation.
+
+    :param features_dim: size of the state's features
+    :param dim: dimension
+    :param log_std_init: logarithm of the standard deviation at the start, of latents (scaled actions if unsquashed)
+    """
+
+    learnable = True
+
+    def __init__(self, features_dim: int, dim: int, log_std_init: float = 0.0) -> None:
+        super().__init__()
+        if not LOG_SCALE_MIN <= log_std_init <= LOG_SCALE_MAX:
+            raise ValueError(f"log_std_init={log_std_init!r} must lie in [{LOG_SCALE_MIN}, {LOG_SCALE_MAX}]")
+        self.dim = dim
+        self.head = nn.Linear(features_dim, 2 * dim + dim * (dim - 1) // 2)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        nn.init.constant_(self.head.bias[dim : 2 * dim], log_std_init)
+        rows, columns = torch.tril_indices(dim, dim, offset=-1)
+        self.register_buffer("_lower", rows * dim + columns, persistent=False)
+
+    def forward(self, features: torch.Tensor) -> Gaussian:
+        dim = self.dim
+        loc, log_std, lower = self.head(features).split([dim, dim, dim * (dim - 1) // 2], dim=-1)
+        # The gradient passes the clamp, so that a scale that has hit a limit can come back
+        std = (log_std + (log_std.clamp(LOG_SCALE_MIN, LOG_SCALE_MAX) - log_std).detach()).exp()
+        scale_tril = torch.diag_embed(std)
+        if dim > 1:
+            # Rows of L relative to its diagonal, so that correlations keep their meaning when the scale changes
+            relative = torch.zeros_like(scale_tril).flatten(1).index_copy(1, self._lower, lower).unflatten(1, (dim, dim))
+            scale_tril = scale_tril + std.unsqueeze(-1) * relative
+        return Gaussian(loc, scale_tril)

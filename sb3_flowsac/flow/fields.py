@@ -1,0 +1,257 @@
+"""Velocity fields: networks that give, for the features of a state, a field v(x, t) with its divergence and Jacobian."""
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import torch
+from torch import nn
+
+from sb3_flowsac.flow.ode import Time, Velocity
+
+Divergence = Literal["exact", "hutchinson"]
+
+
+class VelocityField(nn.Module, ABC):
+    """
+    A velocity field that depends on a state.
+
+    :param features_dim: size of the state's features
+    :param dim: dimension of the space in which the flow lives
+    """
+
+    def __init__(self, features_dim: int, dim: int) -> None:
+        super().__init__()
+        self.features_dim = features_dim
+        self.dim = dim
+
+    @abstractmethod
+    def forward(self, features: torch.Tensor) -> Velocity:
+        """
+        The field of each state.
+
+        :param features: (batch, features_dim)
+        :return: a velocity that takes points of shape (batch, n, dim)
+        """
+
+
+def chebyshev(t: torch.Tensor, n_terms: int) -> torch.Tensor:
+    """
+    The Chebyshev polynomials T_0 ... T_{n-1} of 2t - 1.
+
+    :param t: times in [0, 1], shape (...)
+    :param n_terms: number of polynomials, at least 1
+    :return: (..., n_terms)
+    """
+    s = 2.0 * t - 1.0
+    terms = [torch.ones_like(s), s]
+    while len(terms) < n_terms:
+        terms.append(2.0 * s * terms[-1] - terms[-2])
+    return torch.stack(terms[:n_terms], dim=-1)
+
+
+class StructuredField(VelocityField):
+    """
+    A field that is deep in the state and in time but shallow in x, so that its divergence costs nothing:
+
+    .. math:: v(x, t, s) = W_2(s) \\, [g \\tanh(k \\, W_1(s) x + b)] + M x + m
+
+    where one linear map of the features gives W_1 (hidden x dim), W_2 (dim x hidden) and, for each of ``n_basis``
+    Chebyshev polynomials in t, the vectors g, k, b, m and, if ``affine``, the matrix M. Its Jacobian is
+    W_2 diag(g k sech^2) W_1 + M. One pass serves every point and every time of a state. It starts at v = 0.
+
+    :param features_dim: size of the state's features
+    :param dim: dimension of x
+    :param hidden: number of tanh units
+    :param n_basis: number of Chebyshev polynomials in t
+    :param affine: whether to have the term M x, which alone carries a Gaussian to a Gaussian
+    """
+
+    def __init__(self, features_dim: int, dim: int, hidden: int = 64, n_basis: int = 4, affine: bool = False) -> None:
+        super().__init__(features_dim, dim)
+        self.hidden, self.n_basis, self.affine = hidden, n_basis, affine
+        self._sizes = [hidden * dim, hidden * dim, n_basis * self._n_coefficients]
+        self.head = nn.Linear(features_dim, sum(self._sizes))
+        self._reset_parameters()
+
+    @property
+    def _n_coefficients(self) -> int:
+        """Number of coefficients of each polynomial: g, k, b, m and M."""
+        return 3 * self.hidden + self.dim + (self.dim**2 if self.affine else 0)
+
+    @torch.no_grad()
+    def _reset_parameters(self) -> None:
+        """Random units in x that are alike in every state (in the bias), and a zero gain: v = 0."""
+        w_in, w_out, coefficients = self.head.bias.split(self._sizes)
+        nn.init.normal_(w_in, std=self.dim**-0.5)
+        nn.init.normal_(w_out, std=self.hidden**-0.5)
+        nn.init.zeros_(coefficients)
+        hidden = self.hidden
+        constant = coefficients.view(self.n_basis, -1)[0]
+        nn.init.ones_(constant[hidden : 2 * hidden])
+        nn.init.uniform_(constant[2 * hidden : 3 * hidden], -1.5, 1.5)
+        of_features = self.head.weight.split(self._sizes)[2].view(self.n_basis, self._n_coefficients, -1)
+        nn.init.zeros_(of_features[:, :hidden])
+        nn.init.zeros_(of_features[:, 3 * hidden :])
+
+    def forward(self, features: torch.Tensor) -> "StructuredVelocity":
+        w_in, w_out, coefficients = self.head(features).split(self._sizes, dim=-1)
+        return StructuredVelocity(
+            w_in.unflatten(-1, (self.dim, self.hidden)),
+            w_out.unflatten(-1, (self.hidden, self.dim)),
+            coefficients.unflatten(-1, (self.n_basis, self._n_coefficients)),
+        )
+
+
+class _AtTime(NamedTuple):
+    """Coefficients at given times: g, k, b (batch, n or 1, hidden), m (batch, n or 1, dim), M (..., dim, dim) or None."""
+
+    gain: torch.Tensor
+    frequency: torch.Tensor
+    phase: torch.Tensor
+    drift: torch.Tensor
+    matrix: torch.Tensor | None
+
+
+class StructuredVelocity:
+    """
+    The field of ``StructuredField`` for a batch of states.
+
+    :param w_in: W_1 transposed, (batch, dim, hidden)
+    :param w_out: W_2 transposed, (batch, hidden, dim)
+    :param coefficients: of the Chebyshev polynomials of [g, k, b, m, M], (batch, n_basis, 3 hidden + dim (+ dim^2))
+    """
+
+    def __init__(self, w_in: torch.Tensor, w_out: torch.Tensor, coefficients: torch.Tensor) -> None:
+        self.w_in, self.w_out, self.coefficients = w_in, w_out, coefficients
+        self._at_float: dict[float, _AtTime] = {}
+
+    def __call__(self, x: torch.Tensor, t: Time) -> torch.Tensor:
+        at = self._at(t)
+        return self._velocity(x, at, torch.tanh(torch.addcmul(at.phase, at.frequency, x @ self.w_in)))
+
+    def divergence(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
+        velocity, slope, matrix = self._linearise(x, t)
+        divergence = (slope @ self._diagonal).squeeze(-1)
+        if matrix is not None:
+            divergence = divergence + matrix.diagonal(dim1=-2, dim2=-1).sum(-1)
+        return velocity, divergence
+
+    def jacobian(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
+        velocity, slope, matrix = self._linearise(x, t)
+        dim = x.shape[-1]
+        jacobian = (slope @ self._outer).unflatten(-1, (dim, dim))
+        return velocity, jacobian if matrix is None else jacobian + matrix
+
+    @cached_property
+    def _diagonal(self) -> torch.Tensor:
+        """What each unit adds to the trace, (batch, hidden, 1)."""
+        return (self.w_in.transpose(1, 2) * self.w_out).sum(-1, keepdim=True)
+
+    @cached_property
+    def _outer(self) -> torch.Tensor:
+        """What each unit adds to the Jacobian, (batch, hidden, dim * dim)."""
+        return (self.w_out.unsqueeze(-1) * self.w_in.transpose(1, 2).unsqueeze(-2)).flatten(2)
+
+    def _at(self, t: Time) -> _AtTime:
+        if isinstance(t, torch.Tensor):
+            return self._combine(chebyshev(t, self.coefficients.shape[1]))
+        if t not in self._at_float:  # the solvers come back to the same times
+            time = torch.full((1, 1), t, dtype=self.w_in.dtype, device=self.w_in.device)
+            self._at_float[t] = self._combine(chebyshev(time, self.coefficients.shape[1]))
+        return self._at_float[t]
+
+    def _combine(self, basis: torch.Tensor) -> _AtTime:
+        dim, hidden = self.w_in.shape[1:]
+        combined = basis @ self.coefficients
+        gain, frequency, phase, drift, matrix = combined.split(
+            [hidden, hidden, hidden, dim, combined.shape[-1] - 3 * hidden - dim], dim=-1
+        )
+        return _AtTime(gain, frequency, phase, drift, matrix.unflatten(-1, (dim, dim)) if matrix.shape[-1] else None)
+
+    def _velocity(self, x: torch.Tensor, at: _AtTime, activation: torch.Tensor) -> torch.Tensor:
+        velocity = (at.gain * activation) @ self.w_out + at.drift
+        return velocity if at.matrix is None else velocity + (at.matrix @ x.unsqueeze(-1)).squeeze(-1)
+
+    def _linearise(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Velocity, g k sech^2 (batch, n, hidden) and M."""
+        at = self._at(t)
+        activation = torch.tanh(torch.addcmul(at.phase, at.frequency, x @ self.w_in))
+        slope = at.gain * at.frequency * (1.0 - activation.square())
+        return self._velocity(x, at, activation), slope, at.matrix
+
+
+class MLPField(VelocityField):
+    """
+    A plain multi-layer perceptron on [x, t, features].
+
+    :param features_dim: size of the state's features
+    :param dim: dimension of x
+    :param hidden: sizes of the hidden layers
+    :param activation_fn: activation between layers
+    :param divergence: "exact" (forward-mode differentiation, one pass per dimension) or "hutchinson" (one random
+        projection with entries +-1: unbiased, noisy, one pass; its randomness is its own and leaves torch's alone)
+    :raises ValueError: if ``divergence`` is unknown
+    """
+
+    def __init__(
+        self,
+        features_dim: int,
+        dim: int,
+        hidden: tuple[int, ...] = (256, 256),
+        activation_fn: type[nn.Module] = nn.SiLU,
+        divergence: Divergence = "exact",
+    ) -> None:
+        super().__init__(features_dim, dim)
+        if divergence not in ("exact", "hutchinson"):
+            raise ValueError(f"divergence={divergence!r} is unknown; choose 'exact' or 'hutchinson'")
+        self.divergence_estimator: Divergence = divergence
+        sizes = (dim + 1 + features_dim, *hidden)
+        layers: list[nn.Module] = []
+        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+            layers += [nn.Linear(n_in, n_out), activation_fn()]
+        last = nn.Linear(sizes[-1], dim)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.net = nn.Sequential(*layers, last)
+
+    def forward(self, features: torch.Tensor) -> "MLPVelocity":
+        return MLPVelocity(self.net, features, self.divergence_estimator)
+
+
+class MLPVelocity:
+    """
+    The field of ``MLPField`` for a batch of states.
+
+    :param net: maps [x, t, features] to the velocity
+    :param features: (batch, features_dim)
+    :param estimator: how ``divergence`` is computed
+    """
+
+    def __init__(self, net: nn.Module, features: torch.Tensor, estimator: Divergence) -> None:
+        self.net, self.features, self.estimator = net, features, estimator
+        self._generator = torch.Generator(device=features.device).manual_seed(0)
+
+    def __call__(self, x: torch.Tensor, t: Time) -> torch.Tensor:
+        time = torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(x.shape[:-1]).unsqueeze(-1)
+        features = self.features.unsqueeze(1).expand(-1, x.shape[1], -1)
+        velocity: torch.Tensor = self.net(torch.cat([x, time, features], dim=-1))
+        return velocity
+
+    def divergence(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.estimator == "exact":
+            velocity, jacobian = self.jacobian(x, t)
+            return velocity, jacobian.diagonal(dim1=-2, dim2=-1).sum(-1)
+        coins = torch.randint(2, x.shape, dtype=x.dtype, device=x.device, generator=self._generator)
+        probe = 2.0 * coins - 1.0
+        velocity, along = torch.func.jvp(lambda y: self(y, t), (x,), (probe,))
+        return velocity, (along * probe).sum(-1)
+
+    def jacobian(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
+        directions = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+
+        def column(direction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return torch.func.jvp(lambda y: self(y, t), (x,), (direction.expand_as(x),))
+
+        velocity, columns = torch.func.vmap(column, out_dims=(None, -1), randomness="different")(directions)
+        return velocity, columns

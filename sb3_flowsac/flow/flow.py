@@ -1,0 +1,133 @@
+"""The conditional flow: a base distribution, a velocity field and a solver make a distribution with samples and density."""
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from sb3_flowsac.flow.base import Gaussian, GaussianBase, StandardBase, standard_normal_log_prob
+from sb3_flowsac.flow.fields import VelocityField
+from sb3_flowsac.flow.ode import Velocity, get_solver, integrate, invert, time_grid
+from sb3_flowsac.flow.paths import CondOTPath, NormalizedPath
+
+Density = Literal["exact", "trace"]
+DENSITIES: tuple[Density, ...] = ("exact", "trace")
+
+
+class ConditionalFlow(nn.Module):
+    """
+    The distribution of u = loc + L y_1, where y follows dy/dt = v from y_0 ~ N(0, I), given features of a state.
+
+    With the ``StandardBase`` this is the paper's flow: loc = 0, L = I and the straight path. With a ``GaussianBase`` the
+    flow runs in whitened coordinates of constant spread, so that a zero field is a Gaussian with full covariance.
+
+    :param base: the base distribution
+    :param field: the velocity field
+    :param n_steps: number of solver steps from noise to sample
+    :param solver: name of the Runge-Kutta method; "midpoint" is the paper's RK2
+    :param grid_power: 1 for uniform steps; above 1 the steps are finer near t = 1
+    :param density: "exact", the density of the samples that the discrete steps produce, or "trace", the paper's
+        equation 6 by the solver's quadrature, which is exact only as the number of steps grows
+    :raises ValueError: if an argument is out of range
+    """
+
+    def __init__(
+        self,
+        base: StandardBase | GaussianBase,
+        field: VelocityField,
+        n_steps: int = 4,
+        solver: str = "midpoint",
+        grid_power: float = 1.0,
+        density: Density = "exact",
+    ) -> None:
+        super().__init__()
+        if density not in DENSITIES:
+            raise ValueError(f"density={density!r} is unknown; choose one of {list(DENSITIES)}")
+        self.base, self.field = base, field
+        self.path: CondOTPath | NormalizedPath = NormalizedPath() if base.learnable else CondOTPath()
+        self.solver = get_solver(solver)
+        self.grid = time_grid(n_steps, grid_power)
+        self.density: Density = density
+
+    def forward(self, features: torch.Tensor) -> "FlowDistribution":
+        """
+        The distributions of a batch of states; one pass through the networks serves all that is asked of them.
+
+        :param features: (batch, features_dim)
+        """
+        return FlowDistribution(self, self.base(features), self.field(features))
+
+
+class FlowDistribution:
+    """
+    The distribution of a ``ConditionalFlow`` in a batch of states.
+
+    :param flow: supplies path, solver, time grid and density
+    :param base: base distribution in each state
+    :param velocity: velocity field in each state
+    """
+
+    def __init__(self, flow: ConditionalFlow, base: Gaussian, velocity: Velocity) -> None:
+        self.flow, self.base, self.velocity = flow, base, velocity
+
+    @property
+    def batch_size(self) -> int:
+        return self.base.loc.shape[0]
+
+    @property
+    def dim(self) -> int:
+        return self.base.loc.shape[1]
+
+    def noise(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Base samples y_0 ~ N(0, I), (batch, n, dim)."""
+        loc = self.base.loc
+        return torch.randn(loc.shape[0], n, loc.shape[1], dtype=loc.dtype, device=loc.device, generator=generator)
+
+    def push(self, noise: torch.Tensor) -> torch.Tensor:
+        """
+        Where the flow takes base samples.
+
+        :param noise: y_0, (batch, n, dim)
+        :return: latents u, (batch, n, dim)
+        """
+        return self.base.unwhiten(integrate(self.velocity, noise, self.flow.grid, self.flow.solver).x)
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
+        """n samples for each state, (batch, n, dim)."""
+        return self.push(self.noise(n, generator))
+
+    def sample_with_log_prob(
+        self, n: int, generator: torch.Generator | None = None, density: Density | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        n samples for each state and the logarithm of their density, in one forward integration.
+
+        :param n: number of samples
+        :param generator: source of the noise; default torch's global one
+        :param density: "exact" or "trace"; default the flow's own
+        :return: latents (batch, n, dim) and log-densities (batch, n)
+        """
+        noise = self.noise(n, generator)
+        end = integrate(self.velocity, noise, self.flow.grid, self.flow.solver, density or self.flow.density)
+        assert end.log_volume is not None
+        return self.base.unwhiten(end.x), standard_normal_log_prob(noise) - end.log_volume - self.base.log_scale
+
+    def log_prob(self, u: torch.Tensor, density: Density | None = None) -> torch.Tensor:
+        """
+        Log-density of given latents.
+
+        "exact" inverts the discrete steps by Newton's method; "trace" integrates the ODE backwards from u.
+
+        :param u: latents (batch, n, dim)
+        :param density: "exact" or "trace"; default the flow's own
+        :return: (batch, n)
+        """
+        y1 = self.base.whiten(u)
+        if (density or self.flow.density) == "exact":
+            start = invert(self.velocity, y1, self.flow.grid, self.flow.solver)
+            log_volume = start.log_volume
+        else:
+            start = integrate(self.velocity, y1, self.flow.grid[::-1], self.flow.solver, "trace")
+            log_volume = None if start.log_volume is None else -start.log_volume
+        assert log_volume is not None
+        return standard_normal_log_prob(start.x) - log_volume - self.base.log_scale

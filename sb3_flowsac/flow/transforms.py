@@ -1,0 +1,79 @@
+"""Bijections from the space of the flow to the box of scaled actions [-1, 1]^d."""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch.nn import functional as F
+
+
+class ActionTransform(ABC):
+    """
+    A bijection a = T(u), applied to each component, from latents u to scaled actions a.
+
+    The action space is the box [-1, 1]^d; ``log_indicator`` says where in the latent space that box lies.
+    """
+
+    squashes: bool
+
+    @abstractmethod
+    def __call__(self, latents: torch.Tensor) -> torch.Tensor:
+        """The scaled actions of latents, (..., d) to (..., d)."""
+
+    @abstractmethod
+    def inverse(self, actions: torch.Tensor) -> torch.Tensor:
+        """The latents of scaled actions, (..., d) to (..., d)."""
+
+    @abstractmethod
+    def log_det(self, latents: torch.Tensor) -> torch.Tensor:
+        """log |det dT/du|, (..., d) to (...)."""
+
+    @abstractmethod
+    def log_indicator(self, latents: torch.Tensor) -> torch.Tensor:
+        """0 where T(u) lies in the box, -inf elsewhere, (..., d) to (...)."""
+
+
+class Identity(ActionTransform):
+    """Unsquashed actions: a = u. Latents outside [-1, 1]^d lie outside the action space."""
+
+    squashes = False
+
+    def __call__(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents
+
+    def inverse(self, actions: torch.Tensor) -> torch.Tensor:
+        return actions
+
+    def log_det(self, latents: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(latents[..., 0])
+
+    def log_indicator(self, latents: torch.Tensor) -> torch.Tensor:
+        outside = latents.abs().amax(-1) > 1.0
+        return torch.zeros_like(latents[..., 0]).masked_fill(outside, -torch.inf)
+
+
+class Tanh(ActionTransform):
+    """
+    Squashed actions: a = tanh(u), kept inside the open box so that every action has a finite density.
+
+    The log-determinant is computed as sum_i 2 (log 2 - u_i - softplus(-2 u_i)), which is exact for any u.
+    """
+
+    squashes = True
+
+    def __call__(self, latents: torch.Tensor) -> torch.Tensor:
+        return self._open(torch.tanh(latents))
+
+    def inverse(self, actions: torch.Tensor) -> torch.Tensor:
+        return torch.atanh(self._open(actions))
+
+    def log_det(self, latents: torch.Tensor) -> torch.Tensor:
+        return (2.0 * (math.log(2.0) - latents - F.softplus(-2.0 * latents))).sum(-1)
+
+    def log_indicator(self, latents: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(latents[..., 0])
+
+    @staticmethod
+    def _open(actions: torch.Tensor) -> torch.Tensor:
+        limit = 1.0 - torch.finfo(actions.dtype).eps
+        return actions.clamp(-limit, limit)

@@ -1,0 +1,327 @@
+"""FlowSAC: soft actor-critic with a flow policy, improved by importance sampling flow matching."""
+
+from collections import defaultdict
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, ReplayBufferSamples, Schedule
+from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
+from torch.nn import functional as F
+
+from sb3_flowsac.flow import FlowDistribution
+from sb3_flowsac.flowsac.policies import CnnPolicy, FlowActor, FlowPolicy, MlpPolicy, MultiInputPolicy
+from sb3_flowsac.flowsac.critics import EnsembleCritic
+from sb3_flowsac.isfm import (
+    SamplingDistribution,
+    effective_sample_size,
+    get_sampling_distribution,
+    isfm_loss,
+    renyi_divergence,
+    self_normalize,
+)
+
+SelfFlowSAC = TypeVar("SelfFlowSAC", bound="FlowSAC")
+
+
+class FlowSAC(OffPolicyAlgorithm):
+    """
+    Soft actor-critic with a flow policy and importance sampling flow matching (SAC-ISFM, Algorithm 2).
+
+    Paper: https://arxiv.org/abs/2512.23870. The critics regress on r + gamma (min Q_target(s', a') - alpha log pi(a'|s'))
+    with the flow's own log-density. The actor draws proposals from a sampling distribution, weighs them by
+    exp(Q / alpha) / density, normalised within each state, and matches the flow to them.
+
+    :param policy: "FlowPolicy" (the same as "MlpPolicy"), "CnnPolicy", "MultiInputPolicy" or a policy class
+    :param env: the environment to learn from (if registered in Gymnasium, can be str)
+    :param learning_rate: learning rate of all networks, a number or a function of the remaining progress (from 1 to 0)
+    :param buffer_size: size of the replay buffer
+    :param learning_starts: how many steps to collect, with uniformly drawn actions, before learning starts
+    :param batch_size: number of transitions in each gradient step
+    :param tau: the soft update coefficient ("Polyak update", between 0 and 1)
+    :param gamma: the discount factor
+    :param train_freq: update the model every ``train_freq`` steps, or a tuple such as ``(5, "step")`` or ``(2, "episode")``
+    :param gradient_steps: how many gradient steps to do after each rollout; ``-1`` for as many as there were steps
+    :param action_noise: noise added to the (scaled) actions while exploring
+    :param replay_buffer_class: replay buffer class to use; if ``None``, chosen automatically
+    :param replay_buffer_kwargs: keyword arguments to pass to the replay buffer on creation
+    :param optimize_memory_usage: enable a memory efficient variant of the replay buffer
+    :param n_steps: n-step returns if above 1; their entropy bonus is that of the last state alone
+    :param ent_coef: entropy regularization coefficient alpha, a number, "auto" to learn it, or "auto_0.1" to start from 0.1
+    :param target_update_interval: update the target network every ``target_update_interval`` gradient steps
+    :param target_entropy: target entropy of the scaled action when learning ``ent_coef``; "auto" is minus its dimension
+    :param n_proposals: number of proposals that ISFM draws in each state
+    :param sampling_distribution: where ISFM draws: "defensive" (the current policy and a uniform share of 1/8), "policy"
+        (the paper's), "uniform", or a ``SamplingDistribution``
+    :param n_next_actions: number of actions in each next state over which the soft value is averaged
+    :param actor_batch_size: number of states of the batch that the actor is improved at; ``None`` for all
+    :param policy_delay: improve the actor (and adapt ``ent_coef``) every ``policy_delay`` gradient steps
+    :param stats_window_size: window size for the rollout logging: number of episodes to average over
+    :param tensorboard_log: the log location for tensorboard (if None, no logging)
+    :param policy_kwargs: additional arguments to be passed to the policy on creation, see ``FlowPolicy``
+    :param verbose: verbosity level: 0 for no output, 1 for info messages, 2 for debug messages
+    :param seed: seed for the pseudo random generators
+    :param device: device (cpu, cuda, ...) on which the code should be run; "auto" uses the GPU if possible
+    :param _init_setup_model: whether or not to build the network at the creation of the instance
+    :raises ValueError: if an argument is out of range
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "FlowPolicy": FlowPolicy,
+        "MlpPolicy": MlpPolicy,
+        "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
+    }
+    policy: FlowPolicy
+    actor: FlowActor
+    critic: EnsembleCritic
+    critic_target: EnsembleCritic
+    replay_buffer: ReplayBuffer
+
+    def __init__(
+        self,
+        policy: str | type[FlowPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 3e-4,
+        buffer_size: int = 1_000_000,
+        learning_starts: int = 100,
+        batch_size: int = 256,
+        tau: float = 0.005,
+        gamma: float = 0.99,
+        train_freq: int | tuple[int, str] = 1,
+        gradient_steps: int = 1,
+        action_noise: ActionNoise | None = None,
+        replay_buffer_class: type[ReplayBuffer] | None = None,
+        replay_buffer_kwargs: dict[str, Any] | None = None,
+        optimize_memory_usage: bool = False,
+        n_steps: int = 1,
+        ent_coef: str | float = "auto",
+        target_update_interval: int = 1,
+        target_entropy: str | float = "auto",
+        n_proposals: int = 16,
+        sampling_distribution: str | SamplingDistribution = "defensive",
+        n_next_actions: int = 1,
+        actor_batch_size: int | None = 128,
+        policy_delay: int = 2,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        super().__init__(
+            policy,
+            env,
+            learning_rate,
+            buffer_size,
+            learning_starts,
+            batch_size,
+            tau,
+            gamma,
+            train_freq,
+            gradient_steps,
+            action_noise,
+            replay_buffer_class=replay_buffer_class,
+            replay_buffer_kwargs=replay_buffer_kwargs,
+            optimize_memory_usage=optimize_memory_usage,
+            n_steps=n_steps,
+            policy_kwargs=policy_kwargs,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device=device,
+            seed=seed,
+            sde_support=False,
+            supported_action_spaces=(spaces.Box,),
+            support_multi_env=True,
+        )
+        self.ent_coef = ent_coef
+        self.target_update_interval = target_update_interval
+        self.target_entropy = target_entropy
+        self.n_proposals = n_proposals
+        self.sampling_distribution = get_sampling_distribution(sampling_distribution)
+        self.n_next_actions = n_next_actions
+        self.actor_batch_size = actor_batch_size
+        self.policy_delay = policy_delay
+        self.log_ent_coef: torch.Tensor | None = None
+        self.ent_coef_optimizer: torch.optim.Adam | None = None
+
+        if _init_setup_model:
+            self._setup_model()
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self._create_aliases()
+        self.batch_norm_stats = get_parameters_by_name(self.critic, ["running_"])
+        self.batch_norm_stats_target = get_parameters_by_name(self.critic_target, ["running_"])
+        if self.target_entropy == "auto":
+            self.target_entropy = -float(np.prod(self.action_space.shape or (1,)))
+        else:
+            self.target_entropy = float(self.target_entropy)
+        if isinstance(self.ent_coef, str) and self.ent_coef.startswith("auto"):
+            initial = float(self.ent_coef.split("_")[1]) if "_" in self.ent_coef else 1.0
+            # The logarithm is learnt, so that the coefficient stays positive
+            self.log_ent_coef = torch.full((1,), initial, device=self.device).log().requires_grad_(True)
+            self.ent_coef_optimizer = torch.optim.Adam([self.log_ent_coef], lr=self.lr_schedule(1))
+        else:
+            self.ent_coef_tensor = torch.tensor(float(self.ent_coef), device=self.device)
+
+    def _create_aliases(self) -> None:
+        self.actor = self.policy.actor
+        self.critic = self.policy.critic
+        self.critic_target = self.policy.critic_target
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """
+        Gradient steps of Algorithm 2.
+
+        :param gradient_steps: number of gradient steps
+        :param batch_size: number of transitions in each
+        """
+        self.policy.set_training_mode(True)
+        optimizers = [self.actor.optimizer, self.critic.optimizer]
+        if self.ent_coef_optimizer is not None:
+            optimizers.append(self.ent_coef_optimizer)
+        self._update_learning_rate(optimizers)
+
+        stats: dict[str, list[torch.Tensor]] = defaultdict(list)
+        for _ in range(gradient_steps):
+            self._n_updates += 1
+            batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+            ent_coef = self.current_ent_coef()
+            # Policy evaluation (lines 6 to 8)
+            critic_loss = self._critic_loss(batch, ent_coef, stats)
+            self._optimize(self.critic.optimizer, critic_loss)
+            if self._n_updates % self.policy_delay == 0:
+                # Policy improvement (lines 9 to 11)
+                actor_loss = self._actor_loss(batch.observations, ent_coef, stats)
+                self._optimize(self.actor.optimizer, actor_loss)
+                self._update_ent_coef(stats)
+            if self._n_updates % self.target_update_interval == 0:
+                polyak_update(self.critic.parameters(), self.critic_target.parameters(), self.tau)
+                polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
+        self._record(stats)
+
+    def current_ent_coef(self) -> torch.Tensor:
+        """The entropy coefficient alpha, fixed or learnt, as a tensor without gradient."""
+        return self.ent_coef_tensor if self.log_ent_coef is None else self.log_ent_coef.detach().exp()
+
+    def _critic_loss(
+        self, batch: ReplayBufferSamples, ent_coef: torch.Tensor, stats: dict[str, list[torch.Tensor]]
+    ) -> torch.Tensor:
+        """Squared error of the soft Bellman equation (1), log pi by (6) or by the exact density of the discrete flow."""
+        discounts = batch.discounts if batch.discounts is not None else self.gamma
+        with torch.no_grad():
+            next_actions, next_log_prob = self.actor.action_log_prob(batch.next_observations, self.n_next_actions)
+            # The environment would clip an unsquashed action to its box
+            next_q_values = self.critic_target(batch.next_observations, next_actions.clamp(-1.0, 1.0)).amin(0)
+            next_values = (next_q_values - ent_coef * next_log_prob).mean(-1, keepdim=True)
+            target_q_values = batch.rewards + (1.0 - batch.dones) * discounts * next_values
+        q_values = self.critic(batch.observations, batch.actions)
+        critic_loss = 0.5 * F.mse_loss(q_values, target_q_values.T.expand_as(q_values)) * q_values.shape[0]
+        stats["critic_loss"].append(critic_loss.detach())
+        stats["log_prob"].append(next_log_prob.mean())
+        stats["clip_fraction"].append((next_actions.abs() > 1.0).float().mean())
+        return critic_loss
+
+    def _actor_loss(
+        self, observations: PyTorchObs, ent_coef: torch.Tensor, stats: dict[str, list[torch.Tensor]]
+    ) -> torch.Tensor:
+        """ISFM (equation 9): proposals from the sampling distribution, weighted towards exp(Q / alpha) / Z."""
+        observations = _first(observations, self.actor_batch_size)
+        policy = self.actor.distribution(observations)
+        with torch.no_grad():
+            latents, weights = self._weighted_proposals(observations, policy, ent_coef)
+        loss = isfm_loss(policy, latents, weights)
+        actor_loss = loss.flow + loss.base
+        stats["actor_loss"].append(actor_loss.detach())
+        stats["ess"].append(effective_sample_size(weights).mean() / self.n_proposals)
+        stats["renyi_2"].append(renyi_divergence(weights, 2).mean())
+        stats["renyi_4"].append(renyi_divergence(weights, 4).mean())
+        stats["max_weight"].append(weights.amax(-1).mean())
+        return actor_loss
+
+    def _weighted_proposals(
+        self, observations: PyTorchObs, policy: FlowDistribution, ent_coef: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Proposals in latents (batch, n, dim) and their self-normalised importance weights (batch, n)."""
+        transform = self.actor.transform
+        latents, log_density = self.sampling_distribution.sample_with_log_prob(policy, transform, self.n_proposals)
+        q_values = self.critic(observations, transform(latents)).amin(0)
+        log_target = q_values / ent_coef + transform.log_det(latents) + transform.log_indicator(latents)
+        return latents, self_normalize(log_target - log_density)
+
+    def _update_ent_coef(self, stats: dict[str, list[torch.Tensor]]) -> None:
+        """One step of alpha towards the target entropy, at the log-density of the current policy's latest actions."""
+        ent_coef = self.current_ent_coef()
+        if self.log_ent_coef is not None and self.ent_coef_optimizer is not None:
+            ent_coef_loss = -(self.log_ent_coef * (stats["log_prob"][-1] + float(self.target_entropy))).mean()
+            self._optimize(self.ent_coef_optimizer, ent_coef_loss)
+            stats["ent_coef_loss"].append(ent_coef_loss.detach())
+        stats["ent_coef"].append(ent_coef)
+
+    @staticmethod
+    def _optimize(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    def _record(self, stats: dict[str, list[torch.Tensor]]) -> None:
+        """Log the means over the gradient steps; the one place of a training call that waits for the device."""
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        for name, values in stats.items():
+            self.logger.record(f"train/{name}", torch.stack([value.reshape(()) for value in values]).mean().item())
+        if "log_prob" in stats:
+            self.logger.record("train/entropy", -torch.stack(stats["log_prob"]).mean().item())
+
+    def learn(
+        self: SelfFlowSAC,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 4,
+        tb_log_name: str = "FlowSAC",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfFlowSAC:
+        """
+        Return a trained model.
+
+        :param total_timesteps: the total number of samples (env steps) to train on
+        :param callback: callback(s) called at every step with the state of the algorithm
+        :param log_interval: for off-policy algorithms, the number of episodes before logging
+        :param tb_log_name: the name of the run for TensorBoard logging
+        :param reset_num_timesteps: whether or not to reset the current timestep number (used in logging)
+        :param progress_bar: display a progress bar using tqdm and rich
+        :return: the trained model
+        """
+        return super().learn(
+            total_timesteps=total_timesteps,
+            callback=callback,
+            log_interval=log_interval,
+            tb_log_name=tb_log_name,
+            reset_num_timesteps=reset_num_timesteps,
+            progress_bar=progress_bar,
+        )
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "actor", "critic", "critic_target"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        state_dicts = ["policy", "actor.optimizer", "critic.optimizer"]
+        if self.ent_coef_optimizer is None:
+            return state_dicts, ["ent_coef_tensor"]
+        return [*state_dicts, "ent_coef_optimizer"], ["log_ent_coef"]
+
+
+def _first(observations: PyTorchObs, n: int | None) -> PyTorchObs:
+    """The first n observations of a batch that was drawn at random."""
+    if isinstance(observations, dict):
+        return {key: value[:n] for key, value in observations.items()}
+    return observations[:n]

@@ -1,0 +1,460 @@
+"""The policy of FlowSAC: an actor that is a conditional flow, and its critics."""
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import get_action_dim, is_image_space
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    CombinedExtractor,
+    FlattenExtractor,
+    NatureCNN,
+    create_mlp,
+    get_actor_critic_arch,
+)
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from torch import nn
+
+from sb3_flowsac.flow import (
+    ActionTransform,
+    ConditionalFlow,
+    Density,
+    FlowDistribution,
+    GaussianBase,
+    Identity,
+    MLPField,
+    StandardBase,
+    StructuredField,
+    Tanh,
+)
+from sb3_flowsac.flowsac.critics import EnsembleCritic
+
+BaseDistribution = Literal["gaussian", "standard"]
+Field = Literal["structured", "mlp"]
+
+# Most pairs of state and action whose density is computed at once: bounds the memory of long evaluations
+CHUNK = 2**16
+
+
+class FlowActor(BasePolicy):
+    """
+    Actor network: from observations to a conditional flow over latents, and a transform to scaled actions [-1, 1].
+
+    :param observation_space: observation space
+    :param action_space: action space
+    :param net_arch: sizes of the hidden layers of the trunk
+    :param features_extractor: network that extracts the features of the observation
+    :param features_dim: number of features
+    :param activation_fn: activation function of the trunk
+    :param normalize_images: whether to divide images by 255
+    :param squash_output: whether actions are squashed by tanh
+    :param base: "gaussian", a state-conditional Gaussian with the flow in its whitened coordinates, or "standard", the
+        paper's N(0, I)
+    :param log_std_init: logarithm of the Gaussian base's standard deviation at the start, in latents
+    :param field: "structured" (closed-form divergence) or "mlp"
+    :param ode_steps: number of steps from noise to action
+    :param ode_solver: "midpoint" (the paper's RK2), "heun", "rk4" or "euler"
+    :param ode_grid_power: 1 for uniform steps, above 1 for steps that get finer towards the action
+    :param density: "exact" for the density of the samples that the steps produce, "trace" for the paper's equation 6
+    """
+
+    features_extractor: BaseFeaturesExtractor
+    optimizer: torch.optim.Optimizer
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Box,
+        net_arch: list[int],
+        features_extractor: BaseFeaturesExtractor,
+        features_dim: int,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        normalize_images: bool = True,
+        squash_output: bool = True,
+        base: BaseDistribution = "gaussian",
+        log_std_init: float = 0.0,
+        field: Field = "structured",
+        ode_steps: int = 4,
+        ode_solver: str = "midpoint",
+        ode_grid_power: float = 1.0,
+        density: Density = "exact",
+    ) -> None:
+        super().__init__(
+            observation_space,
+            action_space,
+            features_extractor=features_extractor,
+            normalize_images=normalize_images,
+            squash_output=squash_output,
+        )
+        self.features_dim = features_dim
+        self.net_arch, self.activation_fn = net_arch, activation_fn
+        self.transform: ActionTransform = Tanh() if squash_output else Identity()
+        self.trunk = nn.Sequential(*create_mlp(features_dim, -1, net_arch, activation_fn))
+        latent_dim, action_dim = (net_arch[-1] if net_arch else features_dim), get_action_dim(action_space)
+        self.flow = ConditionalFlow(
+            _make_base(base, latent_dim, action_dim, log_std_init),
+            _make_field(field, latent_dim, action_dim, affine=base == "standard"),
+            n_steps=ode_steps,
+            solver=ode_solver,
+            grid_power=ode_grid_power,
+            density=density,
+        )
+
+    def distribution(self, obs: PyTorchObs) -> FlowDistribution:
+        """The flow over latents in each of a batch of observations."""
+        features = self.extract_features(obs, self.features_extractor)
+        distribution: FlowDistribution = self.flow(self.trunk(features))
+        return distribution
+
+    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
+        """
+        Scaled actions, (batch, action_dim); unsquashed ones may lie outside [-1, 1].
+
+        :param obs: observations
+        :param deterministic: take the action that the flow gives the centre of its base distribution
+        """
+        distribution = self.distribution(obs)
+        noise = distribution.noise(1)
+        return self.transform(distribution.push(torch.zeros_like(noise) if deterministic else noise)).squeeze(1)
+
+    def action_log_prob(self, obs: PyTorchObs, n: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        n scaled actions in each state and the logarithm of their density with respect to scaled actions.
+
+        :param obs: observations
+        :param n: number of actions
+        :return: (batch, n, action_dim) and (batch, n)
+        """
+        latents, log_prob = self.distribution(obs).sample_with_log_prob(n)
+        return self.transform(latents), log_prob - self.transform.log_det(latents)
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
+        return self(observation, deterministic)
+
+
+def _make_base(name: str, features_dim: int, dim: int, log_std_init: float) -> GaussianBase | StandardBase:
+    if name == "gaussian":
+        return GaussianBase(features_dim, dim, log_std_init)
+    if name == "standard":
+        return StandardBase(dim)
+    raise ValueError(f"base={name!r} is unknown; choose 'gaussian' or 'standard'")
+
+
+def _make_field(name: str, features_dim: int, dim: int, affine: bool) -> StructuredField | MLPField:
+    if name == "structured":
+        return StructuredField(features_dim, dim, affine=affine)
+    if name == "mlp":
+        return MLPField(features_dim, dim)
+    raise ValueError(f"field={name!r} is unknown; choose 'structured' or 'mlp'")
+
+
+class FlowPolicy(BasePolicy):
+    """
+    Policy class of FlowSAC: flow actor, critics and target critics.
+
+    Units. Actor and critics work in scaled actions: each component of the Box mapped to [-1, 1], u_i = c_i a_i + centre
+    with c_i half the width of the Box. Entropies in training (``train/entropy``, ``target_entropy``, the entropy term of
+    the soft value) are those of the scaled action. ``sample``, ``log_prob`` and ``entropy`` speak of actions in the
+    environment's units: their log-density is lower by sum_i log c_i, their entropy higher by as much.
+
+    Deterministic prediction returns the action to which the flow carries the centre of its base distribution. For a
+    Gaussian policy that is the mean (the median under tanh). For a policy with several modes it is one definite action
+    of positive density and need not be a mode.
+
+    :param observation_space: observation space
+    :param action_space: action space
+    :param lr_schedule: learning rate schedule (could be constant)
+    :param net_arch: sizes of the hidden layers, one list for both or ``dict(pi=[...], qf=[...])``; default [256, 256]
+    :param activation_fn: activation function of the actor's trunk and of the critics
+    :param squash_output: whether actions are squashed by tanh (default) or unbounded and clipped to the Box on acting
+    :param base: "gaussian" or "standard", see ``FlowActor``
+    :param log_std_init: logarithm of the base's standard deviation at the start, see ``FlowActor``
+    :param field: "structured" or "mlp", see ``FlowActor``
+    :param ode_steps: number of steps from noise to action
+    :param ode_solver: "midpoint" (the paper's RK2), "heun", "rk4" or "euler"
+    :param ode_grid_power: 1 for uniform steps, above 1 for steps that get finer towards the action
+    :param density: "exact" or "trace", see ``FlowActor``
+    :param features_extractor_class: features extractor to use
+    :param features_extractor_kwargs: keyword arguments to pass to the features extractor
+    :param normalize_images: whether to divide images by 255
+    :param optimizer_class: the optimizer to use, ``torch.optim.Adam`` by default
+    :param optimizer_kwargs: additional keyword arguments, excluding the learning rate, to pass to the optimizer
+    :param n_critics: number of critics, at least 1; the soft value takes their minimum
+    :param quadratic_critic: whether each critic has a learnt quadratic form beside its network, see ``EnsembleCritic``
+    :param share_features_extractor: whether actor and critics share the features extractor, which then the actor trains
+    :raises ValueError: if an argument is out of range or the observation space needs another policy class
+    """
+
+    actor: FlowActor
+    critic: EnsembleCritic
+    critic_target: EnsembleCritic
+    action_low: torch.Tensor
+    action_high: torch.Tensor
+    action_scale: torch.Tensor
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Box,
+        lr_schedule: Schedule,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        squash_output: bool = True,
+        base: BaseDistribution = "gaussian",
+        log_std_init: float = 0.0,
+        field: Field = "structured",
+        ode_steps: int = 4,
+        ode_solver: str = "midpoint",
+        ode_grid_power: float = 1.0,
+        density: Density = "exact",
+        features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
+        features_extractor_kwargs: dict[str, Any] | None = None,
+        normalize_images: bool = True,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+        n_critics: int = 2,
+        quadratic_critic: bool = False,
+        share_features_extractor: bool = False,
+    ) -> None:
+        _check_extractor_fits(observation_space, features_extractor_class, normalize_images)
+        if isinstance(n_critics, bool) or not isinstance(n_critics, int) or n_critics < 1:
+            raise ValueError(f"n_critics={n_critics!r} must be an integer of at least 1")
+        super().__init__(
+            observation_space,
+            action_space,
+            features_extractor_class,
+            features_extractor_kwargs,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
+            squash_output=squash_output,
+            normalize_images=normalize_images,
+        )
+        self.net_arch: list[int] | dict[str, list[int]] = [256, 256] if net_arch is None else net_arch
+        self.activation_fn = activation_fn
+        self.share_features_extractor = share_features_extractor
+        actor_arch, critic_arch = get_actor_critic_arch(self.net_arch)
+        net_args = {
+            "observation_space": observation_space,
+            "action_space": action_space,
+            "activation_fn": activation_fn,
+            "normalize_images": normalize_images,
+        }
+        self.flow_kwargs = {
+            "squash_output": squash_output,
+            "base": base,
+            "log_std_init": log_std_init,
+            "field": field,
+            "ode_steps": ode_steps,
+            "ode_solver": ode_solver,
+            "ode_grid_power": ode_grid_power,
+            "density": density,
+        }
+        self.actor_kwargs = {**net_args, **self.flow_kwargs, "net_arch": actor_arch}
+        self.critic_kwargs = {
+            **net_args,
+            "net_arch": critic_arch,
+            "n_critics": n_critics,
+            "quadratic": quadratic_critic,
+            "share_features_extractor": share_features_extractor,
+        }
+        self._build(lr_schedule)
+        low, high = torch.as_tensor(action_space.low.ravel()), torch.as_tensor(action_space.high.ravel())
+        self.register_buffer("action_low", low, persistent=False)
+        self.register_buffer("action_high", high, persistent=False)
+        self.register_buffer("action_scale", 0.5 * (high - low), persistent=False)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        """Create actor, critics, target critics and the two optimizers."""
+        self.actor = self.make_actor()
+        self.actor.optimizer = self._make_optimizer(list(self.actor.parameters()), lr_schedule)
+        self.critic = self.make_critic(self.actor.features_extractor if self.share_features_extractor else None)
+        # A shared extractor is trained by the actor's loss alone
+        parameters = [p for name, p in self.critic.named_parameters() if not self._is_shared(name)]
+        self.critic.optimizer = self._make_optimizer(parameters, lr_schedule)
+        self.critic_target = self.make_critic()
+        self.critic_target.load_state_dict(self.critic.state_dict())
+        self.critic_target.set_training_mode(False)
+
+    def _is_shared(self, parameter_name: str) -> bool:
+        return self.share_features_extractor and "features_extractor" in parameter_name
+
+    def _make_optimizer(self, parameters: list[nn.Parameter], lr_schedule: Schedule) -> torch.optim.Optimizer:
+        return self.optimizer_class(parameters, lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
+
+    def make_actor(self) -> FlowActor:
+        """A new actor with its own features extractor."""
+        return FlowActor(**self._update_features_extractor(self.actor_kwargs)).to(self.device)
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> EnsembleCritic:
+        """
+        New critics.
+
+        :param features_extractor: the extractor to share; default a new one
+        """
+        return EnsembleCritic(**self._update_features_extractor(self.critic_kwargs, features_extractor)).to(self.device)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        data = super()._get_constructor_parameters()
+        data.update(
+            self.flow_kwargs,
+            net_arch=self.net_arch,
+            activation_fn=self.activation_fn,
+            n_critics=self.critic_kwargs["n_critics"],
+            quadratic_critic=self.critic_kwargs["quadratic"],
+            share_features_extractor=self.share_features_extractor,
+            lr_schedule=self._dummy_schedule,  # dummy lr schedule, not needed for loading policy alone
+            optimizer_class=self.optimizer_class,
+            optimizer_kwargs=self.optimizer_kwargs,
+            features_extractor_class=self.features_extractor_class,
+            features_extractor_kwargs=self.features_extractor_kwargs,
+        )
+        return data
+
+    def set_training_mode(self, mode: bool) -> None:
+        """
+        Put actor and critics in training or evaluation mode; target critics stay in evaluation mode.
+
+        :param mode: if true, set to training mode, else set to evaluation mode
+        """
+        self.actor.set_training_mode(mode)
+        self.critic.set_training_mode(mode)
+        self.training = mode
+
+    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
+        return self._predict(obs, deterministic=deterministic)
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
+        """Scaled actions if squashed, else actions in the environment's units: what SB3's ``predict`` expects."""
+        actions = self.actor(observation, deterministic)
+        return actions if self.squash_output else self._to_env(actions)
+
+    def _to_env(self, scaled: torch.Tensor) -> torch.Tensor:
+        return self.action_low + (scaled + 1.0) * self.action_scale
+
+    def _to_scaled(self, actions: torch.Tensor) -> torch.Tensor:
+        return (actions - self.action_low) / self.action_scale - 1.0
+
+    def sample(
+        self, obs: Any, n: int = 1, generator: torch.Generator | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Draw actions with their log-density, both in the environment's units.
+
+        :param obs: observations as ``predict`` takes them, numpy or tensor, single or batched
+        :param n: number of actions in each state
+        :param generator: source of the noise; default torch's global one
+        :return: actions (batch, n, action_dim), unclipped if unsquashed, and log-densities (batch, n)
+        """
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+            raise ValueError(f"n={n!r} must be an integer of at least 1")
+        distribution = self.actor.distribution(self._observations(obs))
+        size = max(1, CHUNK // distribution.batch_size)
+        draws = [
+            distribution.sample_with_log_prob(min(size, int(n) - done), generator) for done in range(0, int(n), size)
+        ]
+        latents, log_prob = torch.cat([u for u, _ in draws], dim=1), torch.cat([p for _, p in draws], dim=1)
+        log_prob = log_prob - self.actor.transform.log_det(latents) - self.action_scale.log().sum()
+        actions = self._to_env(self.actor.transform(latents))
+        return actions.clamp(self.action_low, self.action_high) if self.squash_output else actions, log_prob
+
+    def log_prob(self, obs: Any, actions: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """
+        Log-density of given actions in the environment's units.
+
+        :param obs: observations as ``predict`` takes them, numpy or tensor, single or batched
+        :param actions: (batch, action_dim) or (batch, n, action_dim) with ``action_dim`` the flattened Box
+        :return: (batch,) or (batch, n); -inf outside a squashed policy's Box
+        :raises ValueError: if the shapes do not fit
+        """
+        distribution = self.actor.distribution(self._observations(obs))
+        actions = torch.as_tensor(actions, dtype=self.action_scale.dtype, device=self.device)
+        expected = (distribution.batch_size, distribution.dim)
+        if actions.dim() not in (2, 3) or (actions.shape[0], actions.shape[-1]) != expected:
+            raise ValueError(
+                f"actions has shape {tuple(actions.shape)}; {expected[0]} observation(s) need "
+                f"({expected[0]}, {expected[1]}) or ({expected[0]}, n, {expected[1]})"
+            )
+        scaled = self._to_scaled(actions if actions.dim() == 3 else actions.unsqueeze(1))
+        size = max(1, CHUNK // distribution.batch_size)
+        log_prob = torch.cat([self._scaled_log_prob(distribution, part) for part in scaled.split(size, dim=1)], dim=1)
+        log_prob = log_prob - self.action_scale.log().sum()
+        return log_prob if actions.dim() == 3 else log_prob.squeeze(1)
+
+    def _scaled_log_prob(self, distribution: FlowDistribution, scaled: torch.Tensor) -> torch.Tensor:
+        transform = self.actor.transform
+        latents = transform.inverse(scaled)
+        log_prob = distribution.log_prob(latents) - transform.log_det(latents)
+        if not transform.squashes:
+            return log_prob
+        # On the bound itself the environment's units are rounded; that is not outside
+        largest = torch.maximum(self.action_low.abs(), self.action_high.abs())
+        rounding = 4 * torch.finfo(scaled.dtype).eps * (1.0 + largest / self.action_scale)
+        return log_prob.masked_fill((scaled.abs() > 1.0 + rounding).any(-1), -torch.inf)
+
+    def entropy(self, obs: Any, n: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
+        """
+        Monte-Carlo entropy of the policy in the environment's units: minus the mean log-density of n samples.
+
+        :param obs: observations as ``predict`` takes them, numpy or tensor, single or batched
+        :param n: number of samples in each state
+        :param generator: source of the noise; default torch's global one
+        :return: (batch,), in nats
+        """
+        return -self.sample(obs, n, generator)[1].mean(-1)
+
+    def _observations(self, obs: Any) -> PyTorchObs:
+        """Observations as ``predict`` takes them, also as tensors, to a batch on the policy's device."""
+        if isinstance(obs, torch.Tensor):
+            obs = obs.detach().cpu().numpy()
+        elif isinstance(obs, dict):
+            obs = {k: v.detach().cpu().numpy() if isinstance(v, torch.Tensor) else v for k, v in obs.items()}
+        return self.obs_to_tensor(obs)[0]
+
+
+def _check_extractor_fits(space: spaces.Space, extractor: type[BaseFeaturesExtractor], normalize_images: bool) -> None:
+    """SB3's own extractors each fit one kind of observation space: name the policy that fits this one."""
+    is_dict = isinstance(space, spaces.Dict)
+    fits = {
+        FlattenExtractor: not is_dict,
+        CombinedExtractor: is_dict,
+        NatureCNN: is_image_space(space, check_channels=False, normalized_image=not normalize_images),
+    }
+    if not fits.get(extractor, True):
+        better = "MultiInputPolicy" if is_dict else "FlowPolicy"
+        raise ValueError(f'this policy\'s {extractor.__name__} does not fit the observation space {space}; use "{better}"')
+
+
+MlpPolicy = FlowPolicy
+
+
+class CnnPolicy(FlowPolicy):
+    """
+    ``FlowPolicy`` for images.
+
+    :param args: positional arguments of ``FlowPolicy``
+    :param features_extractor_class: features extractor to use
+    :param kwargs: keyword arguments of ``FlowPolicy``
+    """
+
+    def __init__(
+        self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
+
+
+class MultiInputPolicy(FlowPolicy):
+    """
+    ``FlowPolicy`` for observations that are dictionaries.
+
+    :param args: positional arguments of ``FlowPolicy``
+    :param features_extractor_class: features extractor to use
+    :param kwargs: keyword arguments of ``FlowPolicy``
+    """
+
+    def __init__(
+        self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = CombinedExtractor, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)

@@ -1,0 +1,73 @@
+"""The importance sampling flow matching loss (equations 7 and 9)."""
+
+from typing import NamedTuple
+
+import torch
+
+from sb3_flowsac.flow import FlowDistribution
+from sb3_flowsac.isfm.weights import resample
+
+
+class ISFMLoss(NamedTuple):
+    """
+    ``flow``: the weighted regression of the velocity field. ``base``: the weighted negative log-likelihood of the base
+    distribution, zero for a fixed one. Both are means over states; their sum is what the actor minimises.
+    """
+
+    flow: torch.Tensor
+    base: torch.Tensor
+
+
+def flow_matching_loss(
+    policy: FlowDistribution, latents: torch.Tensor, weights: torch.Tensor, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    r"""
+    Weighted flow matching: sum_i w_i || v(x_t, t, s) - velocity of the conditional path ||^2, averaged over states.
+
+    With w_i = 1/n and samples of the target this is equation 5; with importance weights of a sampling distribution it is
+    equation 7. Each latent gets one base sample and one time; the times of a state are stratified over [0, 1] in
+    random order.
+
+    :param policy: the flow in each state; its base distribution is not moved by this loss
+    :param latents: (batch, n, dim)
+    :param weights: (batch, n)
+    :param generator: source of base samples and times; default torch's global one
+    """
+    y1 = policy.base.detach().whiten(latents)
+    y0 = torch.randn(y1.shape, dtype=y1.dtype, device=y1.device, generator=generator)
+    n = y1.shape[1]
+    jitter = torch.rand(weights.shape, dtype=y1.dtype, device=y1.device, generator=generator)
+    order = torch.rand(weights.shape, device=y1.device, generator=generator).argsort(dim=-1)
+    t = (order + jitter) / n
+    point = policy.flow.path.sample(y0, y1, t)
+    error = (policy.velocity(point.x, t) - point.velocity).square().sum(-1)
+    return (weights * point.weight * error).sum(-1).mean()
+
+
+def isfm_loss(
+    policy: FlowDistribution,
+    latents: torch.Tensor,
+    weights: torch.Tensor,
+    n_pairs: int | None = None,
+    generator: torch.Generator | None = None,
+) -> ISFMLoss:
+    """
+    The ISFM loss of proposals and their self-normalised weights.
+
+    The training pairs of the field are drawn from the proposals by their weights (systematic resampling): in
+    expectation the weighted loss, without a regression for proposals that weigh nothing.
+
+    :param policy: the flow in each state, with gradients
+    :param latents: proposals (batch, n, dim)
+    :param weights: self-normalised weights (batch, n)
+    :param n_pairs: number of pairs for each state; default the number of proposals
+    :param generator: source of randomness; default torch's global one
+    """
+    n_pairs = n_pairs or latents.shape[1]
+    index = resample(weights, n_pairs, generator)
+    drawn = latents.gather(1, index.unsqueeze(-1).expand(-1, -1, latents.shape[-1]))
+    mass = weights.sum(-1, keepdim=True).expand(-1, n_pairs) / n_pairs
+    flow = flow_matching_loss(policy, drawn, mass, generator)
+    if not policy.flow.base.learnable:
+        return ISFMLoss(flow, torch.zeros_like(flow))
+    return ISFMLoss(flow, -(weights * policy.base.log_prob(latents)).sum(-1).mean())

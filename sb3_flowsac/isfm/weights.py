@@ -1,0 +1,68 @@
+"""Importance weights, normalised within each state, and what they say about the sampling distribution."""
+
+import math
+
+import torch
+
+
+def self_normalize(log_weights: torch.Tensor) -> torch.Tensor:
+    """
+    Weights of the proposals of each state, normalised to sum to one: the unknown Z(s) of equation 9 cancels.
+
+    The largest logarithm is subtracted first, so that no size of Q/alpha overflows. A state all of whose proposals lie
+    outside the target's support (every entry -inf) has no weight to give: its row is zero.
+
+    :param log_weights: log (target density / proposal density) up to a constant per state, (batch, n); may be -inf
+    :return: (batch, n), rows sum to 1 (or to 0, see above)
+    """
+    largest = log_weights.amax(-1, keepdim=True)
+    weights = (log_weights - largest.clamp(min=torch.finfo(log_weights.dtype).min)).exp()
+    return weights / weights.sum(-1, keepdim=True).clamp(min=1.0)  # the largest weight is 1, unless all are 0
+
+
+def effective_sample_size(weights: torch.Tensor) -> torch.Tensor:
+    """
+    Effective sample size 1 / sum_i w_i^2 of self-normalised weights, between 1 and n (0 for a row of zeros).
+
+    :param weights: (batch, n), rows sum to 1
+    :return: (batch,)
+    """
+    square = weights.square().sum(-1)
+    return torch.where(square > 0, 1.0 / square.clamp(min=torch.finfo(weights.dtype).tiny), 0.0)
+
+
+def renyi_divergence(weights: torch.Tensor, order: float) -> torch.Tensor:
+    r"""
+    Estimate of the Renyi divergence R_n(target || proposal) = 1/(n-1) log E_h[(target/h)^n] from self-normalised weights:
+    1/(n-1) log( mean(w^n) / mean(w)^n ).
+
+    It is biased low, never above log N, and finite even where the true divergence is infinite. For n = 2 it is
+    log N minus the logarithm of the effective sample size.
+
+    :param weights: (batch, n), rows sum to 1
+    :param order: n > 0, not 1; Theorem 2 speaks of n = 4
+    :return: (batch,), in nats
+    :raises ValueError: if the order is not positive or is 1
+    """
+    if not order > 0 or order == 1:
+        raise ValueError(f"order={order!r} must be positive and not 1")
+    n = weights.shape[-1]
+    power = torch.logsumexp(order * weights.log(), dim=-1) - math.log(n)
+    return (power - order * (weights.sum(-1) / n).log()) / (order - 1)
+
+
+def resample(weights: torch.Tensor, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
+    """
+    Systematic resampling: n indices for each state, index i drawn n w_i times up to rounding, without bias.
+
+    :param weights: (batch, n_proposals), rows sum to 1
+    :param n: number of draws for each state
+    :param generator: source of randomness; default torch's global one
+    :return: indices (batch, n)
+    """
+    batch, n_proposals = weights.shape
+    offset = torch.rand(batch, 1, dtype=weights.dtype, device=weights.device, generator=generator)
+    points = (torch.arange(n, dtype=weights.dtype, device=weights.device) + offset) / n
+    cumulative = weights.cumsum(-1)
+    points = points * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, points, right=True).clamp(max=n_proposals - 1)

@@ -1,6 +1,7 @@
 """FlowSAC in the RL Zoo: registration, settings, and runs of some steps through the command line."""
 
 import inspect
+import subprocess
 import sys
 
 import pytest
@@ -151,6 +152,20 @@ def test_settings_from_a_file_of_the_user(capsys, empty_folder):
     assert FlowSAC.load("logs/flowsac/Pendulum-v1_1/Pendulum-v1.zip").gamma == 0.9
 
 
+def test_environment_arguments_are_kept_for_enjoy(capsys):
+    main(["train", "--env", "MaxEntLQR-v0", "--env-kwargs", "preset:'scalar'", *QUICK])
+    main(["enjoy", "--env", "MaxEntLQR-v0", "--no-render", "-n", "100"])
+    assert "Mean reward: " in capsys.readouterr().out
+    assert FlowSAC.load("logs/flowsac/MaxEntLQR-v0_1/MaxEntLQR-v0.zip").action_space.shape == (1,)
+
+
 def test_environments_in_worker_processes(empty_folder):
     main(["train", "--env", "MaxEntLQR-v0", "--vec-env", "subproc", *QUICK, "n_envs:2"])
     assert (empty_folder / "logs" / "flowsac" / "MaxEntLQR-v0_1" / "MaxEntLQR-v0.zip").is_file()
+
+
+def test_the_zoos_own_command_with_one_line_beside_it(empty_folder):
+    (empty_folder / "custom_envs.py").write_text("from sb3_flowsac.zoo import register; register()\n")
+    done = subprocess.run([sys.executable, "-m", "rl_zoo3.train", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert ",flowsac}" in done.stdout

@@ -1,0 +1,138 @@
+"""Callbacks for Stable-Baselines3."""
+
+import gymnasium as gym
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Figure
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+
+from maxent_envs import LQRProblem
+from maxent_envs.validation import integer
+from sb3_flowsac.flowsac import FlowSAC
+from sb3_flowsac.plotting import action_distribution_figure
+from sb3_flowsac.studies.lqr_evaluation import EvaluationSettings, LearntPolicy, LQREvaluation, evaluate_policy_on_lqr
+
+# Wrappers that change what a state, an action or a reward means; the closed-form optimum is no longer the one to learn
+CHANGING_WRAPPERS = (gym.ObservationWrapper, gym.ActionWrapper, gym.RewardWrapper, gym.wrappers.NormalizeReward)
+LOGGED = ("mean_error", "cov_error", "return", "optimal_return")
+TEXT_FORMATS = ("stdout", "log", "csv", "json")
+
+
+class LQROptimalityCallback(BaseCallback):
+    """
+    Compare a FlowSAC policy with the known max-entropy optimum N(-K x, Sigma) while it learns on MaxEntLQR-v0.
+
+    Logs, every ``eval_freq`` calls and at the end of training:
+
+    - ``lqr/mean_error``: sum over states of ||mean + K x||_2, divided by the sum of ||K x||_2;
+    - ``lqr/cov_error``: average over states of ||cov - Sigma||_2 / ||Sigma||_2 (spectral norm);
+    - ``lqr/return`` and ``lqr/optimal_return``: mean discounted return without entropy of the stochastic policy and of
+      the optimum, on common random numbers and the same horizon; discounted by the problem's gamma;
+    - ``lqr/actions``: a figure of actions in three states beside the optimum's distribution (TensorBoard only).
+
+    The states are drawn from those that the stochastic policy visits in its rollouts. The policy's mean and covariance are
+    estimated from ``n_actions`` unclipped actions in each; actions are clipped to the Box when they are applied.
+
+    The temperature is the model's current one: with ``ent_coef="auto"`` the optimum, and with it ``lqr/optimal_return``,
+    moves as alpha does. The evaluation has random generators of its own and restores the policy's mode, so that a run
+    with the callback learns exactly what a run without learns. ``VecNormalize`` may normalise observations; one that
+    normalises rewards is refused, since the temperature, which is not divided, would then mean another optimum.
+
+    .. warning::
+
+      With several environments each call stands for ``n_envs`` steps, as for SB3's ``EvalCallback``.
+
+    :param eval_freq: evaluate every ``eval_freq`` calls of the callback
+    :param n_states: number of visited states in which mean and covariance are estimated
+    :param n_actions: number of actions drawn in each of them
+    :param n_rollouts: number of rollouts of each policy
+    :param horizon: number of steps of a rollout
+    :param seed: seed of the evaluation's own random numbers; every evaluation uses the same ones
+    :param verbose: verbosity level: 0 for no output, 1 for a line at each evaluation
+    :raises ValueError: if a number is out of range; when training starts, if the model is no FlowSAC, the environment no
+        MaxEntLQR (or one whose states, actions or rewards a wrapper changes), or ``model.gamma`` not the problem's
+    """
+
+    def __init__(
+        self,
+        eval_freq: int = 1000,
+        n_states: int = 50,
+        n_actions: int = 4000,
+        n_rollouts: int = 500,
+        horizon: int = 100,
+        seed: int = 0,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(verbose)
+        self.eval_freq = integer("eval_freq", eval_freq, 1)
+        self.settings = EvaluationSettings(n_rollouts, horizon, n_states, n_actions, seed)
+        self.history: list[dict[str, float]] = []
+
+    def _init_callback(self) -> None:
+        self._flow_model = _flowsac(self.model)
+        self.problem = _lqr_problem(self.training_env, self._flow_model)
+        if self._flow_model.gamma != self.problem.gamma:
+            raise ValueError(
+                f"model.gamma={self._flow_model.gamma} must be the problem's gamma={self.problem.gamma}: "
+                "another discount has another optimum"
+            )
+
+    def _on_step(self) -> bool:
+        if self.n_calls % self.eval_freq == 0:
+            self._evaluate()
+        return True
+
+    def _on_training_end(self) -> None:
+        if not self.history or self.history[-1]["timesteps"] != self.num_timesteps:
+            self._evaluate()
+
+    def _evaluate(self) -> None:
+        solution = self.problem.solve(self._flow_model.current_ent_coef().item())
+        evaluation = evaluate_policy_on_lqr(LearntPolicy(self._flow_model), solution, self.settings)
+        metrics = evaluation.metrics()
+        self.history.append({"timesteps": self.num_timesteps, **metrics})
+        self._log(evaluation, metrics)
+        if self.verbose >= 1:
+            print(
+                f"{self.num_timesteps} steps: mean error {metrics['mean_error']:.1%}, "
+                f"covariance error {metrics['cov_error']:.1%}, return {metrics['return']:.3f} "
+                f"(optimum {metrics['optimal_return']:.3f})"
+            )
+
+    def _log(self, evaluation: LQREvaluation, metrics: dict[str, float]) -> None:
+        for name in LOGGED:
+            self.logger.record(f"lqr/{name}", metrics[name])
+        errors = evaluation.errors
+        figure = action_distribution_figure([(evaluation.solution, errors.example_states, errors.example_actions)])
+        self.logger.record("lqr/actions", Figure(figure, close=True), exclude=TEXT_FORMATS)
+        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        self.logger.dump(self.num_timesteps)
+
+
+def _flowsac(model: object) -> FlowSAC:
+    if not isinstance(model, FlowSAC):
+        raise ValueError(f"LQROptimalityCallback needs a FlowSAC model, got {type(model).__name__}")
+    return model
+
+
+def _lqr_problem(env: VecEnv, model: FlowSAC) -> LQRProblem:
+    """The one problem that all environments pose, unchanged by any wrapper."""
+    try:
+        problems = env.get_attr("problem")
+    except AttributeError:
+        problems = []
+    if not problems or not all(isinstance(problem, LQRProblem) for problem in problems):
+        raise ValueError(f"LQROptimalityCallback needs MaxEntLQR-v0 as the environment, got {env}")
+    problem: LQRProblem = problems[0]
+    if any(other != problem for other in problems):
+        raise ValueError("LQROptimalityCallback needs the same problem in every environment, got different ones")
+    changing = [wrapper.__name__ for wrapper in CHANGING_WRAPPERS if any(env.env_is_wrapped(wrapper))]
+    normalizer = unwrap_vec_normalize(env)
+    if normalizer is not None and normalizer.norm_reward:
+        changing.append("VecNormalize(norm_reward=True)")
+    shapes = (model.observation_space.shape, model.action_space.shape)
+    if changing or shapes != ((problem.n_states,), (problem.n_inputs,)):
+        raise ValueError(
+            "LQROptimalityCallback needs MaxEntLQR-v0 with its own states, actions and rewards, got "
+            f"{', '.join(changing) or f'observations and actions of shapes {shapes[0]} and {shapes[1]}'}"
+        )
+    return problem

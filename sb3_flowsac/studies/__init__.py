@@ -1,0 +1,1 @@
+"""Studies: experiments that train, compare with what is known and write results a reader can check."""

@@ -1,0 +1,87 @@
+"""Base distributions and the whitened coordinates that they define, against torch.distributions."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import MultivariateNormal
+
+from sb3_flowsac.flow import Gaussian, GaussianBase, StandardBase
+
+F64 = {"dtype": torch.float64}
+
+
+@pytest.fixture(params=[1, 2, 4])
+def gaussian(request, perturb):
+    """The base distributions of three states, correlated and of unequal spread."""
+    base = perturb(GaussianBase(5, request.param, log_std_init=-0.5).double(), 0.3)
+    return base(torch.randn(3, 5, **F64))
+
+
+def test_log_prob_is_that_of_torch(gaussian):
+    u = torch.randn(3, 6, gaussian.loc.shape[1], **F64)
+    reference = MultivariateNormal(gaussian.loc.unsqueeze(1), scale_tril=gaussian.scale_tril.unsqueeze(1))
+    torch.testing.assert_close(gaussian.log_prob(u), reference.log_prob(u), rtol=1e-12, atol=1e-12)
+
+
+def test_whiten_and_unwhiten_are_inverse_and_have_the_covariance(gaussian):
+    y = torch.randn(3, 6, gaussian.loc.shape[1], **F64)
+    u = gaussian.unwhiten(y)
+    for b in range(3):
+        torch.testing.assert_close(u[b], gaussian.loc[b] + y[b] @ gaussian.scale_tril[b].T, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gaussian.whiten(u), y, rtol=1e-11, atol=1e-11)
+    jacobian = torch.func.jacrev(gaussian.unwhiten)(y)[0, 0, :, 0, 0]
+    assert gaussian.log_scale[0].item() == pytest.approx(jacobian.slogdet()[1].item(), abs=1e-12)
+
+
+def test_scale_is_lower_triangular_with_a_positive_diagonal(gaussian):
+    assert torch.equal(gaussian.scale_tril, gaussian.scale_tril.tril())
+    assert (gaussian.scale_tril.diagonal(dim1=-2, dim2=-1) > 0).all()
+    if gaussian.loc.shape[1] > 1:
+        assert (gaussian.scale_tril.tril(-1).abs().amax((-1, -2)) > 1e-3).all()
+
+
+def test_a_new_base_is_centred_and_isotropic():
+    gaussian = GaussianBase(5, 3, log_std_init=-1.5)(torch.randn(4, 5))
+    assert torch.equal(gaussian.loc, torch.zeros(4, 3))
+    torch.testing.assert_close(gaussian.scale_tril, (math.exp(-1.5) * torch.eye(3)).expand(4, 3, 3))
+
+
+def test_detach_stops_gradients(perturb):
+    gaussian = perturb(GaussianBase(5, 2))(torch.randn(3, 5))
+    detached = gaussian.detach()
+    assert gaussian.loc.requires_grad and gaussian.scale_tril.requires_grad
+    assert not detached.loc.requires_grad and not detached.scale_tril.requires_grad
+    assert torch.equal(detached.loc, gaussian.loc) and torch.equal(detached.scale_tril, gaussian.scale_tril)
+
+
+@pytest.mark.parametrize(("shift", "limit"), [(100.0, 4.0), (-100.0, -7.0)])
+def test_the_scale_is_limited_and_can_come_back(shift, limit):
+    base = GaussianBase(5, 2)
+    with torch.no_grad():
+        base.head.bias[2:4] += shift
+    gaussian = base(torch.zeros(1, 5))
+    torch.testing.assert_close(gaussian.scale_tril.diagonal(dim1=-2, dim2=-1).log(), torch.full((1, 2), limit))
+    (gradient,) = torch.autograd.grad(gaussian.log_prob(torch.ones(1, 1, 2)).sum(), base.head.bias)
+    # Samples one from the centre want a scale of one: gradient ascent must move the scale back from either limit
+    assert (gradient[2:4] * shift < 0).all()
+
+
+@pytest.mark.parametrize("log_std_init", [-7.5, 4.5, math.nan])
+def test_log_std_init_out_of_range_is_named(log_std_init):
+    with pytest.raises(ValueError, match="log_std_init"):
+        GaussianBase(5, 2, log_std_init)
+
+
+def test_standard_base_is_standard_in_every_state():
+    gaussian = StandardBase(2)(torch.randn(3, 5, **F64))
+    u = torch.randn(3, 4, 2, **F64)
+    reference = MultivariateNormal(torch.zeros(2, **F64), torch.eye(2, **F64))
+    torch.testing.assert_close(gaussian.log_prob(u), reference.log_prob(u))
+    assert torch.equal(gaussian.whiten(u), u) and torch.equal(gaussian.unwhiten(u), u)
+
+
+def test_only_the_gaussian_base_is_learnable():
+    assert GaussianBase(5, 2).learnable and not StandardBase(2).learnable
+    assert not list(StandardBase(2).parameters())
+    assert isinstance(GaussianBase(5, 1)(torch.zeros(1, 5)), Gaussian)

@@ -1,0 +1,50 @@
+"""Transforms to scaled actions: inverse, log-determinant against autograd, and the support."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sb3_flowsac.flow import Identity, Tanh
+
+F64 = {"dtype": torch.float64}
+
+
+@pytest.mark.parametrize("transform", [Identity(), Tanh()], ids=["identity", "tanh"])
+def test_inverse_and_log_det_are_those_of_autograd(transform):
+    u = 2.0 * torch.randn(2, 5, 3, **F64)
+    torch.testing.assert_close(transform.inverse(transform(u)), u, rtol=1e-9, atol=1e-9)
+    for point, expected in zip(u.view(-1, 3), transform.log_det(u).view(-1), strict=True):
+        jacobian = torch.func.jacrev(transform)(point)
+        torch.testing.assert_close(expected, jacobian.slogdet()[1], rtol=1e-9, atol=1e-9)
+
+
+@given(st.floats(-1e4, 1e4))
+def test_tanh_log_det_is_exact_where_the_naive_formula_fails(u):
+    """log(1 - tanh^2 u) = -2 log cosh u, with log cosh u = |u| + log((1 + e^(-2|u|)) / 2)."""
+    expected = -2.0 * (abs(u) + math.log1p(math.exp(-2.0 * abs(u))) - math.log(2.0))
+    actual = Tanh().log_det(torch.tensor([u], **F64)).item()
+    assert actual == pytest.approx(expected, rel=1e-12, abs=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_saturated_tanh_stays_in_the_open_box(dtype):
+    u = torch.tensor([-1e30, -50.0, -9.0, 9.0, 50.0, 1e30], dtype=dtype)
+    actions = Tanh()(u)
+    assert (actions.abs() < 1.0).all()
+    assert torch.equal(actions.sign(), u.sign())
+    assert Tanh().inverse(actions).isfinite().all()
+
+
+def test_tanh_takes_the_bounds_themselves():
+    latents = Tanh().inverse(torch.tensor([-1.0, 1.0]))
+    assert latents.isfinite().all() and latents[0] < -8.0 and latents[1] > 8.0
+
+
+def test_support_in_latents():
+    u = torch.tensor([[0.0, 0.0], [1.0, -1.0], [1.0 + 1e-6, 0.0], [0.0, -3.0]])
+    assert Identity().log_indicator(u).tolist() == [0.0, 0.0, -math.inf, -math.inf]
+    assert Tanh().log_indicator(10.0 * u).tolist() == [0.0] * 4
+    assert Tanh().squashes and not Identity().squashes

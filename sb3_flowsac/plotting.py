@@ -8,7 +8,9 @@ from maxent_envs import LQRSolution
 from maxent_envs.validation import FloatArray
 
 LEARNT, OPTIMAL = "tab:blue", "black"
-PANEL_INCHES = 3.2
+PANEL_INCHES = 3.0
+# Margins in inches around each panel. Fixed: a layout engine costs more time than all else in a figure drawn in training
+LEFT, RIGHT, BOTTOM, TOP, LEGEND = 0.6, 0.1, 0.5, 0.3, 0.35
 
 
 def action_distribution_figure(rows: list[tuple[LQRSolution, FloatArray, FloatArray]]) -> Figure:
@@ -22,13 +24,27 @@ def action_distribution_figure(rows: list[tuple[LQRSolution, FloatArray, FloatAr
     :return: the figure
     """
     columns = max(len(states) for _, states, _ in rows)
-    figure = Figure(figsize=(PANEL_INCHES * columns, PANEL_INCHES * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), columns, squeeze=False)
+    width, height = PANEL_INCHES * columns, PANEL_INCHES * len(rows) + LEGEND
+    figure = Figure(figsize=(width, height))
+    grid = figure.subplots(
+        len(rows),
+        columns,
+        squeeze=False,
+        gridspec_kw={
+            "left": LEFT / width,
+            "right": 1.0 - RIGHT / width,
+            "bottom": BOTTOM / height,
+            "top": 1.0 - (LEGEND + TOP) / height,
+            "wspace": (LEFT + RIGHT) / (PANEL_INCHES - LEFT - RIGHT),
+            "hspace": (BOTTOM + TOP) / (PANEL_INCHES - BOTTOM - TOP),
+        },
+    )
     for axes_row, (solution, states, actions) in zip(grid, rows, strict=True):
         for axes, state, drawn in zip(axes_row, states, actions, strict=False):
             draw_actions(axes, solution, state, drawn)
-            axes.set_title(f"alpha {solution.alpha:g}, x = {np.array2string(state[:2], precision=2)}", fontsize="small")
-    grid[0, 0].legend(fontsize="small")
+            axes.set_title(f"alpha {solution.alpha:g}, x = {_short(state)}", fontsize="small")
+            axes.locator_params(nbins=5)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="upper center", ncols=2, fontsize="small")
     return figure
 
 
@@ -51,6 +67,12 @@ def draw_actions(axes: Axes, solution: LQRSolution, state: FloatArray, actions: 
     axes.plot(*ellipse(optimal_mean[:2], solution.Sigma[:2, :2]), "--", color=OPTIMAL, label="optimal (2 sigma)")
     axes.set_xlabel("input 1")
     axes.set_ylabel("input 2")
+
+
+def _short(state: FloatArray) -> str:
+    """The first two components of a state."""
+    numbers = ", ".join(f"{number:.2f}" for number in state[:2])
+    return f"({numbers}, ...)" if len(state) > 2 else f"({numbers})"
 
 
 def _draw_density(axes: Axes, actions: FloatArray, optimal_mean: float, optimal_std: float) -> None:

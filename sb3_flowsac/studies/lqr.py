@@ -47,12 +47,12 @@ def run_study(
     """
     problem = _problem(preset, problem_file)
     specs = _specs(problem, alphas, seeds, TIMESTEPS if timesteps is None else integer("timesteps", timesteps, 1), Path(out))
-    jobs = min(integer("jobs", jobs, 1), len(specs))
-    console = Console()
+    integer("jobs", jobs, 1)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    console = Console()
     found: dict[RunSpec, RunResult] = {}
-    for result in _in_this_process(specs, console) if jobs == 1 else _in_processes(specs, jobs, console):
+    for result in execute_all(specs, jobs, console):
         found[result.spec] = result
         write_json(out / "results.json", [found[spec].row for spec in specs if spec in found])
     results = [found[spec] for spec in specs]
@@ -81,7 +81,19 @@ def _specs(problem: LQRProblem, alphas: Sequence[float], seeds: Sequence[int], t
     return [RunSpec(problem, alpha, seed, timesteps, out) for alpha in temperatures for seed in numbers]
 
 
-def _in_this_process(specs: Sequence[RunSpec], console: Console) -> Iterator[RunResult]:
+def execute_all(specs: Sequence[RunSpec], jobs: int, console: Console) -> Iterator[RunResult]:
+    """
+    Run a list of runs: one after another in this process, or several at a time in processes of their own.
+
+    :param specs: the runs, at least one
+    :param jobs: number of runs at the same time
+    :param console: where progress is shown
+    :return: the results as they come, in no particular order
+    """
+    jobs = min(jobs, len(specs))
+    if jobs > 1:
+        yield from _in_processes(specs, jobs, console)
+        return
     for number, spec in enumerate(specs, start=1):
         console.print(f"Run {number} of {len(specs)}: alpha {spec.alpha:g}, seed {spec.seed}, {spec.timesteps:,} steps")
         yield execute(spec, progress_bar=True)
@@ -103,8 +115,8 @@ def _in_processes(specs: Sequence[RunSpec], jobs: int, console: Console) -> Iter
 
 
 def _report(console: Console, results: Sequence[RunResult], pictures: Sequence[Path], out: Path) -> None:
-    table = Table(title="FlowSAC on MaxEntLQR-v0, compared with the closed-form optimum")
-    for column in ("alpha", "seed", "return", "optimal return", "mean error", "covariance error", "seconds"):
+    table = Table(title="FlowSAC on MaxEntLQR-v0 and the closed-form optimum (cov.: covariance)")
+    for column in ("alpha", "seed", "return", "optimal return", "mean error", "cov. error", "seconds"):
         table.add_column(column, justify="right")
     for result in results:
         row = result.row

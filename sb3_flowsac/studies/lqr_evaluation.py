@@ -132,14 +132,12 @@ class PairedReturns:
     :param optimal: mean over the rollouts of the optimum
     :param standard_error: standard error of the difference of the two means
     :param clip_fraction: share of the policy's action components outside the Box, which were clipped
-    :param visited: states of the policy's rollouts, (horizon, n_rollouts, n_states)
     """
 
     learnt: float
     optimal: float
     standard_error: float
     clip_fraction: float
-    visited: FloatArray
 
 
 @dataclass(frozen=True)
@@ -200,8 +198,10 @@ def evaluate_policy_on_lqr(policy: StochasticPolicy, solution: LQRSolution, sett
     :return: the comparison
     :raises OverflowError: if the policy lets the state leave float32's range
     """
-    returns = paired_returns(policy, solution, n_rollouts=settings.n_rollouts, horizon=settings.horizon, seed=settings.seed)
-    visited = returns.visited.reshape(-1, solution.problem.n_states)
+    returns, visited = paired_returns(
+        policy, solution, n_rollouts=settings.n_rollouts, horizon=settings.horizon, seed=settings.seed
+    )
+    visited = visited.reshape(-1, solution.problem.n_states)
     chosen = np.random.default_rng(settings.seed).choice(len(visited), settings.n_states, replace=False)
     errors = distribution_errors(policy, solution, visited[chosen], n_actions=settings.n_actions, seed=settings.seed)
     return LQREvaluation(solution, returns, errors)
@@ -209,7 +209,7 @@ def evaluate_policy_on_lqr(policy: StochasticPolicy, solution: LQRSolution, sett
 
 def paired_returns(
     policy: StochasticPolicy, solution: LQRSolution, *, n_rollouts: int, horizon: int, seed: int
-) -> PairedReturns:
+) -> tuple[PairedReturns, FloatArray]:
     """
     Roll a stochastic policy and the optimum out on common random numbers.
 
@@ -223,7 +223,8 @@ def paired_returns(
     :param n_rollouts: number of rollouts of each, at least 2
     :param horizon: number of steps of each
     :param seed: seed of all random numbers
-    :return: the two mean returns and the standard error of their difference
+    :return: the two mean returns with the standard error of their difference, and the states that the policy has
+        visited, (horizon, n_rollouts, n_states)
     :raises OverflowError: if the policy lets the state leave float32's range
     """
     problem = solution.problem
@@ -250,7 +251,7 @@ def paired_returns(
         learnt_state = problem.next_state(learnt_state, applied, noise)
         optimal_state = problem.next_state(optimal_state, optimal_actions, noise)
     standard_error = float(np.std(learnt - optimal, ddof=1) / np.sqrt(n_rollouts))
-    return PairedReturns(float(learnt.mean()), float(optimal.mean()), standard_error, clipped, visited)
+    return PairedReturns(float(learnt.mean()), float(optimal.mean()), standard_error, clipped), visited
 
 
 def distribution_errors(

@@ -70,6 +70,8 @@ def _learning_curves(results: Sequence[RunResult]) -> Figure:
             _draw_curves(return_axes, error_axes, run)
         return_axes.set_title(f"alpha {alpha:g}")
         return_axes.set_ylabel("discounted return")
+        # Linear near the optimum, logarithmic where early policies fail
+        return_axes.set_yscale("symlog", linthresh=2.0 * abs(runs[0].row["optimal_return"]))
         error_axes.set_ylabel("error relative to the optimum (%)")
         error_axes.set_yscale("log")
         for axes in (return_axes, error_axes):

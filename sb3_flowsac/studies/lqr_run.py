@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,9 @@ MODEL_SETTINGS: dict[str, Any] = {
         "log_std_init": -1.5,
     },
 }
-FINAL_EVALUATION = EvaluationSettings(n_rollouts=4000, horizon=100, n_states=100, n_actions=4000, seed=1)
-N_CURVE_POINTS = 16
-CURVE_EVALUATION = {"n_rollouts": 500, "horizon": 100, "n_states": 25, "n_actions": 1000, "seed": 0}
+FINAL_EVALUATION = EvaluationSettings(n_rollouts=2000, horizon=100, n_states=100, n_actions=4000, seed=1)
+N_CURVE_POINTS = 10
+CURVE_EVALUATION = EvaluationSettings(n_rollouts=200, horizon=100, n_states=25, n_actions=1000, seed=0)
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class RunSpec:
     :param seed: the seed
     :param timesteps: number of environment steps
     :param out: folder of the study's results
+    :param evaluation: size of the final comparison with the optimum
+    :param curve_evaluation: size of the comparisons during training, for the learning curves
     """
 
     problem: LQRProblem
@@ -53,11 +55,13 @@ class RunSpec:
     seed: int
     timesteps: int
     out: Path
+    evaluation: EvaluationSettings = FINAL_EVALUATION
+    curve_evaluation: EvaluationSettings = CURVE_EVALUATION
 
     @property
     def name(self) -> str:
         """Name of the run, for files and TensorBoard."""
-        return f"alpha-{self.alpha:g}-seed-{self.seed}"
+        return f"alpha-{self.alpha}-seed-{self.seed}"
 
     @property
     def folder(self) -> Path:
@@ -107,11 +111,12 @@ def execute(spec: RunSpec, progress_bar: bool) -> RunResult:
     """
     start = time.perf_counter()
     model = lqr_model(spec.problem, spec.alpha, spec.seed, tensorboard_log=str(spec.out / "tensorboard"))
-    callback = LQROptimalityCallback(eval_freq=max(1, spec.timesteps // N_ENVS // N_CURVE_POINTS), **CURVE_EVALUATION)
+    eval_freq = max(1, spec.timesteps // N_ENVS // N_CURVE_POINTS)
+    callback = LQROptimalityCallback(eval_freq, **asdict(spec.curve_evaluation))
     model.learn(spec.timesteps, callback=callback, tb_log_name=spec.name, progress_bar=progress_bar)
     if model.env is not None:
         model.env.close()
-    evaluation = evaluate_policy_on_lqr(LearntPolicy(model), spec.problem.solve(spec.alpha), FINAL_EVALUATION)
+    evaluation = evaluate_policy_on_lqr(LearntPolicy(model), spec.problem.solve(spec.alpha), spec.evaluation)
     spec.folder.mkdir(parents=True, exist_ok=True)
     model.save(spec.folder / "model.zip")
     row = {

@@ -1,0 +1,348 @@
+"""The evaluation against policies whose errors are known in closed form, and the study from its arguments to its files."""
+
+import json
+import math
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from rich.console import Console
+
+import maxent_envs
+from sb3_flowsac import FlowSAC
+from sb3_flowsac.plotting import action_distribution_figure, ellipse
+from sb3_flowsac.studies import lqr_run
+from sb3_flowsac.studies.lqr import execute_all, run_study
+from sb3_flowsac.studies.lqr_evaluation import (
+    EvaluationSettings,
+    LearntPolicy,
+    distribution_errors,
+    evaluate_policy_on_lqr,
+    paired_returns,
+)
+from sb3_flowsac.studies.lqr_plots import save_plots
+from sb3_flowsac.studies.lqr_run import MODEL_SETTINGS, N_ENVS, RunSpec, lqr_model, write_json
+
+TINY = EvaluationSettings(n_rollouts=8, horizon=5, n_states=4, n_actions=20, seed=0)
+PRESETS = ("default", "scalar", "six-state")
+
+
+class GaussianPolicy:
+    """N(-K x, Sigma), with the noise that the evaluation asks for and a Box of a given bound."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, K, Sigma, bound=1e6):
+        self.K, self.Sigma, self.factor = np.array(K), np.array(Sigma), np.linalg.cholesky(Sigma)
+        self.action_space = spaces.Box(-bound, bound, shape=(len(self.K),))
+
+    def sample(self, states, n, generator):
+        normal = torch.randn(len(states), n, len(self.K), generator=generator).numpy()
+        return (-states @ self.K.T)[:, None] + normal @ self.factor.T
+
+
+class OwnNoise(GaussianPolicy):
+    """The same distribution from noise of its own, which nothing else can share."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.rng = np.random.default_rng(7)
+
+    def sample(self, states, n, generator):
+        normal = self.rng.standard_normal((len(states), n, len(self.K)))
+        return (-states @ self.K.T)[:, None] + normal @ self.factor.T
+
+
+def best_diagonal(solution):
+    """Covariance of the best diagonal Gaussian: alpha / (2 G_ii)."""
+    G = 0.5 * solution.alpha * np.linalg.inv(solution.Sigma)
+    return np.diag(0.5 * solution.alpha / np.diag(G))
+
+
+def states_of(problem, count=60, seed=0):
+    return np.random.default_rng(seed).standard_normal((count, problem.n_states))
+
+
+# Errors of the distribution
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_optimum_has_no_error_beyond_sampling(name):
+    solution = maxent_envs.preset(name).solve(0.5)
+    states, n = states_of(solution.problem), 4000
+    errors = distribution_errors(GaussianPolicy(solution.K, solution.Sigma), solution, states, n_actions=n, seed=0)
+    mean_floor = math.sqrt(np.trace(solution.Sigma) / n) / np.linalg.norm(states @ solution.K.T, axis=1).mean()
+    assert 0.5 * mean_floor < errors.mean < 1.15 * mean_floor
+    assert errors.cov < 2.5 * math.sqrt((solution.problem.n_inputs + 1) / n)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_biased_gain_gives_the_error_of_the_gain(name):
+    solution = maxent_envs.preset(name).solve(0.1)
+    policy = GaussianPolicy(0.8 * solution.K, solution.Sigma)
+    errors = distribution_errors(policy, solution, states_of(solution.problem), n_actions=4000, seed=0)
+    assert errors.mean == pytest.approx(0.2, rel=0.05)
+
+
+def test_mean_error_is_a_ratio_of_sums():
+    problem = maxent_envs.preset()
+    solution = problem.solve(1e-10)
+    shift = np.array([[0.3, 0.0], [0.0, 0.1]])
+    states = states_of(problem)
+    errors = distribution_errors(GaussianPolicy(solution.K + shift, solution.Sigma), solution, states, n_actions=10, seed=0)
+    expected = sum(np.linalg.norm(shift @ x) for x in states) / sum(np.linalg.norm(solution.K @ x) for x in states)
+    assert errors.mean == pytest.approx(expected, rel=1e-3)
+
+
+def test_covariance_error_of_a_diagonal_gaussian():
+    solution = maxent_envs.preset().solve(0.5)
+    diagonal = best_diagonal(solution)
+    expected = np.linalg.norm(diagonal - solution.Sigma, ord=2) / np.linalg.norm(solution.Sigma, ord=2)
+    policy = GaussianPolicy(solution.K, diagonal)
+    errors = distribution_errors(policy, solution, states_of(solution.problem), n_actions=4000, seed=0)
+    assert expected > 0.3
+    assert errors.cov == pytest.approx(expected, rel=0.03)
+
+
+def test_clipping_does_not_touch_the_distribution():
+    solution = maxent_envs.preset().solve(0.5)
+    states = states_of(solution.problem)
+    free, boxed = (GaussianPolicy(solution.K, solution.Sigma, bound) for bound in (1e6, 0.01))
+    first, second = (distribution_errors(policy, solution, states, n_actions=50, seed=0) for policy in (free, boxed))
+    assert (first.mean, first.cov) == (second.mean, second.cov)
+
+
+def test_examples_are_states_of_growing_optimal_actions():
+    solution = maxent_envs.preset("six-state").solve(0.5)
+    policy = GaussianPolicy(solution.K, solution.Sigma)
+    errors = distribution_errors(policy, solution, states_of(solution.problem), n_actions=30, seed=0)
+    norms = np.linalg.norm(errors.example_states @ solution.K.T, axis=1)
+    assert errors.example_states.shape == (3, 6)
+    assert errors.example_actions.shape == (3, 30, 3)
+    assert all(small < large for small, large in pairwise(norms))
+
+
+# Returns
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_optimum_against_itself_has_no_difference(name):
+    solution = maxent_envs.preset(name).solve(0.5)
+    policy = GaussianPolicy(solution.K, solution.Sigma)
+    returns, _ = paired_returns(policy, solution, n_rollouts=3000, horizon=40, seed=0)
+    assert returns.learnt == pytest.approx(returns.optimal, rel=1e-12)
+    assert returns.standard_error < 1e-12
+    assert returns.clip_fraction == 0.0
+    assert returns.optimal == pytest.approx(solution.expected_return(horizon=40), rel=0.05)
+
+
+def test_the_best_diagonal_gaussian_has_the_optimums_return():
+    problem = maxent_envs.preset()
+    solution = problem.solve(0.5)
+    diagonal = problem.evaluate(0.5, solution.K, best_diagonal(solution))
+    assert diagonal.expected_return() == pytest.approx(solution.expected_return(), rel=1e-12)
+    policy = GaussianPolicy(diagonal.K, diagonal.Sigma)
+    returns, _ = paired_returns(policy, solution, n_rollouts=4000, horizon=100, seed=0)
+    assert returns.standard_error < 0.005 * abs(returns.optimal)
+    assert abs(returns.learnt - returns.optimal) < 4 * returns.standard_error
+
+
+@pytest.mark.parametrize("kind", [GaussianPolicy, OwnNoise])
+def test_difference_agrees_with_the_closed_form_within_its_error(kind):
+    problem = maxent_envs.preset("unstable")
+    solution = problem.solve(0.5)
+    worse = problem.evaluate(0.5, 0.9 * solution.K, 1.5 * solution.Sigma)
+    returns, _ = paired_returns(kind(worse.K, worse.Sigma), solution, n_rollouts=4000, horizon=50, seed=1)
+    expected = worse.expected_return(horizon=50) - solution.expected_return(horizon=50)
+    assert abs(returns.learnt - returns.optimal - expected) < 4 * returns.standard_error
+    assert returns.standard_error < 0.2 * abs(expected)
+
+
+def test_common_noise_narrows_the_error():
+    problem = maxent_envs.preset()
+    solution = problem.solve(0.5)
+    errors = [
+        paired_returns(kind(0.95 * solution.K, solution.Sigma), solution, n_rollouts=500, horizon=50, seed=0)[0].standard_error
+        for kind in (GaussianPolicy, OwnNoise)
+    ]
+    assert errors[0] < 0.2 * errors[1]
+
+
+def test_standard_error_is_the_spread_between_seeds():
+    solution = maxent_envs.preset("scalar").solve(0.5)
+    policy = GaussianPolicy(0.7 * solution.K, solution.Sigma)
+    runs = [paired_returns(policy, solution, n_rollouts=200, horizon=20, seed=seed)[0] for seed in range(80)]
+    spread = np.std([run.learnt - run.optimal for run in runs], ddof=1)
+    assert spread == pytest.approx(np.mean([run.standard_error for run in runs]), rel=0.3)
+
+
+def test_actions_are_clipped_to_the_box_when_applied():
+    solution = maxent_envs.preset("scalar").solve(0.5)
+    sigma = math.sqrt(solution.Sigma[0, 0])
+    policy = GaussianPolicy([[0.0]], solution.Sigma, bound=sigma)
+    returns, visited = paired_returns(policy, solution, n_rollouts=3000, horizon=4, seed=0)
+    assert returns.clip_fraction == pytest.approx(0.3173, abs=0.02)  # beyond one standard deviation
+    never = GaussianPolicy([[0.0]], 1e-20 * solution.Sigma, bound=sigma)
+    assert paired_returns(never, solution, n_rollouts=10, horizon=4, seed=0)[0].clip_fraction == 0.0
+    moved = np.abs(visited[1:] - solution.problem.A[0, 0] * visited[:-1]).max()
+    assert moved < abs(solution.problem.B[0, 0]) * sigma + 6 * math.sqrt(solution.problem.noise_cov[0, 0])
+
+
+def test_a_runaway_state_is_an_overflow_error():
+    policy = LearntPolicy(lqr_model(maxent_envs.preset(), 0.5, 0))
+    with pytest.raises(OverflowError, match="float32"):
+        policy.sample(np.full((1, 2), 1e39), 1, torch.Generator())
+
+
+# Both
+
+
+def test_evaluation_looks_at_visited_states_and_repeats_with_its_seed():
+    problem = maxent_envs.preset()
+    solution = problem.solve(0.5)
+    seen = []
+
+    class Watched(GaussianPolicy):
+        def sample(self, states, n, generator):
+            seen.append(np.array(states))
+            return super().sample(states, n, generator)
+
+    settings = EvaluationSettings(n_rollouts=5, horizon=4, n_states=20, n_actions=100, seed=3)
+    policy = Watched(0.9 * solution.K, solution.Sigma)
+    first = evaluate_policy_on_lqr(policy, solution, settings).metrics()
+    rollouts, asked = np.concatenate(seen[:4]), seen[4]
+    assert sorted(map(tuple, rollouts)) == sorted(map(tuple, asked))  # all 20, each once
+    assert evaluate_policy_on_lqr(policy, solution, settings).metrics() == first
+    other = EvaluationSettings(n_rollouts=5, horizon=4, n_states=20, n_actions=100, seed=4)
+    assert evaluate_policy_on_lqr(policy, solution, other).metrics() != first
+
+
+def test_figures_show_the_drawn_and_the_optimal_distribution():
+    for name in ("six-state", "scalar"):
+        solution = maxent_envs.preset(name).solve(0.5)
+        states = states_of(solution.problem, 3)
+        actions = GaussianPolicy(solution.K, solution.Sigma).sample(states, 40, torch.Generator())
+        figure = action_distribution_figure([(solution, states, actions), (solution, states[:2], actions[:2])])
+        assert len(figure.axes) == 6
+        assert all(axes.lines for axes in figure.axes[:5])
+
+
+def test_ellipse_lies_at_two_sigma():
+    cov = np.array([[2.0, -0.8], [-0.8, 0.5]])
+    centred = ellipse(np.array([1.0, -1.0]), cov) - np.array([[1.0], [-1.0]])
+    assert np.einsum("ip,ij,jp->p", centred, np.linalg.inv(cov), centred) == pytest.approx(4.0)
+
+
+# The study
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    """Make the study's evaluations small and few."""
+    monkeypatch.setattr("sb3_flowsac.studies.lqr.RunSpec", tiny_spec)
+    monkeypatch.setattr(lqr_run, "N_CURVE_POINTS", 2)
+
+
+def tiny_spec(*arguments):
+    return RunSpec(*arguments, evaluation=TINY, curve_evaluation=TINY)
+
+
+@pytest.fixture(scope="module")
+def problem_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("problem") / "mine.yaml"
+    path.write_text("A: [[0.9, 0.2], [0.0, 0.8]]\nB: [[0.0], [0.5]]\nQ: [[1, 0], [0, 1]]\nR: [[0.2]]\ngamma: 0.9\n")
+    return path
+
+
+def test_study_writes_what_it_says(tmp_path, capsys, problem_file):
+    out = tmp_path / "new" / "folder"
+    rows = run_study(alphas=[0.1, 0.5], seeds=[0], preset=None, problem_file=problem_file, timesteps=96, jobs=1, out=out)
+    assert json.loads((out / "results.json").read_text()) == rows
+    assert [(row["alpha"], row["seed"]) for row in rows] == [(0.1, 0), (0.5, 0)]
+    for row in rows:
+        figures = {"mean_error", "cov_error", "return", "optimal_return", "return_se", "clip_fraction", "seconds"}
+        assert figures <= row.keys()
+        assert all(isinstance(row[key], float) and math.isfinite(row[key]) for key in figures)
+        assert row["timesteps"] == 96
+        model = FlowSAC.load(out / row["model"])
+        assert (model.gamma, model.ent_coef) == (0.9, row["alpha"])
+    for picture in ("action_distributions.png", "errors.png", "learning_curves.png"):
+        assert (out / picture).read_bytes().startswith(b"\x89PNG")
+    assert len(list(out.glob("tensorboard/*/events*"))) == 2
+    assert not list(out.rglob("*.tmp"))
+    printed = capsys.readouterr().out
+    for part in ("optimal return", "cov. error", "results.json", "tensorboard --logdir", "errors.png"):
+        assert part in printed, part
+
+
+def test_saved_model_predicts_as_the_trained_one(tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(lqr_run, "lqr_model", lambda *given, **named: trained.append(lqr_model(*given, **named)) or trained[0])
+    spec = tiny_spec(maxent_envs.preset(), 0.5, 1, 96, tmp_path)
+    result = lqr_run.execute(spec, progress_bar=False)
+    obs = np.random.default_rng(0).standard_normal((5, 2)).astype(np.float32)
+    loaded = FlowSAC.load(tmp_path / result.row["model"])
+    expected, _ = trained[0].predict(obs, deterministic=True)
+    assert np.array_equal(loaded.predict(obs, deterministic=True)[0], expected)
+    assert [point["timesteps"] for point in result.history][-1] == 96
+    assert json.loads((spec.folder / "history.json").read_text()) == result.history
+
+
+def test_runs_in_processes_give_the_same_results(tmp_path):
+    problem = maxent_envs.preset("scalar")
+    specs = [tiny_spec(problem, alpha, 0, 16, tmp_path) for alpha in (0.1, 0.5)]
+    console = Console(quiet=True)
+    apart = {result.spec: result.row for result in execute_all(specs, 2, console)}
+    assert apart.keys() == set(specs)
+    here = next(iter(execute_all(specs[:1], 1, console)))
+    assert {**here.row, "seconds": 0} == {**apart[specs[0]], "seconds": 0}
+
+
+def test_plots_of_several_seeds(tmp_path):
+    problem = maxent_envs.preset("scalar")
+    runs = [lqr_run.execute(tiny_spec(problem, 0.5, seed, 16, tmp_path), progress_bar=False) for seed in (0, 1)]
+    assert all(path.stat().st_size > 0 for path in save_plots(runs, tmp_path))
+
+
+def test_models_settings_are_the_problems_and_the_runs():
+    problem = maxent_envs.random_problem(n_states=3, n_inputs=2, seed=0)
+    model = lqr_model(problem, 0.2, 5, batch_size=32)
+    assert (model.gamma, model.ent_coef, model.seed, model.batch_size) == (problem.gamma, 0.2, 5, 32)
+    assert model.n_envs == N_ENVS
+    assert model.learning_starts == MODEL_SETTINGS["learning_starts"]
+    bound = maxent_envs.derived_action_bound(problem, 0.2)
+    assert model.action_space.high == pytest.approx(bound, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"preset": "bent"}, "bent"),
+        ({"preset": "scalar", "problem_file": Path("mine.yaml")}, "two problems"),
+        ({"problem_file": Path("absent.yaml")}, "absent.yaml"),
+        ({"problem_file": Path(__file__)}, "test_lqr_study.py"),
+        ({"alphas": []}, "alphas"),
+        ({"alphas": [0.1, -1.0]}, "alphas must be positive"),
+        ({"seeds": []}, "seeds"),
+        ({"seeds": [-1]}, "seeds must be an integer"),
+        ({"timesteps": 0}, "timesteps must be an integer"),
+        ({"jobs": 0}, "jobs must be an integer"),
+    ],
+)
+def test_bad_arguments_are_named_and_nothing_is_written(tmp_path, changes, message):
+    arguments = {"alphas": [0.1], "seeds": [0], "out": tmp_path / "out"}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        run_study(**{**arguments, **changes})
+    assert not (tmp_path / "out").exists()
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "results.json"
+    write_json(path, [1])
+    with pytest.raises(TypeError):
+        write_json(path, [object()])
+    assert json.loads(path.read_text()) == [1]

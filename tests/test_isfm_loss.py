@@ -1,0 +1,219 @@
+"""The ISFM loss: its gradient is that of flow matching on true samples, and a defensive share keeps it alive."""
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import MultivariateNormal
+
+from sb3_flowsac.flow import ConditionalFlow, GaussianBase, Identity, StandardBase, StructuredField, Tanh
+from sb3_flowsac.isfm import CurrentPolicy, defensive_policy, flow_matching_loss, isfm_loss, self_normalize
+
+F64 = {"dtype": torch.float64}
+
+
+def scaled_q(actions):
+    """Q / alpha of scaled actions: bounded on the box, skewed, with several humps and a coupling of the first two."""
+    q = 1.5 * torch.sin(4.0 * actions).sum(-1) - 1.2 * actions[..., 0] ** 2
+    return q if actions.shape[-1] == 1 else q + 1.5 * actions[..., 0] * actions[..., 1]
+
+
+def true_actions(n, dim):
+    """Independent samples of exp(Q / alpha) / Z on the box, by rejection."""
+    found, count = [], 0
+    while count < n:
+        proposals = torch.rand(n, dim, **F64) * 2.0 - 1.0
+        height = scaled_q(proposals)
+        assert (height < 1.5 * dim + 1.5).all()
+        accepted = proposals[torch.rand(n, **F64).log() < height - (1.5 * dim + 1.5)]
+        found.append(accepted)
+        count += len(accepted)
+    return torch.cat(found)[:n]
+
+
+class Problem:
+    """
+    One state, repeated: the gradient with respect to each copy's features is three projections of the gradient with
+    respect to the parameters, one independent estimate for each copy.
+    """
+
+    def __init__(self, perturb, base, squashed, dim, proposals):
+        torch.manual_seed(0)
+        base = GaussianBase(3, dim, -0.5) if base == "gaussian" else StandardBase(dim)
+        field = StructuredField(3, dim, hidden=8, affine=not base.learnable)
+        self.flow = perturb(ConditionalFlow(base, field, n_steps=4).double())
+        self.transform, self.proposals, self.dim = (Tanh() if squashed else Identity()), proposals, dim
+        self.features = 0.5 * torch.randn(1, 3, **F64)
+
+    def _copies(self, n):
+        features = self.features.repeat(n, 1).requires_grad_()
+        return features, self.flow(features)
+
+    def isfm_gradients(self, copies, n, n_pairs=None):
+        """Gradients of flow loss and base loss by weighted proposals, (2, copies, 3)."""
+        features, policy = self._copies(copies)
+        with torch.no_grad():
+            latents, log_density = self.proposals.sample_with_log_prob(self.flow(features), self.transform, n)
+            log_target = scaled_q(self.transform(latents)) + self.transform.log_det(latents)
+            weights = self_normalize(log_target + self.transform.log_indicator(latents) - log_density)
+        loss = isfm_loss(policy, latents, weights, n_pairs)
+        return self._gradients(features, loss.flow * copies, loss.base * copies)
+
+    def true_gradients(self, copies, n):
+        """The same of equation 5 and of the mean log-likelihood, written out, on samples of the target."""
+        features, policy = self._copies(copies)
+        latents = self.transform.inverse(true_actions(copies * n, self.dim)).view(copies, n, self.dim)
+        base, t = policy.base, torch.rand(copies, n, 1, **F64)
+        y0 = torch.randn(copies, n, self.dim, **F64)
+        y1 = torch.linalg.solve(base.scale_tril.unsqueeze(1), (latents - base.loc.unsqueeze(1)).unsqueeze(-1)).squeeze(-1)
+        y1, weight = y1.detach(), 1.0
+        y_t, rate = t * y1 + (1 - t) * y0, y1 - y0
+        if self.flow.base.learnable:  # in coordinates of constant spread r, the error measured as in y
+            r, dr = (t**2 + (1 - t) ** 2).sqrt(), (2 * t - 1) / (t**2 + (1 - t) ** 2).sqrt()
+            y_t, rate, weight = y_t / r, (rate - dr * y_t / r) / r, r.squeeze(-1) ** 2
+        error = (policy.velocity(y_t, t.squeeze(-1)) - rate).square().sum(-1)
+        law = MultivariateNormal(base.loc.unsqueeze(1), scale_tril=base.scale_tril.unsqueeze(1))
+        likelihood = law.log_prob(latents).mean(-1).sum()
+        return self._gradients(features, (weight * error).mean(-1).sum(), -likelihood)
+
+    @staticmethod
+    def _gradients(features, *losses):
+        return torch.stack(
+            [torch.autograd.grad(v, features, retain_graph=True)[0] if v.requires_grad else 0.0 * features for v in losses]
+        ).detach()
+
+
+CASES = pytest.mark.parametrize(
+    ("base", "squashed", "dim", "proposals"),
+    [
+        ("gaussian", True, 1, defensive_policy()),
+        ("gaussian", True, 2, defensive_policy(0.5)),
+        ("gaussian", False, 1, CurrentPolicy()),
+        ("gaussian", False, 2, defensive_policy()),
+        ("standard", True, 1, defensive_policy()),
+        ("standard", False, 2, CurrentPolicy()),
+    ],
+    ids=["squashed-1", "squashed-2", "unsquashed-policy-1", "unsquashed-2", "paper-squashed-1", "paper-unsquashed-2"],
+)
+
+
+@CASES
+def test_gradient_is_that_of_flow_matching_on_true_samples(perturb, base, squashed, dim, proposals):
+    """Within 4.5 standard errors of both means, with the full number of training pairs and with fewer."""
+    problem = Problem(perturb, base, squashed, dim, proposals)
+    true = problem.true_gradients(100, 2000)
+    informative = true.mean(1).abs() > 10 * true.std(1) / 10.0
+    assert informative[0].any() and informative[1].any() == (base == "gaussian")
+    for n_pairs in (None, 50):
+        estimate = problem.isfm_gradients(100, 2000, n_pairs)
+        standard_error = (estimate.var(1) / 100 + true.var(1) / 100).sqrt()
+        assert ((estimate.mean(1) - true.mean(1)).abs() <= 4.5 * standard_error).all()
+
+
+@CASES
+def test_gradient_error_shrinks_with_the_root_of_the_number_of_proposals(perturb, base, squashed, dim, proposals):
+    """The slope of log error against log N, over 20 independent groups of 10 estimates, is -1/2 within 4 standard errors."""
+    problem = Problem(perturb, base, squashed, dim, proposals)
+    true = problem.true_gradients(200, 2000).mean(1, keepdim=True)
+    sizes = [128, 512, 2048]
+    errors = torch.stack([problem.isfm_gradients(200, n) - true for n in sizes])
+    errors = errors[:, : 2 if base == "gaussian" else 1]
+    errors = errors / errors.square().mean((0, 2), keepdim=True).sqrt()  # each projection counts alike
+    grouped = errors.square().unflatten(2, (20, 10)).mean((1, 3, 4)).sqrt().log()
+    slopes = np.polyfit(np.log(sizes), grouped.numpy(), 1)[0]
+    standard_error = slopes.std(ddof=1) / 20**0.5
+    assert standard_error < 0.04
+    assert abs(slopes.mean() + 0.5) < 4 * standard_error
+
+
+def test_weights_multiply_the_error_of_each_pair():
+    """With one latent the weighted loss is the weight times the unweighted loss of the same draws."""
+    policy = ConditionalFlow(StandardBase(2), StructuredField(3, 2))(torch.randn(5, 3))
+    latents = torch.randn(5, 1, 2)
+    losses = [
+        flow_matching_loss(policy, latents, torch.full((5, 1), weight), torch.Generator().manual_seed(2)).item()
+        for weight in (1.0, 0.3)
+    ]
+    assert losses[1] == pytest.approx(0.3 * losses[0], rel=1e-6) and losses[0] > 0
+
+
+def test_states_without_weight_teach_nothing(perturb):
+    flow = perturb(ConditionalFlow(GaussianBase(3, 2), StructuredField(3, 2)))
+    features = torch.randn(2, 3, requires_grad=True)
+    weights = torch.tensor([[0.0] * 4, [0.25] * 4])
+    loss = isfm_loss(flow(features), torch.randn(2, 4, 2), weights)
+    (gradient,) = torch.autograd.grad(loss.flow + loss.base, features)
+    assert not gradient[0].any() and gradient[1].any()
+
+
+def test_the_flow_loss_does_not_move_the_base_nor_the_base_loss_the_field(perturb):
+    flow = perturb(ConditionalFlow(GaussianBase(3, 2), StructuredField(3, 2)))
+    loss = isfm_loss(flow(torch.randn(2, 3)), torch.randn(2, 4, 2), torch.full((2, 4), 0.25))
+    of_base, of_field = list(flow.base.parameters()), list(flow.field.parameters())
+    for value, moved, untouched in ((loss.flow, of_field, of_base), (loss.base, of_base, of_field)):
+        assert all(g is None for g in torch.autograd.grad(value, untouched, allow_unused=True, retain_graph=True))
+        assert all(g.any() for g in torch.autograd.grad(value, moved, retain_graph=True))
+
+
+def test_a_fixed_base_has_no_loss():
+    policy = ConditionalFlow(StandardBase(2), StructuredField(3, 2))(torch.randn(2, 3))
+    loss = isfm_loss(policy, torch.randn(2, 4, 2), torch.full((2, 4), 0.25))
+    assert loss.base == 0 and loss.flow > 0
+
+
+def test_a_generator_leaves_torchs_random_state_alone(perturb):
+    policy = perturb(ConditionalFlow(GaussianBase(3, 2), StructuredField(3, 2)))(torch.randn(2, 3))
+    latents, weights, before = torch.randn(2, 4, 2), torch.full((2, 4), 0.25), torch.get_rng_state()
+    losses = [isfm_loss(policy, latents, weights, generator=torch.Generator().manual_seed(1)).flow for _ in range(2)]
+    assert losses[0] == losses[1] and torch.equal(torch.get_rng_state(), before)
+
+
+def improve(flow, proposals, scaled_q, steps):
+    """Only the actor, on a fixed Q / alpha of unsquashed actions, in 8 copies of one state."""
+    features, optimizer = torch.ones(8, 3), torch.optim.Adam(flow.parameters(), lr=2e-2)
+    for _ in range(steps):
+        policy = flow(features)
+        with torch.no_grad():
+            latents, log_density = proposals.sample_with_log_prob(policy, Identity(), 16)
+            weights = self_normalize(scaled_q(latents) + Identity().log_indicator(latents) - log_density)
+        loss = isfm_loss(policy, latents, weights)
+        optimizer.zero_grad()
+        (loss.flow + loss.base).backward()
+        optimizer.step()
+    with torch.no_grad():
+        return flow(features[:1]).sample(20_000)[0, :, 0]
+
+
+@pytest.mark.parametrize("start", [3.0, -6.0])
+def test_a_defensive_share_brings_a_policy_back_into_the_box(start):
+    """Under a convex Q, whose exponential has no mass on the whole line, from where every weight of its own is zero."""
+
+    def convex(latents):
+        return 2.0 * latents[..., 0] ** 2 + 0.5 * latents[..., 0]
+
+    def lost():
+        torch.manual_seed(0)
+        flow = ConditionalFlow(GaussianBase(3, 1, -1.0), StructuredField(3, 1, hidden=16), n_steps=2)
+        with torch.no_grad():
+            flow.base.head.bias[0] = start
+        return flow
+
+    grid = torch.linspace(-1.0, 1.0, 2001)
+    density = torch.softmax(convex(grid.unsqueeze(-1)), 0)
+    mean, second = (density * grid).sum(), (density * grid**2).sum()
+
+    stuck = improve(lost(), CurrentPolicy(), convex, 20)
+    assert stuck.mean().item() == pytest.approx(start, abs=0.02)
+    back = improve(lost(), defensive_policy(), convex, 800)
+    assert (back.abs() <= 1.0).float().mean() > 0.8
+    assert abs(back.mean() - mean) < 0.15 and abs((back**2).mean() - second) < 0.15
+
+
+def test_weights_become_equal_where_the_policy_is_the_target():
+    """The fixed point of policy proposals: a Gaussian policy in the exponential of its own log-density."""
+    flow = ConditionalFlow(GaussianBase(3, 2, -2.5), StructuredField(3, 2)).double()
+    policy = flow(torch.ones(1, 3, **F64))
+    with torch.no_grad():
+        latents, log_density = CurrentPolicy().sample_with_log_prob(policy, Identity(), 64)
+        q = -0.5 * (latents * np.exp(2.5)).square().sum(-1)
+        weights = self_normalize(q + Identity().log_indicator(latents) - log_density)
+    torch.testing.assert_close(weights, torch.full((1, 64), 1 / 64, **F64), rtol=1e-10, atol=0)

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -18,6 +20,7 @@ from sb3_flowsac import FlowSAC
 from sb3_flowsac.callbacks import LQROptimalityCallback
 from sb3_flowsac.studies.lqr_evaluation import LearntPolicy, paired_returns
 
+PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 SMALL = {"n_states": 4, "n_actions": 50, "n_rollouts": 16, "horizon": 5}
 KEYS = {"lqr/mean_error", "lqr/cov_error", "lqr/return", "lqr/optimal_return"}
 
@@ -208,3 +211,13 @@ def test_another_algorithm_is_refused():
 def test_arguments_out_of_range_are_named(argument, value):
     with pytest.raises(ValueError, match=rf"{argument} must be .*got {value}"):
         make_callback(**{argument: value})
+
+
+def test_the_page_on_metrics_names_every_key(tmp_path):
+    model = make_model(ent_coef="auto", learning_starts=5)
+    model.set_logger(configure(str(tmp_path), ["json"]))
+    model.learn(210, callback=make_callback(eval_freq=70), log_interval=1)
+    lines = (tmp_path / "progress.json").read_text().splitlines()
+    logged = {key for line in lines for key in json.loads(line)} | {"lqr/actions"}
+    named = set(re.findall(r"`((?:train|rollout|time|lqr)/\w+)`", PAGE.read_text(encoding="utf-8")))
+    assert named == logged | {"rollout/success_rate"}  # which only some environments report

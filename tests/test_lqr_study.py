@@ -27,6 +27,7 @@ from sb3_flowsac.studies.lqr_evaluation import (
 from sb3_flowsac.studies.lqr_plots import save_plots
 from sb3_flowsac.studies.lqr_run import MODEL_SETTINGS, N_ENVS, RunSpec, lqr_model, write_json
 
+PAGE = Path(__file__).parent.parent / "docs" / "lqr.md"
 TINY = EvaluationSettings(n_rollouts=8, horizon=5, n_states=4, n_actions=20, seed=0)
 PRESETS = ("default", "scalar", "six-state")
 
@@ -346,3 +347,28 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(TypeError):
         write_json(path, [object()])
     assert json.loads(path.read_text()) == [1]
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_the_pages_problem_file_is_valid(tmp_path):
+    (tmp_path / "my_lqr.yml").write_text(blocks("yaml")[0])
+    assert maxent_envs.load_problem(tmp_path / "my_lqr.yml").n_inputs == 1
+
+
+def test_the_pages_examples_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run_study(alphas=[0.1], seeds=[0], timesteps=8, out=Path("flowsac_lqr"))
+    load, train = blocks("python")
+    exec(load, {})
+    for long, short in {
+        "48_000": "96",
+        "eval_freq=1_000": "eval_freq=10, n_actions=50, n_rollouts=10",
+        "n_rollouts=2000": "n_rollouts=10",
+    }.items():
+        assert long in train
+        train = train.replace(long, short)
+    exec(train, {})
+    assert "mean_error" in capsys.readouterr().out

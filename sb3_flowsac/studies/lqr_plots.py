@@ -70,8 +70,7 @@ def _learning_curves(results: Sequence[RunResult]) -> Figure:
             _draw_curves(return_axes, error_axes, run)
         return_axes.set_title(f"alpha {alpha:g}")
         return_axes.set_ylabel("discounted return")
-        # Linear near the optimum, logarithmic where early policies fail
-        return_axes.set_yscale("symlog", linthresh=2.0 * abs(runs[0].row["optimal_return"]))
+        return_axes.set_ylim(_lowest_return_shown(runs), 0.0)  # costs: no return is positive
         error_axes.set_ylabel("error relative to the optimum (%)")
         error_axes.set_yscale("log")
         for axes in (return_axes, error_axes):
@@ -90,3 +89,9 @@ def _draw_curves(return_axes: Axes, error_axes: Axes, run: RunResult) -> None:
     return_axes.plot(steps, curve["optimal_return"], "--", color=OPTIMAL, label="optimal")
     error_axes.plot(steps, 100.0 * curve["mean_error"], color=LEARNT, label="mean")
     error_axes.plot(steps, 100.0 * curve["cov_error"], color="tab:orange", label="covariance")
+
+
+def _lowest_return_shown(runs: Sequence[RunResult]) -> float:
+    """Where the axis of returns ends: early policies can fail so badly that nothing else could be seen."""
+    returns = np.array([[point["return"] for point in run.history] for run in runs])
+    return float(max(1.1 * returns.min(), min(4.0 * runs[0].row["optimal_return"], 1.1 * returns[:, -1].min())))

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import FlattenExtractor
 
-from sb3_flowsac import FlowSAC
+from sb3_flowsac import FlowPolicy, FlowSAC
 
 TINY = {"learning_starts": 20, "batch_size": 16, "buffer_size": 1000, "n_proposals": 8, "seed": 0, "device": "cpu"}
 
@@ -38,5 +40,30 @@ def make_model():
     def make(env, policy="FlowPolicy", policy_kwargs=None, **kwargs):
         policy_kwargs = {"net_arch": [16], **(policy_kwargs or {})}
         return FlowSAC(policy, env, policy_kwargs=policy_kwargs, **{**TINY, **kwargs})
+
+    return make
+
+
+class DoubleExtractor(FlattenExtractor):
+    """Features in double precision: with it a policy computes in double throughout."""
+
+    def forward(self, observations):
+        return super().forward(observations).double()
+
+
+@pytest.fixture
+def make_policy(perturb):
+    """A policy with a non-trivial flow for three-dimensional observations, by default in double precision."""
+
+    def make(low=(-1.0,), high=(1.0,), scale=0.05, double=True, hidden=16, **kwargs):
+        torch.manual_seed(0)
+        policy = FlowPolicy(
+            spaces.Box(-np.inf, np.inf, (3,)),
+            spaces.Box(np.array(low, np.float32), np.array(high, np.float32)),
+            lambda _: 1e-3,
+            **{"net_arch": [hidden], "features_extractor_class": DoubleExtractor if double else FlattenExtractor, **kwargs},
+        )
+        perturb(policy.actor, scale)
+        return policy.double() if double else policy
 
     return make

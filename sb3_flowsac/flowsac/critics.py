@@ -1,6 +1,8 @@
-"""The critics: an ensemble of Q networks evaluated in one pass, for one action or many actions of each state."""
+"""The critics: an ensemble of Q functions evaluated in one pass, for one action or many actions of each state."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from gymnasium import spaces
@@ -33,24 +35,17 @@ class EnsembleLinear(nn.Module):
         return torch.baddbmm(self.bias, x.expand(self.weight.shape[0], -1, -1), self.weight)
 
 
-class EnsembleCritic(BaseModel):
+class Critic(BaseModel):
     """
-    ``n_critics`` independent Q networks on [features of s, a], a in scaled units [-1, 1].
-
-    The part of the first layer that reads the state is computed once for all actions of a state. With ``quadratic`` each
-    network has beside it a learnt quadratic form of [features, a], zero at the start: the shape of the value of a linear
-    quadratic regulator, which a network of rectifiers only approximates.
+    ``n_critics`` independent Q functions of the state's features and of the action in scaled units [-1, 1].
 
     :param observation_space: observation space
     :param action_space: action space
-    :param net_arch: sizes of the hidden layers
     :param features_extractor: network that extracts the features of the state
     :param features_dim: number of features
-    :param activation_fn: activation function, applied elementwise
     :param normalize_images: whether to divide images by 255
     :param n_critics: number of critics
     :param share_features_extractor: whether the extractor is the actor's, which then alone trains it
-    :param quadratic: whether to add the quadratic form
     """
 
     features_extractor: BaseFeaturesExtractor
@@ -59,14 +54,11 @@ class EnsembleCritic(BaseModel):
         self,
         observation_space: spaces.Space,
         action_space: spaces.Box,
-        net_arch: Sequence[int],
         features_extractor: BaseFeaturesExtractor,
         features_dim: int,
-        activation_fn: type[nn.Module] = nn.ReLU,
         normalize_images: bool = True,
         n_critics: int = 2,
-        share_features_extractor: bool = True,
-        quadratic: bool = False,
+        share_features_extractor: bool = False,
     ) -> None:
         super().__init__(
             observation_space, action_space, features_extractor=features_extractor, normalize_images=normalize_images
@@ -74,12 +66,6 @@ class EnsembleCritic(BaseModel):
         self.features_dim, self.action_dim = features_dim, get_action_dim(action_space)
         self.n_critics = n_critics
         self.share_features_extractor = share_features_extractor
-        sizes = [features_dim + self.action_dim, *net_arch, 1]
-        self.layers = nn.ModuleList(
-            EnsembleLinear(n_critics, n_in, n_out) for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True)
-        )
-        self.activation = activation_fn()
-        self.form = nn.Parameter(torch.zeros(n_critics, sizes[0], sizes[0])) if quadratic else None
 
     def forward(self, obs: PyTorchObs, actions: torch.Tensor) -> torch.Tensor:
         """
@@ -92,10 +78,40 @@ class EnsembleCritic(BaseModel):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.share_features_extractor):
             features = self.extract_features(obs, self.features_extractor)
         if actions.dim() == 2:
-            return self._q_values(features, actions.unsqueeze(1)).squeeze(-1)
-        return self._q_values(features, actions)
+            return self.q_values(features, actions.unsqueeze(1)).squeeze(-1)
+        return self.q_values(features, actions)
 
-    def _q_values(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+    @abstractmethod
+    def q_values(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """
+        Q values of every critic for several actions of each state.
+
+        :param features: (batch, features_dim)
+        :param actions: scaled actions (batch, n, action_dim)
+        :return: (n_critics, batch, n)
+        """
+
+
+class NetworkCritic(Critic):
+    """
+    Multi-layer perceptrons on [features, a].
+
+    The part of the first layer that reads the state is computed once for all actions of a state.
+
+    :param net_arch: sizes of the hidden layers
+    :param activation_fn: activation function, applied elementwise
+    :param kwargs: arguments of ``Critic``
+    """
+
+    def __init__(self, *, net_arch: Sequence[int], activation_fn: type[nn.Module] = nn.ReLU, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        sizes = [self.features_dim + self.action_dim, *net_arch, 1]
+        self.layers = nn.ModuleList(
+            EnsembleLinear(self.n_critics, n_in, n_out) for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        self.activation = activation_fn()
+
+    def q_values(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         batch, n, _ = actions.shape
         first, *rest = self.layers
         of_state = torch.baddbmm(
@@ -105,8 +121,34 @@ class EnsembleCritic(BaseModel):
         hidden = (of_action.unflatten(1, (batch, n)) + of_state.unsqueeze(2)).flatten(1, 2)
         for layer in rest:
             hidden = layer(self.activation(hidden))
-        q_values = hidden.view(self.n_critics, batch, n)
-        if self.form is not None:
-            x = torch.cat([features.unsqueeze(1).expand(-1, n, -1), actions], dim=-1)
-            q_values = q_values + torch.einsum("bni,cij,bnj->cbn", x, self.form, x)
-        return q_values
+        return hidden.view(self.n_critics, batch, n)
+
+
+class QuadraticCritic(Critic):
+    r"""
+    Quadratic forms, Q(s, a) = z'Sz + c with z = [features, a / unit]: the shape of a linear-quadratic regulator's values.
+
+    The exact Q function of a max-entropy LQR is of this kind (Lemma 1), where a network of rectifiers would approximate it.
+    Values are as large as returns, but an optimizer such as Adam moves each parameter by about the learning rate, whatever
+    the parameter's scale: S and c are therefore learnt divided by ``FORM_SCALE`` and ``CONSTANT_SCALE``, and actions are
+    measured in a unit of their spread. A constant that lags behind the returns would be made up for by S.
+
+    :param action_unit: spread of the actions, in scaled units
+    :param kwargs: arguments of ``Critic``
+    """
+
+    FORM_SCALE = 10.0
+    CONSTANT_SCALE = 100.0
+
+    def __init__(self, *, action_unit: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.action_unit = action_unit
+        size = self.features_dim + self.action_dim
+        self.form = nn.Parameter(torch.zeros(self.n_critics, size, size))
+        self.constant = nn.Parameter(torch.zeros(self.n_critics, 1, 1))
+
+    def q_values(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        of_state = features.unsqueeze(1).expand(-1, actions.shape[1], -1)
+        z = torch.cat([of_state, actions / self.action_unit], dim=-1)
+        form = torch.einsum("bni,cij,bnj->cbn", z, self.form, z)
+        return self.FORM_SCALE * form + self.CONSTANT_SCALE * self.constant

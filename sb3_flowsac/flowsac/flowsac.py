@@ -15,8 +15,8 @@ from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
 from torch.nn import functional as F
 
 from sb3_flowsac.flow import FlowDistribution
+from sb3_flowsac.flowsac.critics import Critic
 from sb3_flowsac.flowsac.policies import CnnPolicy, FlowActor, FlowPolicy, MlpPolicy, MultiInputPolicy
-from sb3_flowsac.flowsac.critics import EnsembleCritic
 from sb3_flowsac.isfm import (
     SamplingDistribution,
     effective_sample_size,
@@ -79,8 +79,8 @@ class FlowSAC(OffPolicyAlgorithm):
     }
     policy: FlowPolicy
     actor: FlowActor
-    critic: EnsembleCritic
-    critic_target: EnsembleCritic
+    critic: Critic
+    critic_target: Critic
     replay_buffer: ReplayBuffer
 
     def __init__(

@@ -1,6 +1,7 @@
 """The policy of FlowSAC: an actor that is a conditional flow, and its critics."""
 
-from typing import Any, Literal
+import math
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -30,10 +31,11 @@ from sb3_flowsac.flow import (
     StructuredField,
     Tanh,
 )
-from sb3_flowsac.flowsac.critics import EnsembleCritic
+from sb3_flowsac.flowsac.critics import Critic, NetworkCritic, QuadraticCritic
 
 BaseDistribution = Literal["gaussian", "standard"]
 Field = Literal["structured", "mlp"]
+CriticForm = Literal["network", "quadratic"]
 
 # Most pairs of state and action whose density is computed at once: bounds the memory of long evaluations
 CHUNK = 2**16
@@ -183,14 +185,15 @@ class FlowPolicy(BasePolicy):
     :param optimizer_class: the optimizer to use, ``torch.optim.Adam`` by default
     :param optimizer_kwargs: additional keyword arguments, excluding the learning rate, to pass to the optimizer
     :param n_critics: number of critics, at least 1; the soft value takes their minimum
-    :param quadratic_critic: whether each critic has a learnt quadratic form beside its network, see ``EnsembleCritic``
+    :param critic_form: "network", or "quadratic" for a quadratic form in state and action: the shape of a linear-quadratic
+        regulator's values, see ``QuadraticCritic``
     :param share_features_extractor: whether actor and critics share the features extractor, which then the actor trains
     :raises ValueError: if an argument is out of range or the observation space needs another policy class
     """
 
     actor: FlowActor
-    critic: EnsembleCritic
-    critic_target: EnsembleCritic
+    critic: Critic
+    critic_target: Critic
     action_low: torch.Tensor
     action_high: torch.Tensor
     action_scale: torch.Tensor
@@ -216,10 +219,12 @@ class FlowPolicy(BasePolicy):
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
         n_critics: int = 2,
-        quadratic_critic: bool = False,
+        critic_form: CriticForm = "network",
         share_features_extractor: bool = False,
     ) -> None:
         _check_extractor_fits(observation_space, features_extractor_class, normalize_images)
+        if critic_form not in get_args(CriticForm):
+            raise ValueError(f"critic_form={critic_form!r} is unknown; choose one of {list(get_args(CriticForm))}")
         if isinstance(n_critics, bool) or not isinstance(n_critics, int) or n_critics < 1:
             raise ValueError(f"n_critics={n_critics!r} must be an integer of at least 1")
         super().__init__(
@@ -239,7 +244,6 @@ class FlowPolicy(BasePolicy):
         net_args = {
             "observation_space": observation_space,
             "action_space": action_space,
-            "activation_fn": activation_fn,
             "normalize_images": normalize_images,
         }
         self.flow_kwargs = {
@@ -252,14 +256,13 @@ class FlowPolicy(BasePolicy):
             "ode_grid_power": ode_grid_power,
             "density": density,
         }
-        self.actor_kwargs = {**net_args, **self.flow_kwargs, "net_arch": actor_arch}
-        self.critic_kwargs = {
-            **net_args,
-            "net_arch": critic_arch,
-            "n_critics": n_critics,
-            "quadratic": quadratic_critic,
-            "share_features_extractor": share_features_extractor,
-        }
+        self.actor_kwargs = {**net_args, **self.flow_kwargs, "net_arch": actor_arch, "activation_fn": activation_fn}
+        self.critic_form: CriticForm = critic_form
+        self.critic_kwargs = {**net_args, "n_critics": n_critics, "share_features_extractor": share_features_extractor}
+        if critic_form == "network":
+            self.critic_kwargs.update(net_arch=critic_arch, activation_fn=activation_fn)
+        else:
+            self.critic_kwargs.update(action_unit=math.exp(log_std_init))
         self._build(lr_schedule)
         low, high = torch.as_tensor(action_space.low.ravel()), torch.as_tensor(action_space.high.ravel())
         self.register_buffer("action_low", low, persistent=False)
@@ -288,13 +291,14 @@ class FlowPolicy(BasePolicy):
         """A new actor with its own features extractor."""
         return FlowActor(**self._update_features_extractor(self.actor_kwargs)).to(self.device)
 
-    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> EnsembleCritic:
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Critic:
         """
         New critics.
 
         :param features_extractor: the extractor to share; default a new one
         """
-        return EnsembleCritic(**self._update_features_extractor(self.critic_kwargs, features_extractor)).to(self.device)
+        kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
+        return (NetworkCritic if self.critic_form == "network" else QuadraticCritic)(**kwargs).to(self.device)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
@@ -303,7 +307,7 @@ class FlowPolicy(BasePolicy):
             net_arch=self.net_arch,
             activation_fn=self.activation_fn,
             n_critics=self.critic_kwargs["n_critics"],
-            quadratic_critic=self.critic_kwargs["quadratic"],
+            critic_form=self.critic_form,
             share_features_extractor=self.share_features_extractor,
             lr_schedule=self._dummy_schedule,  # dummy lr schedule, not needed for loading policy alone
             optimizer_class=self.optimizer_class,

@@ -1,0 +1,126 @@
+"""The critics: a stacked ensemble equals separate networks, a quadratic form equals its explicit sums."""
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from torch import nn
+
+from sb3_flowsac.flowsac.critics import EnsembleLinear, NetworkCritic, QuadraticCritic
+
+OBSERVATIONS, ACTIONS = spaces.Box(-np.inf, np.inf, (3,)), spaces.Box(-1, 1, (2,))
+
+
+def make_critic(critic_class, perturb, n_critics=2, **kwargs):
+    extractor = FlattenExtractor(OBSERVATIONS)
+    critic = critic_class(
+        observation_space=OBSERVATIONS,
+        action_space=ACTIONS,
+        features_extractor=extractor,
+        features_dim=extractor.features_dim,
+        n_critics=n_critics,
+        **kwargs,
+    )
+    return perturb(critic, 0.2).double()
+
+
+@pytest.fixture(params=["network", "quadratic"])
+def critic(request, perturb):
+    if request.param == "network":
+        return make_critic(NetworkCritic, perturb, net_arch=[8, 5])
+    return make_critic(QuadraticCritic, perturb, action_unit=0.4)
+
+
+@pytest.mark.parametrize("n_critics", [1, 2, 5])
+@pytest.mark.parametrize(("net_arch", "activation"), [([8, 5], nn.ReLU), ([6], nn.Tanh), ([], nn.ReLU), ([4, 4, 4], nn.SiLU)])
+def test_an_ensemble_equals_separate_networks(perturb, n_critics, net_arch, activation):
+    critic = make_critic(NetworkCritic, perturb, n_critics, net_arch=net_arch, activation_fn=activation)
+    obs, actions = torch.randn(7, 3), torch.randn(7, 4, 2, dtype=torch.float64)
+    inputs = torch.cat([obs.double().unsqueeze(1).expand(-1, 4, -1), actions], dim=-1)
+    for i in range(n_critics):
+        modules = []
+        for layer in critic.layers:
+            linear = nn.Linear(*layer.weight.shape[1:]).double()
+            linear.load_state_dict({"weight": layer.weight[i].T, "bias": layer.bias[i, 0]})
+            modules += [linear, activation()]
+        separate = nn.Sequential(*modules[:-1])
+        torch.testing.assert_close(
+            critic_values(critic, obs, actions)[i], separate(inputs).squeeze(-1), rtol=1e-10, atol=1e-10
+        )
+
+
+def critic_values(critic, obs, actions):
+    """Q values through features in double precision."""
+    return critic.q_values(obs.double(), actions)
+
+
+@pytest.mark.parametrize("n_critics", [1, 3])
+@pytest.mark.parametrize("unit", [1.0, 0.25])
+def test_a_quadratic_critic_equals_its_explicit_sums(perturb, n_critics, unit):
+    critic = make_critic(QuadraticCritic, perturb, n_critics, action_unit=unit)
+    obs, actions = torch.randn(4, 3), torch.randn(4, 2, 2, dtype=torch.float64)
+    values, form = critic_values(critic, obs, actions), critic.form.tolist()
+    constant = critic_values(critic, torch.zeros(1, 3), torch.zeros(1, 1, 2, dtype=torch.float64)).flatten().tolist()
+    np.testing.assert_allclose(constant, critic.CONSTANT_SCALE * critic.constant.flatten().numpy(force=True))
+    for c in range(n_critics):
+        for b in range(4):
+            for k in range(2):
+                z = [*obs[b].double().tolist(), *(a / unit for a in actions[b, k].tolist())]
+                total = sum(z[i] * form[c][i][j] * z[j] for i in range(5) for j in range(5))
+                assert values[c, b, k].item() == pytest.approx(critic.FORM_SCALE * total + constant[c], rel=1e-10)
+
+
+def test_many_actions_equal_one_after_another(critic):
+    critic.float()
+    obs, actions = torch.randn(5, 3), torch.randn(5, 4, 2)
+    many = critic(obs, actions)
+    assert many.shape == (2, 5, 4)
+    one_by_one = torch.stack([critic(obs, actions[:, i]) for i in range(4)], dim=-1)
+    assert critic(obs, actions[:, 0]).shape == (2, 5)
+    torch.testing.assert_close(many, one_by_one)
+    alone = torch.cat([critic(obs[b : b + 1], actions[b : b + 1]) for b in range(5)], dim=1)
+    torch.testing.assert_close(many, alone)
+
+
+def test_members_are_independent(critic):
+    """A member's value has no gradient to another's parameters, and members start apart."""
+    values = critic_values(critic, torch.randn(5, 3), torch.randn(5, 4, 2, dtype=torch.float64))
+    for gradient in torch.autograd.grad(values[0].sum(), critic.parameters()):
+        assert gradient[0].any() and not gradient[1:].any()
+    assert (values[0] - values[1]).abs().max() > 1e-3
+
+
+def test_layers_start_as_torchs_do():
+    torch.manual_seed(0)
+    ours, theirs = EnsembleLinear(50, 16, 64), [nn.Linear(16, 64) for _ in range(50)]
+    for mine, reference in ((ours.weight, [m.weight for m in theirs]), (ours.bias, [m.bias for m in theirs])):
+        reference = torch.stack(list(reference))
+        assert mine.abs().max() <= 16**-0.5 and reference.abs().max() <= 16**-0.5
+        n = mine.numel()
+        assert abs(mine.std() / reference.std() - 1) < 4.5 / n**0.5  # two uniform samples: each std is known to 0.45 / sqrt(n)
+        assert abs(mine.mean()) < 4.5 * reference.std() / n**0.5
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_shared_extractor_gets_no_gradient_from_the_critic(shared):
+    class Learnt(FlattenExtractor):
+        def __init__(self, space):
+            super().__init__(space)
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, observations):
+            return self.layer(super().forward(observations))
+
+    extractor = Learnt(OBSERVATIONS)
+    critic = NetworkCritic(
+        observation_space=OBSERVATIONS,
+        action_space=ACTIONS,
+        features_extractor=extractor,
+        features_dim=3,
+        net_arch=[8],
+        share_features_extractor=shared,
+    )
+    critic(torch.randn(4, 3), torch.randn(4, 2)).sum().backward()
+    assert (extractor.layer.weight.grad is None) == shared
+    assert critic.layers[0].weight.grad.any()

@@ -1,0 +1,303 @@
+"""The contract of ``sample``, ``log_prob``, ``entropy`` and ``predict``: what they take, return and leave alone."""
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from sb3_flowsac import CnnPolicy, FlowPolicy, MlpPolicy, MultiInputPolicy
+from sb3_flowsac.flow import FlowDistribution
+from sb3_flowsac.flowsac import policies
+
+BATCH = np.array([[0.3, -0.5, 0.2], [-0.4, 0.1, 0.6]], np.float32)
+BOX = {"low": (-0.5, 1.0), "high": (3.0, 1.4)}
+SQUASHED = pytest.mark.parametrize("squashed", [True, False], ids=["squashed", "unsquashed"])
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def dict_policy():
+    torch.manual_seed(0)
+    space = spaces.Dict({"position": spaces.Box(-1, 1, (2,)), "gripper": spaces.Box(-1, 1, (1,))})
+    return MultiInputPolicy(space, spaces.Box(-1, 1, (2,)), lambda _: 1e-3, net_arch=[16])
+
+
+@pytest.mark.parametrize("convert", [np.asarray, torch.as_tensor, np.float64], ids=["numpy", "tensor", "double"])
+@pytest.mark.parametrize("single", [True, False], ids=["single", "batched"])
+def test_observations_as_predict_takes_them(make_policy, convert, single):
+    policy, n_states = make_policy(**BOX), 1 if single else 2
+    reference = policy.sample(BATCH, 5, generator())
+    obs = convert(BATCH[0] if single else BATCH)
+    if single:
+        reference = policy.sample(BATCH[:1], 5, generator())
+    actions, log_prob = policy.sample(obs, 5, generator())
+    entropy = policy.entropy(obs, 5, generator())
+    assert actions.shape == (n_states, 5, 2) and log_prob.shape == (n_states, 5) and entropy.shape == (n_states,)
+    torch.testing.assert_close(actions, reference[0])
+    torch.testing.assert_close(log_prob, reference[1])
+    torch.testing.assert_close(policy.log_prob(obs, actions), policy.log_prob(BATCH[:n_states], actions))
+    torch.testing.assert_close(entropy, -log_prob.mean(-1))
+
+
+@pytest.mark.parametrize("convert", [np.asarray, torch.as_tensor], ids=["numpy", "tensor"])
+def test_observations_that_are_dictionaries(convert, perturb):
+    policy = dict_policy()
+    perturb(policy.actor)
+    single = {"position": convert(np.array([0.1, 0.2], np.float32)), "gripper": convert(np.array([0.5], np.float32))}
+    batch = {key: convert(np.stack([value, 2 * np.asarray(value)])) for key, value in single.items()}
+    for obs, n_states in ((single, 1), (batch, 2)):
+        actions, log_prob = policy.sample(obs, 3, generator())
+        assert actions.shape == (n_states, 3, 2) and log_prob.shape == (n_states, 3)
+        torch.testing.assert_close(policy.log_prob(obs, actions), log_prob, rtol=0, atol=1e-3)
+        assert policy.entropy(obs, 3).shape == (n_states,)
+    together, alone = (policy.log_prob(obs, torch.zeros(n, 2)) for obs, n in ((batch, 2), (single, 1)))
+    torch.testing.assert_close(together[:1], alone)
+
+
+def test_actions_numpy_or_tensor_one_or_many(make_policy):
+    policy, actions = make_policy(**BOX), np.array([[1.0, 1.2], [0.2, 1.3]])
+    one = policy.log_prob(BATCH, actions)
+    assert one.shape == (2,) and isinstance(one, torch.Tensor)
+    torch.testing.assert_close(policy.log_prob(BATCH, torch.as_tensor(actions)), one)
+    many = policy.log_prob(BATCH, np.stack([actions, actions + 0.01, actions - 0.01], axis=1))
+    assert many.shape == (2, 3)
+    torch.testing.assert_close(many[:, 0], one)
+    torch.testing.assert_close(many[:, 1], policy.log_prob(BATCH, actions + 0.01))
+
+
+def test_action_dim_is_that_of_the_flattened_box():
+    torch.manual_seed(0)
+    policy = FlowPolicy(spaces.Box(-1, 1, (3,)), spaces.Box(-2, 2, (2, 2)), lambda _: 1e-3, net_arch=[16])
+    actions, log_prob = policy.sample(BATCH, 5)
+    assert actions.shape == (2, 5, 4)
+    torch.testing.assert_close(policy.log_prob(BATCH, actions), log_prob, rtol=0, atol=1e-3)
+    assert policy.predict(BATCH)[0].shape == (2, 2, 2) and policy.predict(BATCH[0])[0].shape == (2, 2)
+
+
+@pytest.mark.parametrize("method", ["sample", "entropy"])
+def test_a_generator_leaves_the_global_random_state_untouched(make_policy, method):
+    policy, before = make_policy(), torch.get_rng_state()
+    first, second, other = (getattr(policy, method)(BATCH, 6, generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    first, second, other = (value[0] if method == "sample" else value for value in (first, second, other))
+    assert torch.equal(first, second) and not torch.equal(first, other)
+
+
+def test_log_prob_draws_no_random_numbers(make_policy):
+    for kwargs in ({}, {"field": "mlp"}, {"density": "trace"}):
+        policy, before = make_policy(**kwargs), torch.get_rng_state()
+        policy.log_prob(BATCH, np.zeros((2, 1)))
+        # Making the policy draws its parameters; evaluating it must draw nothing
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_without_a_generator_the_global_one_decides(make_policy):
+    policy = make_policy()
+    draws = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        draws.append(policy.sample(BATCH, 4)[0])
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+
+
+@pytest.mark.parametrize(
+    ("base", "field", "density"),
+    [
+        ("gaussian", "structured", "exact"),
+        ("gaussian", "structured", "trace"),
+        ("gaussian", "mlp", "exact"),
+        ("standard", "structured", "exact"),
+        ("standard", "mlp", "trace"),
+    ],
+)
+@SQUASHED
+@pytest.mark.parametrize("what", ["sample", "log_prob", "entropy"])
+def test_gradients_are_those_of_finite_differences(make_policy, what, squashed, base, field, density):
+    """Along a random direction of all the actor's parameters."""
+    policy = make_policy(**BOX, squash_output=squashed, density=density, base=base, field=field, ode_steps=2)
+    parameters = list(policy.actor.parameters())
+    actions = policy.sample(BATCH, 4, generator())[0].detach()
+
+    def value():
+        if what == "sample":
+            sampled, log_prob = policy.sample(BATCH, 4, generator(1))
+            return sampled.square().sum() + 0.3 * log_prob.sum()
+        if what == "entropy":
+            return policy.entropy(BATCH, 4, generator(1)).sum()
+        return policy.log_prob(BATCH, actions).sum()
+
+    gradients = torch.autograd.grad(value(), parameters)
+    directions = [torch.randn(p.shape, dtype=p.dtype, generator=generator(i)) for i, p in enumerate(parameters)]
+    values, step = [], 1e-6
+    for move in (step, -2 * step, step):
+        with torch.no_grad():
+            for parameter, direction in zip(parameters, directions, strict=True):
+                parameter.add_(move * direction)
+            values.append(value().item())
+    analytic = sum((g * d).sum() for g, d in zip(gradients, directions, strict=True)).item()
+    assert analytic == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-4, abs=1e-5)
+
+
+def test_gradients_flow_to_given_actions(make_policy):
+    policy, actions = make_policy(**BOX), torch.tensor([[1.0, 1.2], [0.2, 1.3]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda a: policy.log_prob(BATCH, a), (actions,), eps=1e-6, atol=1e-5)
+
+
+def test_no_gradients_under_no_grad(make_policy):
+    policy = make_policy()
+    with torch.no_grad():
+        results = [*policy.sample(BATCH, 2), policy.log_prob(BATCH, np.zeros((2, 1))), policy.entropy(BATCH, 2)]
+    assert not any(result.requires_grad for result in results)
+    assert all(result.requires_grad for result in policy.sample(BATCH, 2))
+    assert policy.log_prob(BATCH, np.zeros((2, 1))).requires_grad and policy.entropy(BATCH, 2).requires_grad
+
+
+def test_many_actions_are_worked_on_in_bounded_chunks(make_policy, monkeypatch):
+    policy = make_policy(**BOX)
+    whole = policy.sample(BATCH, 25, generator())
+    density = policy.log_prob(BATCH, whole[0])
+    sizes = []
+    for name in ("log_prob", "sample_with_log_prob"):
+        method = getattr(FlowDistribution, name)
+
+        def spy(self, what, *args, method=method, **kwargs):
+            sizes.append(self.batch_size * (what if isinstance(what, int) else what.shape[1]))
+            return method(self, what, *args, **kwargs)
+
+        monkeypatch.setattr(FlowDistribution, name, spy)
+    monkeypatch.setattr(policies, "CHUNK", 8)
+    torch.testing.assert_close(policy.log_prob(BATCH, whole[0]), density)
+    assert sizes == [8] * 6 + [2]
+    chunked = policy.sample(BATCH, 25, generator())
+    assert max(sizes) == 8 and chunked[0].shape == (2, 25, 2)
+    torch.testing.assert_close(policy.log_prob(BATCH, chunked[0]), chunked[1], rtol=0, atol=1e-4)
+    assert len(torch.unique(chunked[0])) == 100  # no chunk repeats another's noise
+
+
+@pytest.mark.parametrize("shape", [(2,), (3, 2), (1, 2), (2, 1), (2, 3), (2, 5, 3), (3, 5, 2), (2, 1, 5, 2), ()], ids=str)
+def test_actions_of_a_wrong_shape_are_named(make_policy, shape):
+    policy = make_policy(**BOX)
+    with pytest.raises(ValueError, match=r"actions has shape .*\(2, 2\)"):
+        policy.log_prob(BATCH, np.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    "obs", [np.zeros(4), np.zeros((2, 2)), np.zeros((2, 2, 3)), torch.zeros(4)], ids=lambda o: str(o.shape)
+)
+@pytest.mark.parametrize("method", ["sample", "entropy", "log_prob"])
+def test_observations_of_a_wrong_shape_are_refused(make_policy, method, obs):
+    policy = make_policy()
+    with pytest.raises(ValueError, match="shape"):
+        policy.log_prob(obs, np.zeros((2, 1))) if method == "log_prob" else getattr(policy, method)(obs, 2)
+
+
+@pytest.mark.parametrize("n", [0, -1, 2.0, True, None, "3"])
+@pytest.mark.parametrize("method", ["sample", "entropy"])
+def test_a_wrong_number_of_samples_is_named(make_policy, method, n):
+    with pytest.raises(ValueError, match=r"n=.*at least 1"):
+        getattr(make_policy(), method)(BATCH, n)
+
+
+@SQUASHED
+def test_predict_is_in_the_box_and_of_the_policy(make_policy, squashed):
+    policy = make_policy(**BOX, squash_output=squashed, double=False, log_std_init=1.5)
+    obs = np.repeat(BATCH[:1], 4000, axis=0)
+    predicted = policy.predict(obs)[0]
+    sampled = policy.sample(BATCH[:1], 4000)[0][0].clamp(policy.action_low, policy.action_high).numpy(force=True)
+    assert policy.action_space.contains(predicted[0])
+    assert (predicted >= policy.action_space.low).all() and (predicted <= policy.action_space.high).all()
+    error = np.abs(predicted.mean(0) - sampled.mean(0))
+    assert (error < 4.5 * np.sqrt((predicted.var(0) + sampled.var(0)) / 4000)).all()
+    if not squashed:
+        on_the_bound = (sampled == policy.action_space.low) | (sampled == policy.action_space.high)
+        assert on_the_bound.mean() > 0.1  # so wide a policy is clipped on acting
+
+
+@SQUASHED
+def test_deterministic_predictions_are_the_image_of_the_bases_centre(make_policy, squashed):
+    policy = make_policy(**BOX, squash_output=squashed, scale=0.0)
+    with torch.no_grad():
+        policy.actor.flow.base.head.bias[:2] = torch.tensor([0.5, -0.3])
+    centre = np.tanh([0.5, -0.3]) if squashed else np.array([0.5, -0.3])
+    expected = np.array([1.25, 1.2]) + np.array([1.75, 0.2]) * centre
+    np.testing.assert_allclose(policy.predict(BATCH[0], deterministic=True)[0], expected, rtol=1e-5)
+
+
+@SQUASHED
+def test_deterministic_predictions_repeat_and_draw_no_random_numbers(make_policy, squashed):
+    """So that an evaluation in between leaves training as it was, as with SAC."""
+    policy = make_policy(**BOX, squash_output=squashed)
+    first, before = policy.predict(BATCH, deterministic=True)[0], torch.get_rng_state()
+    second = policy.predict(BATCH, deterministic=True)[0]
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(policy.predict(BATCH)[0], second)
+    torch.set_rng_state(before)
+    policy.predict(BATCH, deterministic=True)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"squash_output": False, "n_critics": 1, "critic_form": "quadratic", "log_std_init": -1.0},
+        {"base": "standard", "field": "mlp", "ode_steps": 2, "ode_solver": "rk4", "ode_grid_power": 2.0, "density": "trace"},
+        {"net_arch": {"pi": [8], "qf": [12, 4]}, "activation_fn": nn.Tanh, "share_features_extractor": True},
+        {"optimizer_class": torch.optim.RMSprop, "optimizer_kwargs": {"alpha": 0.9}, "net_arch": []},
+    ],
+    ids=lambda kwargs: next(iter(kwargs)),
+)
+def test_a_policy_is_saved_and_loaded_alone(make_policy, kwargs, tmp_path):
+    policy = make_policy(**BOX, double=False, **kwargs)
+    policy.save(tmp_path / "policy.zip")
+    loaded = FlowPolicy.load(tmp_path / "policy.zip")
+    expected, actual = (p.sample(BATCH, 4, generator()) for p in (policy, loaded))
+    assert torch.equal(expected[0], actual[0]) and torch.equal(expected[1], actual[1])
+    observations, actions = torch.as_tensor(BATCH), torch.zeros(2, 2)
+    assert torch.equal(policy.critic(observations, actions), loaded.critic(observations, actions))
+    assert torch.equal(policy.critic_target(observations, actions), loaded.critic_target(observations, actions))
+    assert loaded.optimizer_class is policy.optimizer_class
+    assert all(loaded._get_constructor_parameters()[name] == value for name, value in kwargs.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("base", "cauchy"),
+        ("field", "unet"),
+        ("ode_steps", 0),
+        ("ode_steps", 2.5),
+        ("ode_solver", "dopri5"),
+        ("ode_grid_power", 0.0),
+        ("density", "hutchinson"),
+        ("log_std_init", 10.0),
+        ("critic_form", "cubic"),
+        ("n_critics", 0),
+        ("n_critics", 1.5),
+        ("n_critics", True),
+    ],
+)
+def test_wrong_arguments_are_named(make_policy, name, value):
+    with pytest.raises(ValueError, match=f"{name.removeprefix('ode_grid_').removeprefix('ode_')}=.*{value}"):
+        make_policy(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("policy_class", "space", "better"),
+    [
+        (FlowPolicy, spaces.Dict({"a": spaces.Box(-1, 1, (2,))}), "MultiInputPolicy"),
+        (CnnPolicy, spaces.Box(-1, 1, (3,)), "FlowPolicy"),
+        (CnnPolicy, spaces.Dict({"a": spaces.Box(-1, 1, (2,))}), "MultiInputPolicy"),
+        (MultiInputPolicy, spaces.Box(-1, 1, (3,)), "FlowPolicy"),
+    ],
+)
+def test_a_policy_that_does_not_fit_the_observations_names_the_one_that_does(policy_class, space, better):
+    with pytest.raises(ValueError, match=better):
+        policy_class(space, spaces.Box(-1, 1, (1,)), lambda _: 1e-3)
+
+
+def test_names_of_the_same_policy():
+    assert MlpPolicy is FlowPolicy
+    assert issubclass(CnnPolicy, FlowPolicy) and issubclass(MultiInputPolicy, FlowPolicy)

@@ -32,7 +32,8 @@ class Gaussian:
     def whiten(self, u: torch.Tensor) -> torch.Tensor:
         """y = L^-1 (u - loc), (batch, n, dim) to (batch, n, dim)."""
         centred = (u - self.loc.unsqueeze(1)).transpose(1, 2)
-        return torch.linalg.solve_triangular(self.scale_tril, centred, upper=False).transpose(1, 2)
+        whitened: torch.Tensor = torch.linalg.solve_triangular(self.scale_tril, centred, upper=False)
+        return whitened.transpose(1, 2)
 
     def log_prob(self, u: torch.Tensor) -> torch.Tensor:
         """log N(u; loc, L L'), (batch, n, dim) to (batch, n)."""
@@ -79,6 +80,7 @@ class GaussianBase(nn.Module):
     """
 
     learnable = True
+    _lower: torch.Tensor
 
     def __init__(self, features_dim: int, dim: int, log_std_init: float = 0.0) -> None:
         super().__init__()
@@ -100,6 +102,6 @@ class GaussianBase(nn.Module):
         scale_tril = torch.diag_embed(std)
         if dim > 1:
             # Rows of L relative to its diagonal, so that correlations keep their meaning when the scale changes
-            relative = torch.zeros_like(scale_tril).flatten(1).index_copy(1, self._lower, lower).unflatten(1, (dim, dim))
+            relative = torch.zeros_like(scale_tril).flatten(1).index_copy(1, self._lower, lower).view_as(scale_tril)
             scale_tril = scale_tril + std.unsqueeze(-1) * relative
         return Gaussian(loc, scale_tril)

@@ -1,11 +1,12 @@
 """Velocity fields: networks that give, for the features of a state, a field v(x, t) with its divergence and Jacobian."""
 
 from abc import ABC, abstractmethod
-from functools import cached_property
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
+from torch.func import jvp, vmap
 
 from sb3_flowsac.flow.ode import Time, Velocity
 
@@ -82,7 +83,7 @@ class StructuredField(VelocityField):
     @torch.no_grad()
     def _reset_parameters(self) -> None:
         """Random units in x that are alike in every state (in the bias), and a zero gain: v = 0."""
-        w_in, w_out, coefficients = self.head.bias.split(self._sizes)
+        w_in, w_out, coefficients = torch.split(self.head.bias, self._sizes)
         nn.init.normal_(w_in, std=self.dim**-0.5)
         nn.init.normal_(w_out, std=self.hidden**-0.5)
         nn.init.zeros_(coefficients)
@@ -90,16 +91,16 @@ class StructuredField(VelocityField):
         constant = coefficients.view(self.n_basis, -1)[0]
         nn.init.ones_(constant[hidden : 2 * hidden])
         nn.init.uniform_(constant[2 * hidden : 3 * hidden], -1.5, 1.5)
-        of_features = self.head.weight.split(self._sizes)[2].view(self.n_basis, self._n_coefficients, -1)
+        of_features = torch.split(self.head.weight, self._sizes)[2].view(self.n_basis, self._n_coefficients, -1)
         nn.init.zeros_(of_features[:, :hidden])
         nn.init.zeros_(of_features[:, 3 * hidden :])
 
     def forward(self, features: torch.Tensor) -> "StructuredVelocity":
-        w_in, w_out, coefficients = self.head(features).split(self._sizes, dim=-1)
+        w_in, w_out, coefficients = torch.split(self.head(features), self._sizes, dim=-1)
         return StructuredVelocity(
-            w_in.unflatten(-1, (self.dim, self.hidden)),
-            w_out.unflatten(-1, (self.hidden, self.dim)),
-            coefficients.unflatten(-1, (self.n_basis, self._n_coefficients)),
+            w_in.reshape(-1, self.dim, self.hidden),
+            w_out.reshape(-1, self.hidden, self.dim),
+            coefficients.reshape(-1, self.n_basis, self._n_coefficients),
         )
 
 
@@ -124,7 +125,8 @@ class StructuredVelocity:
 
     def __init__(self, w_in: torch.Tensor, w_out: torch.Tensor, coefficients: torch.Tensor) -> None:
         self.w_in, self.w_out, self.coefficients = w_in, w_out, coefficients
-        self._at_float: dict[float, _AtTime] = {}
+        self._at_float: dict[tuple[float, bool], _AtTime] = {}
+        self._outer_product: dict[bool, torch.Tensor] = {}
 
     def __call__(self, x: torch.Tensor, t: Time) -> torch.Tensor:
         at = self._at(t)
@@ -132,7 +134,9 @@ class StructuredVelocity:
 
     def divergence(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
         velocity, slope, matrix = self._linearise(x, t)
-        divergence = (slope @ self._diagonal).squeeze(-1)
+        # What each unit adds to the trace, (batch, hidden, 1)
+        diagonal = (self.w_in.transpose(1, 2) * self.w_out).sum(-1, keepdim=True)
+        divergence = (slope @ diagonal).squeeze(-1)
         if matrix is not None:
             divergence = divergence + matrix.diagonal(dim1=-2, dim2=-1).sum(-1)
         return velocity, divergence
@@ -140,34 +144,35 @@ class StructuredVelocity:
     def jacobian(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
         velocity, slope, matrix = self._linearise(x, t)
         dim = x.shape[-1]
-        jacobian = (slope @ self._outer).unflatten(-1, (dim, dim))
+        jacobian = (slope @ self._outer()).view(*x.shape, dim)
         return velocity, jacobian if matrix is None else jacobian + matrix
 
-    @cached_property
-    def _diagonal(self) -> torch.Tensor:
-        """What each unit adds to the trace, (batch, hidden, 1)."""
-        return (self.w_in.transpose(1, 2) * self.w_out).sum(-1, keepdim=True)
+    # The solvers come back to the same times, and every step needs the same outer products: both are kept, apart for
+    # calls with and without gradients
 
-    @cached_property
     def _outer(self) -> torch.Tensor:
         """What each unit adds to the Jacobian, (batch, hidden, dim * dim)."""
-        return (self.w_out.unsqueeze(-1) * self.w_in.transpose(1, 2).unsqueeze(-2)).flatten(2)
+        key = torch.is_grad_enabled()
+        if key not in self._outer_product:
+            outer = self.w_out.unsqueeze(-1) * self.w_in.transpose(1, 2).unsqueeze(-2)
+            self._outer_product[key] = outer.flatten(2)
+        return self._outer_product[key]
 
     def _at(self, t: Time) -> _AtTime:
         if isinstance(t, torch.Tensor):
             return self._combine(chebyshev(t, self.coefficients.shape[1]))
-        if t not in self._at_float:  # the solvers come back to the same times
+        key = (t, torch.is_grad_enabled())
+        if key not in self._at_float:
             time = torch.full((1, 1), t, dtype=self.w_in.dtype, device=self.w_in.device)
-            self._at_float[t] = self._combine(chebyshev(time, self.coefficients.shape[1]))
-        return self._at_float[t]
+            self._at_float[key] = self._combine(chebyshev(time, self.coefficients.shape[1]))
+        return self._at_float[key]
 
     def _combine(self, basis: torch.Tensor) -> _AtTime:
         dim, hidden = self.w_in.shape[1:]
         combined = basis @ self.coefficients
-        gain, frequency, phase, drift, matrix = combined.split(
-            [hidden, hidden, hidden, dim, combined.shape[-1] - 3 * hidden - dim], dim=-1
-        )
-        return _AtTime(gain, frequency, phase, drift, matrix.unflatten(-1, (dim, dim)) if matrix.shape[-1] else None)
+        sizes = [hidden, hidden, hidden, dim, combined.shape[-1] - 3 * hidden - dim]
+        gain, frequency, phase, drift, matrix = torch.split(combined, sizes, dim=-1)
+        return _AtTime(gain, frequency, phase, drift, matrix.reshape(*drift.shape, dim) if matrix.shape[-1] else None)
 
     def _velocity(self, x: torch.Tensor, at: _AtTime, activation: torch.Tensor) -> torch.Tensor:
         velocity = (at.gain * activation) @ self.w_out + at.drift
@@ -208,7 +213,7 @@ class MLPField(VelocityField):
         self.divergence_estimator: Divergence = divergence
         sizes = (dim + 1 + features_dim, *hidden)
         layers: list[nn.Module] = []
-        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for n_in, n_out in pairwise(sizes):
             layers += [nn.Linear(n_in, n_out), activation_fn()]
         last = nn.Linear(sizes[-1], dim)
         nn.init.zeros_(last.weight)
@@ -244,14 +249,19 @@ class MLPVelocity:
             return velocity, jacobian.diagonal(dim1=-2, dim2=-1).sum(-1)
         coins = torch.randint(2, x.shape, dtype=x.dtype, device=x.device, generator=self._generator)
         probe = 2.0 * coins - 1.0
-        velocity, along = torch.func.jvp(lambda y: self(y, t), (x,), (probe,))
+        velocity, along = self._along(x, t, probe)
         return velocity, (along * probe).sum(-1)
 
     def jacobian(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
         directions = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
 
-        def column(direction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return torch.func.jvp(lambda y: self(y, t), (x,), (direction.expand_as(x),))
+        def column(direction: torch.Tensor) -> torch.Tensor:
+            return self._along(x, t, direction.expand_as(x))[1]
 
-        velocity, columns = torch.func.vmap(column, out_dims=(None, -1), randomness="different")(directions)
-        return velocity, columns
+        return self(x, t), vmap(column, out_dims=-1)(directions)
+
+    def _along(self, x: torch.Tensor, t: Time, direction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Velocity and its derivative along a direction, in forward mode."""
+        # Forward mode writes to its tangents: points that share memory (expanded ones) need memory of their own
+        velocity, derivative, *_ = jvp(lambda y: self(y, t), (x.contiguous(),), (direction.contiguous(),))
+        return velocity, derivative

@@ -8,6 +8,7 @@ of the map that the discrete steps compute.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple, Protocol, get_args
 
 import torch
@@ -50,9 +51,7 @@ SOLVERS: dict[str, Solver] = {
     "euler": Solver((0.0,), ((),), (1.0,), order=1),
     "midpoint": Solver((0.0, 0.5), ((), (0.5,)), (0.0, 1.0), order=2),
     "heun": Solver((0.0, 1.0), ((), (1.0,)), (0.5, 0.5), order=2),
-    "rk4": Solver(
-        (0.0, 0.5, 0.5, 1.0), ((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6), order=4
-    ),
+    "rk4": Solver((0.0, 0.5, 0.5, 1.0), ((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6), order=4),
 }
 
 
@@ -112,7 +111,7 @@ def _step(velocity: Velocity, x: torch.Tensor, t: float, h: float, solver: Solve
     for node, row, weight in zip(solver.nodes, solver.stages, solver.weights, strict=True):
         point = _combine(x, slopes, row, h)
         time = t + node * h
-        if volume == "exact":
+        if eye is not None:
             slope, jacobian = velocity.jacobian(point, time)
             rates.append(jacobian if not slopes else jacobian @ _combine(eye, rates, row, h))
         elif volume == "trace" and weight:
@@ -123,18 +122,15 @@ def _step(velocity: Velocity, x: torch.Tensor, t: float, h: float, solver: Solve
             rates.append(None)
         slopes.append(slope)
     end = _combine(x, slopes, solver.weights, h)
-    if volume == "exact":
+    if eye is not None:
         return _Step(end, None, _combine(eye, rates, solver.weights, h))
     if volume == "trace":
         return _Step(end, _combine(torch.zeros_like(x[..., 0]), rates, solver.weights, h), None)
     return _Step(end, None, None)
 
 
-def _combine(
-    start: torch.Tensor | None, slopes: Sequence[torch.Tensor | None], weights: Sequence[float], h: float
-) -> torch.Tensor:
+def _combine(start: torch.Tensor, slopes: Sequence[torch.Tensor | None], weights: Sequence[float], h: float) -> torch.Tensor:
     """start + h sum_i weights_i slopes_i, skipping the zeros of the tableau."""
-    assert start is not None
     result = start
     for slope, weight in zip(slopes, weights, strict=False):
         if weight and slope is not None:
@@ -175,9 +171,9 @@ def integrate(
     """
     if volume not in get_args(Volume):
         raise ValueError(f"volume={volume!r} is unknown; choose one of {list(get_args(Volume))}")
-    log_volume = None if volume == "none" else torch.zeros_like(x[..., 0])
-    irregular = torch.zeros_like(x[..., 0], dtype=torch.bool) if volume == "exact" else None
-    for start, end in zip(grid[:-1], grid[1:], strict=True):
+    log_volume = torch.zeros_like(x[..., 0])
+    irregular = torch.zeros_like(log_volume, dtype=torch.bool)
+    for start, end in pairwise(grid):
         step = _step(velocity, x, start, end - start, solver, volume)
         x = step.x
         if step.jacobian is not None:
@@ -185,7 +181,7 @@ def integrate(
             log_volume, irregular = log_volume + logarithm, irregular | (sign <= 0)
         elif step.log_volume is not None:
             log_volume = log_volume + step.log_volume
-    return Transport(x, log_volume, irregular)
+    return Transport(x, None if volume == "none" else log_volume, irregular if volume == "exact" else None)
 
 
 def invert(
@@ -214,7 +210,7 @@ def invert(
     tolerance = 8 * torch.finfo(x.dtype).eps if tolerance is None else tolerance
     log_volume = torch.zeros_like(x[..., 0])
     irregular = torch.zeros_like(x[..., 0], dtype=torch.bool)
-    for start, end in zip(reversed(grid[:-1]), reversed(grid[1:]), strict=True):
+    for end, start in pairwise(reversed(grid)):
         h = end - start
         scale = tolerance * x.detach().abs().amax(-1).clamp(min=1.0)
         with torch.no_grad():
@@ -224,21 +220,23 @@ def invert(
                 residual = step.x - x
                 if bool((residual.abs().amax(-1) <= scale).all()):
                     break
-                guess = guess - _solve(step.jacobian, residual)
+                guess = guess - _solve(_jacobian(step), residual)
         step = _step(velocity, guess, start, h, solver, "exact")
         residual = step.x - x
         irregular = irregular | ~(residual.detach().abs().amax(-1) <= 16 * scale)
-        jacobian = step.jacobian
         if torch.is_grad_enabled():
-            guess = guess - _solve(jacobian.detach() if jacobian is not None else None, residual)
-            jacobian = _step(velocity, guess, start, h, solver, "exact").jacobian
-        assert jacobian is not None
-        sign, logarithm = log_abs_det(jacobian)
+            guess = guess - _solve(_jacobian(step).detach(), residual)
+            step = _step(velocity, guess, start, h, solver, "exact")
+        sign, logarithm = log_abs_det(_jacobian(step))
         x, log_volume, irregular = guess, log_volume + logarithm, irregular | (sign <= 0)
     return Transport(x, log_volume, irregular)
 
 
-def _solve(matrix: torch.Tensor | None, vector: torch.Tensor) -> torch.Tensor:
-    assert matrix is not None
-    solution, _ = torch.linalg.solve_ex(matrix, vector.unsqueeze(-1))
+def _jacobian(step: _Step) -> torch.Tensor:
+    assert step.jacobian is not None  # it was asked for
+    return step.jacobian
+
+
+def _solve(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+    solution: torch.Tensor = torch.linalg.solve_ex(matrix, vector.unsqueeze(-1))[0]
     return solution.squeeze(-1)

@@ -2,7 +2,8 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import torch
 from gymnasium import spaces
@@ -52,7 +53,7 @@ class Critic(BaseModel):
 
     def __init__(
         self,
-        observation_space: spaces.Space,
+        observation_space: spaces.Space[Any],
         action_space: spaces.Box,
         features_extractor: BaseFeaturesExtractor,
         features_dim: int,
@@ -106,20 +107,17 @@ class NetworkCritic(Critic):
     def __init__(self, *, net_arch: Sequence[int], activation_fn: type[nn.Module] = nn.ReLU, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         sizes = [self.features_dim + self.action_dim, *net_arch, 1]
-        self.layers = nn.ModuleList(
-            EnsembleLinear(self.n_critics, n_in, n_out) for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(EnsembleLinear(self.n_critics, n_in, n_out) for n_in, n_out in pairwise(sizes))
         self.activation = activation_fn()
 
     def q_values(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         batch, n, _ = actions.shape
-        first, *rest = self.layers
-        of_state = torch.baddbmm(
-            first.bias, features.expand(self.n_critics, -1, -1), first.weight[:, : self.features_dim]
-        )  # (n_critics, batch, width)
-        of_action = actions.flatten(0, 1).expand(self.n_critics, -1, -1) @ first.weight[:, self.features_dim :]
-        hidden = (of_action.unflatten(1, (batch, n)) + of_state.unsqueeze(2)).flatten(1, 2)
-        for layer in rest:
+        first = cast(EnsembleLinear, self.layers[0])
+        of_features, of_actions = torch.split(first.weight, [self.features_dim, self.action_dim], dim=1)
+        state_part = torch.baddbmm(first.bias, features.expand(self.n_critics, -1, -1), of_features)
+        action_part = actions.flatten(0, 1).expand(self.n_critics, -1, -1) @ of_actions
+        hidden = (action_part.view(self.n_critics, batch, n, -1) + state_part.unsqueeze(2)).flatten(1, 2)
+        for layer in self.layers[1:]:
             hidden = layer(self.activation(hidden))
         return hidden.view(self.n_critics, batch, n)
 
@@ -150,5 +148,5 @@ class QuadraticCritic(Critic):
     def q_values(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         of_state = features.unsqueeze(1).expand(-1, actions.shape[1], -1)
         z = torch.cat([of_state, actions / self.action_unit], dim=-1)
-        form = torch.einsum("bni,cij,bnj->cbn", z, self.form, z)
+        form: torch.Tensor = torch.einsum("bni,cij,bnj->cbn", z, self.form, z)
         return self.FORM_SCALE * form + self.CONSTANT_SCALE * self.constant

@@ -1,5 +1,6 @@
 """FlowSAC: soft actor-critic with a flow policy, improved by importance sampling flow matching."""
 
+import math
 from collections import defaultdict
 from typing import Any, ClassVar, TypeVar
 
@@ -143,13 +144,14 @@ class FlowSAC(OffPolicyAlgorithm):
             support_multi_env=True,
         )
         self.ent_coef = ent_coef
-        self.target_update_interval = target_update_interval
+        self._initial_ent_coef()  # refuses what is no coefficient
+        self.target_update_interval = _at_least_one("target_update_interval", target_update_interval)
         self.target_entropy = target_entropy
-        self.n_proposals = n_proposals
+        self.n_proposals = _at_least_one("n_proposals", n_proposals)
         self.sampling_distribution = get_sampling_distribution(sampling_distribution)
-        self.n_next_actions = n_next_actions
-        self.actor_batch_size = actor_batch_size
-        self.policy_delay = policy_delay
+        self.n_next_actions = _at_least_one("n_next_actions", n_next_actions)
+        self.actor_batch_size = None if actor_batch_size is None else _at_least_one("actor_batch_size", actor_batch_size)
+        self.policy_delay = _at_least_one("policy_delay", policy_delay)
         self.log_ent_coef: torch.Tensor | None = None
         self.ent_coef_optimizer: torch.optim.Adam | None = None
 
@@ -165,13 +167,25 @@ class FlowSAC(OffPolicyAlgorithm):
             self.target_entropy = -float(np.prod(self.action_space.shape or (1,)))
         else:
             self.target_entropy = float(self.target_entropy)
-        if isinstance(self.ent_coef, str) and self.ent_coef.startswith("auto"):
-            initial = float(self.ent_coef.split("_")[1]) if "_" in self.ent_coef else 1.0
+        initial, is_learnt = self._initial_ent_coef()
+        if is_learnt:
             # The logarithm is learnt, so that the coefficient stays positive
             self.log_ent_coef = torch.full((1,), initial, device=self.device).log().requires_grad_(True)
             self.ent_coef_optimizer = torch.optim.Adam([self.log_ent_coef], lr=self.lr_schedule(1))
         else:
-            self.ent_coef_tensor = torch.tensor(float(self.ent_coef), device=self.device)
+            self.ent_coef_tensor = torch.tensor(initial, device=self.device)
+
+    def _initial_ent_coef(self) -> tuple[float, bool]:
+        """The number in ``ent_coef`` (1 in "auto") and whether it is learnt from there on."""
+        text = str(self.ent_coef)
+        is_learnt = text == "auto" or text.startswith("auto_")
+        try:
+            value = 1.0 if text == "auto" else float(text.removeprefix("auto_"))
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f'ent_coef={self.ent_coef!r} must be a positive number, "auto" or "auto_" and a positive number')
+        return value, is_learnt
 
     def _create_aliases(self) -> None:
         self.actor = self.policy.actor
@@ -225,7 +239,7 @@ class FlowSAC(OffPolicyAlgorithm):
             next_values = (next_q_values - ent_coef * next_log_prob).mean(-1, keepdim=True)
             target_q_values = batch.rewards + (1.0 - batch.dones) * discounts * next_values
         q_values = self.critic(batch.observations, batch.actions)
-        critic_loss = 0.5 * F.mse_loss(q_values, target_q_values.T.expand_as(q_values)) * q_values.shape[0]
+        critic_loss: torch.Tensor = 0.5 * F.mse_loss(q_values, target_q_values.T.expand_as(q_values)) * self.critic.n_critics
         stats["critic_loss"].append(critic_loss.detach())
         stats["log_prob"].append(next_log_prob.mean())
         stats["clip_fraction"].append((next_actions.abs() > 1.0).float().mean())
@@ -274,12 +288,25 @@ class FlowSAC(OffPolicyAlgorithm):
         optimizer.step()
 
     def _record(self, stats: dict[str, list[torch.Tensor]]) -> None:
-        """Log the means over the gradient steps; the one place of a training call that waits for the device."""
+        """
+        Log the means over the gradient steps; the one place of a training call that waits for the device.
+
+        :raises FloatingPointError: if a figure is not finite: the rewards, observations or networks are not, either
+        """
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        for name, values in stats.items():
-            self.logger.record(f"train/{name}", torch.stack([value.reshape(()) for value in values]).mean().item())
-        if "log_prob" in stats:
-            self.logger.record("train/entropy", -torch.stack(stats["log_prob"]).mean().item())
+        if not stats:
+            return
+        means = torch.stack([torch.stack([value.reshape(()) for value in values]).mean() for values in stats.values()])
+        for name, mean in zip(stats, means.tolist(), strict=True):
+            if not math.isfinite(mean):
+                raise FloatingPointError(
+                    f"{name} is {mean} at gradient step {self._n_updates} (environment step {self.num_timesteps}): check "
+                    "that rewards and observations are finite and of moderate size, or lower learning_rate"
+                )
+            self.logger.record(f"train/{name}", mean)
+            if name == "log_prob":
+                self.logger.record("train/entropy", -mean)
+        self.logger.record("train/ess_floor", 1.0 / self.n_proposals)
 
     def learn(
         self: SelfFlowSAC,
@@ -318,6 +345,12 @@ class FlowSAC(OffPolicyAlgorithm):
         if self.ent_coef_optimizer is None:
             return state_dicts, ["ent_coef_tensor"]
         return [*state_dicts, "ent_coef_optimizer"], ["log_ent_coef"]
+
+
+def _at_least_one(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name}={value!r} must be an integer of at least 1")
+    return value
 
 
 def _first(observations: PyTorchObs, n: int | None) -> PyTorchObs:

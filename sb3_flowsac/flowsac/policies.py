@@ -68,7 +68,7 @@ class FlowActor(BasePolicy):
 
     def __init__(
         self,
-        observation_space: spaces.Space,
+        observation_space: spaces.Space[Any],
         action_space: spaces.Box,
         net_arch: list[int],
         features_extractor: BaseFeaturesExtractor,
@@ -120,7 +120,8 @@ class FlowActor(BasePolicy):
         """
         distribution = self.distribution(obs)
         noise = distribution.noise(1)
-        return self.transform(distribution.push(torch.zeros_like(noise) if deterministic else noise)).squeeze(1)
+        noise = torch.zeros_like(noise) if deterministic else noise
+        return self.transform(distribution.push(noise)).squeeze(1)
 
     def action_log_prob(self, obs: PyTorchObs, n: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
         """
@@ -134,7 +135,8 @@ class FlowActor(BasePolicy):
         return self.transform(latents), log_prob - self.transform.log_det(latents)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
-        return self(observation, deterministic)
+        actions: torch.Tensor = self(observation, deterministic)
+        return actions
 
 
 def _make_base(name: str, features_dim: int, dim: int, log_std_init: float) -> GaussianBase | StandardBase:
@@ -200,7 +202,7 @@ class FlowPolicy(BasePolicy):
 
     def __init__(
         self,
-        observation_space: spaces.Space,
+        observation_space: spaces.Space[Any],
         action_space: spaces.Box,
         lr_schedule: Schedule,
         net_arch: list[int] | dict[str, list[int]] | None = None,
@@ -341,9 +343,7 @@ class FlowPolicy(BasePolicy):
     def _to_scaled(self, actions: torch.Tensor) -> torch.Tensor:
         return (actions - self.action_low) / self.action_scale - 1.0
 
-    def sample(
-        self, obs: Any, n: int = 1, generator: torch.Generator | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def sample(self, obs: Any, n: int = 1, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Draw actions with their log-density, both in the environment's units.
 
@@ -356,9 +356,7 @@ class FlowPolicy(BasePolicy):
             raise ValueError(f"n={n!r} must be an integer of at least 1")
         distribution = self.actor.distribution(self._observations(obs))
         size = max(1, CHUNK // distribution.batch_size)
-        draws = [
-            distribution.sample_with_log_prob(min(size, int(n) - done), generator) for done in range(0, int(n), size)
-        ]
+        draws = [distribution.sample_with_log_prob(min(size, int(n) - done), generator) for done in range(0, int(n), size)]
         latents, log_prob = torch.cat([u for u, _ in draws], dim=1), torch.cat([p for _, p in draws], dim=1)
         log_prob = log_prob - self.actor.transform.log_det(latents) - self.action_scale.log().sum()
         actions = self._to_env(self.actor.transform(latents))
@@ -383,7 +381,7 @@ class FlowPolicy(BasePolicy):
             )
         scaled = self._to_scaled(actions if actions.dim() == 3 else actions.unsqueeze(1))
         size = max(1, CHUNK // distribution.batch_size)
-        log_prob = torch.cat([self._scaled_log_prob(distribution, part) for part in scaled.split(size, dim=1)], dim=1)
+        log_prob = torch.cat([self._scaled_log_prob(distribution, part) for part in torch.split(scaled, size, dim=1)], dim=1)
         log_prob = log_prob - self.action_scale.log().sum()
         return log_prob if actions.dim() == 3 else log_prob.squeeze(1)
 
@@ -418,7 +416,7 @@ class FlowPolicy(BasePolicy):
         return self.obs_to_tensor(obs)[0]
 
 
-def _check_extractor_fits(space: spaces.Space, extractor: type[BaseFeaturesExtractor], normalize_images: bool) -> None:
+def _check_extractor_fits(space: spaces.Space[Any], extractor: type[BaseFeaturesExtractor], normalize_images: bool) -> None:
     """SB3's own extractors each fit one kind of observation space: name the policy that fits this one."""
     is_dict = isinstance(space, spaces.Dict)
     fits = {
@@ -438,27 +436,43 @@ class CnnPolicy(FlowPolicy):
     """
     ``FlowPolicy`` for images.
 
-    :param args: positional arguments of ``FlowPolicy``
+    :param observation_space: observation space
+    :param action_space: action space
+    :param lr_schedule: learning rate schedule (could be constant)
     :param features_extractor_class: features extractor to use
     :param kwargs: keyword arguments of ``FlowPolicy``
     """
 
     def __init__(
-        self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN, **kwargs: Any
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Box,
+        lr_schedule: Schedule,
+        features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
+        kwargs["features_extractor_class"] = features_extractor_class
+        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
 
 class MultiInputPolicy(FlowPolicy):
     """
     ``FlowPolicy`` for observations that are dictionaries.
 
-    :param args: positional arguments of ``FlowPolicy``
+    :param observation_space: observation space
+    :param action_space: action space
+    :param lr_schedule: learning rate schedule (could be constant)
     :param features_extractor_class: features extractor to use
     :param kwargs: keyword arguments of ``FlowPolicy``
     """
 
     def __init__(
-        self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = CombinedExtractor, **kwargs: Any
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Box,
+        lr_schedule: Schedule,
+        features_extractor_class: type[BaseFeaturesExtractor] = CombinedExtractor,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
+        kwargs["features_extractor_class"] = features_extractor_class
+        super().__init__(observation_space, action_space, lr_schedule, **kwargs)

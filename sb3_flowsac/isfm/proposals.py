@@ -5,7 +5,7 @@ A sampling distribution draws latents for each state and knows their density. A 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -75,8 +75,10 @@ class Mixture(SamplingDistribution):
 
     def __init__(self, components: Sequence[SamplingDistribution], shares: Sequence[float]) -> None:
         if len(components) != len(shares) or not components:
-            raise ValueError(f"shares={list(shares)} must have one entry for each of {len(components)} components (at least 1)")
-        if any(share <= 0 for share in shares) or abs(sum(shares) - 1.0) > 1e-6:
+            raise ValueError(
+                f"shares={list(shares)} must have one entry for each of {len(components)} (at least 1) components"
+            )
+        if not (all(share > 0 for share in shares) and abs(sum(shares) - 1.0) <= 1e-6):
             raise ValueError(f"shares={list(shares)} must be positive and sum to 1")
         self.components, self.shares = tuple(components), tuple(shares)
 
@@ -127,7 +129,11 @@ def defensive_policy(share: float = 0.125) -> SamplingDistribution:
     return Mixture([CurrentPolicy(), UniformBox()], [1.0 - share, share])
 
 
-NAMED = {"defensive": defensive_policy, "policy": CurrentPolicy, "uniform": UniformBox}
+NAMED: dict[str, Callable[[], SamplingDistribution]] = {
+    "defensive": defensive_policy,
+    "policy": CurrentPolicy,
+    "uniform": UniformBox,
+}
 
 
 def get_sampling_distribution(spec: str | SamplingDistribution) -> SamplingDistribution:

@@ -39,7 +39,7 @@ def renyi_divergence(weights: torch.Tensor, order: float) -> torch.Tensor:
     It is biased low, never above log N, and finite even where the true divergence is infinite. For n = 2 it is
     log N minus the logarithm of the effective sample size.
 
-    :param weights: (batch, n), rows sum to 1
+    :param weights: (batch, n), rows sum to 1; a row of zeros counts as the largest divergence, log N
     :param order: n > 0, not 1; Theorem 2 speaks of n = 4
     :return: (batch,), in nats
     :raises ValueError: if the order is not positive or is 1
@@ -47,8 +47,9 @@ def renyi_divergence(weights: torch.Tensor, order: float) -> torch.Tensor:
     if not order > 0 or order == 1:
         raise ValueError(f"order={order!r} must be positive and not 1")
     n = weights.shape[-1]
-    power = torch.logsumexp(order * weights.log(), dim=-1) - math.log(n)
-    return (power - order * (weights.sum(-1) / n).log()) / (order - 1)
+    largest = math.log(n)
+    divergence = (torch.logsumexp(order * weights.log(), dim=-1) + (order - 1) * largest) / (order - 1)
+    return torch.where(weights.sum(-1) > 0, divergence, largest)
 
 
 def resample(weights: torch.Tensor, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
@@ -64,5 +65,7 @@ def resample(weights: torch.Tensor, n: int, generator: torch.Generator | None = 
     offset = torch.rand(batch, 1, dtype=weights.dtype, device=weights.device, generator=generator)
     points = (torch.arange(n, dtype=weights.dtype, device=weights.device) + offset) / n
     cumulative = weights.cumsum(-1)
-    points = points * cumulative[:, -1:]
+    total = cumulative[:, -1:]
+    # Rounding must not carry the last point past the last proposal that has weight
+    points = torch.minimum(points * total, total * (1.0 - torch.finfo(weights.dtype).eps))
     return torch.searchsorted(cumulative, points, right=True).clamp(max=n_proposals - 1)

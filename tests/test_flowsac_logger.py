@@ -1,0 +1,83 @@
+"""What a run logs, under which names, and that the figures are what their names say."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from stable_baselines3.common.logger import configure
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+ALWAYS = {
+    "train/actor_loss",
+    "train/critic_loss",
+    "train/ent_coef",
+    "train/entropy",
+    "train/log_prob",
+    "train/ess",
+    "train/ess_floor",
+    "train/renyi_2",
+    "train/renyi_4",
+    "train/max_weight",
+    "train/clip_fraction",
+    "train/learning_rate",
+}
+ROLLOUT = {"rollout/ep_len_mean", "rollout/ep_rew_mean", "time/fps"}
+
+
+def run(make_model, folder, **kwargs):
+    """Records of a run of three episodes: from the JSON file, and the names in TensorBoard."""
+    model = make_model("Pendulum-v1", learning_starts=190, **kwargs)
+    model.set_logger(configure(str(folder), ["json", "tensorboard", "csv"]))
+    model.learn(410, log_interval=1)
+    records = [json.loads(line) for line in (folder / "progress.json").read_text().splitlines()]
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return records, set(events.Tags()["scalars"])
+
+
+@pytest.mark.parametrize("ent_coef", ["auto", 0.2])
+def test_names(make_model, tmp_path, ent_coef):
+    records, tensorboard = run(make_model, tmp_path, ent_coef=ent_coef)
+    expected = ALWAYS | ROLLOUT | ({"train/ent_coef_loss"} if ent_coef == "auto" else set())
+    assert expected <= set(records[-1])
+    assert {name for name in records[-1] if name.startswith("train/")} == {n for n in expected if n.startswith("train/")} | {
+        "train/n_updates"
+    }
+    assert expected <= tensorboard
+    assert "train/n_updates" not in tensorboard
+
+
+@pytest.mark.parametrize("squashed", [True, False], ids=["squashed", "unsquashed"])
+def test_values(make_model, tmp_path, squashed):
+    policy_kwargs = {"squash_output": squashed, "log_std_init": 0.0}
+    records, _ = run(make_model, tmp_path, ent_coef=0.2, policy_kwargs=policy_kwargs)
+    last = records[-1]
+    assert all(math.isfinite(value) for name, value in last.items() if name.startswith("train/"))
+    assert last["train/n_updates"] == 399 - 190  # the records of step 400 are written before its gradient step
+    assert last["train/ent_coef"] == pytest.approx(0.2)
+    assert last["train/learning_rate"] == pytest.approx(3e-4)
+    assert last["train/entropy"] == pytest.approx(-last["train/log_prob"])
+    assert last["train/ess_floor"] == 1 / 8
+    assert 1 / 8 <= last["train/ess"] <= 1 and 1 / 8 <= last["train/max_weight"] <= 1
+    assert 0 <= last["train/renyi_2"] <= last["train/renyi_4"] <= math.log(8)
+    if squashed:
+        assert last["train/clip_fraction"] == 0.0
+        assert last["train/entropy"] <= math.log(2) + 1e-3  # no density on [-1, 1] has more
+    else:
+        assert 0.05 < last["train/clip_fraction"] < 1
+
+
+def test_ess_is_a_fraction_and_agrees_with_renyi_2(make_model):
+    """Of each state ESS / N = exp(-R_2); of their means Jensen's inequality remains."""
+    model = make_model("Pendulum-v1", ent_coef=0.2).learn(60)
+    values = model.logger.name_to_value
+    assert values["train/ess"] >= math.exp(-values["train/renyi_2"]) - 1e-6
+
+
+def test_a_fixed_learning_rate_and_alpha_are_logged_as_they_are_used(make_model):
+    model = make_model("Pendulum-v1", ent_coef="auto_0.3", learning_rate=1e-2).learn(60)
+    values = model.logger.name_to_value
+    assert values["train/ent_coef"] != pytest.approx(0.3, abs=1e-6)
+    assert values["train/ent_coef"] == pytest.approx(model.current_ent_coef().item(), rel=0.1)
+    assert np.isfinite(values["train/ent_coef_loss"])

@@ -1,0 +1,223 @@
+"""FlowSAC learns on, in every variant, with the options that SB3's off-policy algorithms share."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise, VectorizedActionNoise
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import nn
+
+from sb3_flowsac.isfm import CurrentPolicy, Mixture, SamplingDistribution, UniformBox
+
+
+class Extractor(BaseFeaturesExtractor):
+    """A user's own, with batch normalisation."""
+
+    def __init__(self, observation_space, features_dim=6):
+        super().__init__(observation_space, features_dim)
+        self.net = nn.Sequential(nn.Linear(observation_space.shape[0], features_dim), nn.BatchNorm1d(features_dim))
+
+    def forward(self, observations):
+        return self.net(observations)
+
+
+class Wider(SamplingDistribution):
+    """A user's own sampling distribution: latents N(0, 2^2 I)."""
+
+    def sample_with_log_prob(self, policy, transform, n):
+        latents = 2.0 * policy.noise(n)
+        return latents, self.log_prob(policy, transform, latents)
+
+    def log_prob(self, policy, transform, latents):
+        return torch.distributions.Normal(0.0, 2.0).log_prob(latents).sum(-1)
+
+
+def learn_and_check(model, steps=60):
+    """Everything that should move has moved and is finite; predictions are valid actions."""
+    before = [p.clone() for p in [*model.actor.parameters(), *model.critic.parameters()]]
+    model.learn(steps)
+    after = [*model.actor.parameters(), *model.critic.parameters()]
+    assert all(p.isfinite().all() for p in [*after, *model.critic_target.parameters()])
+    moved = [not torch.equal(a, b) for a, b in zip(after, before, strict=True)]
+    assert np.mean(moved) > 0.9 and model._n_updates > 0
+    obs = np.stack([model.observation_space.sample() for _ in range(5)])
+    for deterministic in (True, False):
+        actions, _ = model.predict(obs, deterministic=deterministic)
+        assert all(model.action_space.contains(action) for action in actions)
+    return model
+
+
+VARIANTS = {
+    "default": {},
+    "unsquashed": {"policy_kwargs": {"squash_output": False, "log_std_init": -1.0}},
+    "paper": {
+        "policy_kwargs": {"base": "standard", "density": "trace"},
+        "sampling_distribution": "policy",
+        "policy_delay": 1,
+    },
+    "mlp-field": {"policy_kwargs": {"field": "mlp", "ode_steps": 2}},
+    "rk4": {"policy_kwargs": {"ode_solver": "rk4", "ode_grid_power": 2.0, "ode_steps": 1}},
+    "heun": {"policy_kwargs": {"ode_solver": "heun"}},
+    "euler": {"policy_kwargs": {"ode_solver": "euler"}},
+    "one-critic": {"policy_kwargs": {"n_critics": 1}},
+    "three-critics": {"policy_kwargs": {"n_critics": 3, "net_arch": {"pi": [8], "qf": [8, 8]}}},
+    "quadratic": {"policy_kwargs": {"critic_form": "quadratic", "n_critics": 1, "squash_output": False}},
+    "no-hidden-layer": {"policy_kwargs": {"net_arch": []}},
+    "activation": {"policy_kwargs": {"activation_fn": nn.Tanh}},
+    "optimizer": {"policy_kwargs": {"optimizer_class": torch.optim.AdamW, "optimizer_kwargs": {"weight_decay": 0.01}}},
+    "extractor": {"policy_kwargs": {"features_extractor_class": Extractor, "features_extractor_kwargs": {"features_dim": 5}}},
+    "shared-extractor": {"policy_kwargs": {"features_extractor_class": Extractor, "share_features_extractor": True}},
+    "alpha": {"ent_coef": 0.1},
+    "auto-alpha": {"ent_coef": "auto_0.1", "target_entropy": -2.0},
+    "uniform": {"sampling_distribution": "uniform"},
+    "mixture": {"sampling_distribution": Mixture([CurrentPolicy(), UniformBox()], [0.5, 0.5])},
+    "own-proposals": {"sampling_distribution": Wider()},
+    "next-actions": {"n_next_actions": 3},
+    "all-states": {"actor_batch_size": None},
+    "target-interval": {"target_update_interval": 3},
+    "schedule": {"learning_rate": lambda progress: 1e-3 * progress},
+    "episodes": {"train_freq": (1, "episode"), "gradient_steps": 3, "learning_starts": 0},
+    "as-many-steps": {"train_freq": 4, "gradient_steps": -1},
+    "memory": {"optimize_memory_usage": True, "replay_buffer_kwargs": {"handle_timeout_termination": False}},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_learns_on(make_model, variant):
+    steps = 210 if variant == "episodes" else 60
+    learn_and_check(make_model("Pendulum-v1", **VARIANTS[variant]), steps)
+
+
+def test_a_longer_run_with_default_networks_alone(make_model):
+    model = learn_and_check(make_model("Pendulum-v1", batch_size=64), 150)
+    assert model.num_timesteps == 150 and model._n_updates == 130
+
+
+@pytest.mark.parametrize(
+    ("train_freq", "gradient_steps", "updates"), [(1, 1, 40), (5, 2, 16), (5, -1, 40), ((4, "step"), 4, 40)]
+)
+def test_number_of_gradient_steps(make_model, train_freq, gradient_steps, updates):
+    model = make_model("Pendulum-v1", train_freq=train_freq, gradient_steps=gradient_steps).learn(60)
+    assert model._n_updates == updates
+
+
+def test_training_once_an_episode(make_model):
+    model = make_model("Pendulum-v1", train_freq=(2, "episode"), gradient_steps=3, learning_starts=0)
+    model.learn(400)
+    assert model._n_updates == 3  # after two episodes of 200 steps
+    model = make_model("Pendulum-v1", train_freq=(1, "episode"), gradient_steps=-1, learning_starts=0).learn(200)
+    assert model._n_updates == 200
+
+
+@pytest.mark.parametrize("noise_class", [NormalActionNoise, OrnsteinUhlenbeckActionNoise])
+def test_action_noise(make_model, noise_class):
+    learn_and_check(make_model("Pendulum-v1", action_noise=noise_class(np.zeros(1), 0.1 * np.ones(1))))
+
+
+def test_several_environments_with_noise(make_model):
+    env = make_vec_env("Pendulum-v1", n_envs=3)
+    noise = VectorizedActionNoise(NormalActionNoise(np.zeros(1), 0.1 * np.ones(1)), 3)
+    model = learn_and_check(make_model(env, action_noise=noise, gradient_steps=-1), 90)
+    assert model.num_timesteps == 90 and model.replay_buffer.pos == 30
+
+
+@pytest.mark.parametrize("n_steps", [2, 5])
+def test_n_step_returns(make_model, n_steps):
+    model = learn_and_check(make_model("Pendulum-v1", n_steps=n_steps))
+    assert isinstance(model.replay_buffer, NStepReplayBuffer)
+
+
+def test_a_users_own_replay_buffer(make_model):
+    class Counting(ReplayBuffer):
+        samples = 0
+
+        def sample(self, *args, **kwargs):
+            self.samples += 1
+            return super().sample(*args, **kwargs)
+
+    model = learn_and_check(make_model("Pendulum-v1", replay_buffer_class=Counting))
+    assert model.replay_buffer.samples == model._n_updates == 40
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_features_extractor_is_shared_or_not(make_model, shared):
+    kwargs = {"features_extractor_class": Extractor, "share_features_extractor": shared}
+    model = make_model("Pendulum-v1", policy_kwargs=kwargs)
+    assert (model.actor.features_extractor is model.critic.features_extractor) == shared
+    assert model.critic_target.features_extractor is not model.critic.features_extractor
+    trained = [p for group in model.critic.optimizer.param_groups for p in group["params"]]
+    extractor = list(model.critic.features_extractor.parameters())
+    assert any(p is q for p in trained for q in extractor) == (not shared)
+    if shared:
+        before = [p.clone() for p in extractor]
+        model.learn(60)
+        assert not any(torch.equal(p, q) for p, q in zip(before, extractor, strict=True))
+
+
+def test_learning_rate_follows_its_schedule(make_model):
+    model = make_model("Pendulum-v1", learning_rate=lambda progress: 1e-3 * progress, ent_coef="auto").learn(50)
+    expected = 1e-3 * (1 - 50 / 50)
+    for optimizer in (model.actor.optimizer, model.critic.optimizer, model.ent_coef_optimizer):
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(expected, abs=1e-3 / 50 + 1e-12)
+
+
+def test_training_continues_where_it_stopped(make_model):
+    model = make_model("Pendulum-v1").learn(40)
+    model.learn(30, reset_num_timesteps=False)
+    assert model.num_timesteps == 70 and model._n_updates == 50
+    model.learn(30)
+    assert model.num_timesteps == 30 and model.replay_buffer.pos == 100
+
+
+def test_a_long_vector_of_actions(make_model):
+    class Wide(gym.Env):
+        observation_space = gym.spaces.Box(-1, 1, (4,))
+        action_space = gym.spaces.Box(np.linspace(-3, -1, 24, dtype=np.float32), np.linspace(1, 5, 24, dtype=np.float32))
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            return self.observation_space.sample(), {}
+
+        def step(self, action):
+            assert self.action_space.contains(action)
+            return (
+                self.observation_space.sample(),
+                -float(np.square(action).sum()),
+                False,
+                bool(self.np_random.random() < 0.1),
+                {},
+            )
+
+    learn_and_check(make_model(Wide()))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ent_coef", -0.1),
+        ("ent_coef", 0.0),
+        ("ent_coef", "automatic"),
+        ("ent_coef", "auto_-1"),
+        ("ent_coef", "auto_0"),
+        ("ent_coef", "fast"),
+        ("target_entropy", "low"),
+        ("target_update_interval", 0),
+        ("n_proposals", 0),
+        ("n_proposals", 2.5),
+        ("n_next_actions", 0),
+        ("actor_batch_size", 0),
+        ("policy_delay", 0),
+        ("sampling_distribution", "langevin"),
+    ],
+)
+def test_arguments_out_of_range_are_named(make_model, name, value):
+    with pytest.raises(ValueError, match=name):
+        make_model("Pendulum-v1", **{name: value})
+
+
+def test_use_sde_is_no_feature(make_model):
+    with pytest.raises((TypeError, ValueError), match="use_sde"):
+        make_model("Pendulum-v1", use_sde=True)

@@ -10,7 +10,7 @@ from maxent_envs.validation import FloatArray
 LEARNT, OPTIMAL = "tab:blue", "black"
 PANEL_INCHES = 3.0
 # Margins in inches around each panel. Fixed: a layout engine costs more time than all else in a figure drawn in training
-LEFT, RIGHT, BOTTOM, TOP, LEGEND = 0.6, 0.1, 0.5, 0.3, 0.35
+LEFT, RIGHT, BOTTOM, TOP, LEGEND = 0.75, 0.1, 0.5, 0.3, 0.35
 
 
 def action_distribution_figure(rows: list[tuple[LQRSolution, FloatArray, FloatArray]]) -> Figure:

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from rich.console import Console
 
 import maxent_envs
+from maxent_envs import preset, uniform_action_spread
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.plotting import action_distribution_figure, ellipse
 from sb3_flowsac.studies import lqr_run
@@ -307,6 +308,19 @@ def test_plots_of_several_seeds(tmp_path):
     problem = maxent_envs.preset("scalar")
     runs = [lqr_run.execute(tiny_spec(problem, 0.5, seed, 16, tmp_path), progress_bar=False) for seed in (0, 1)]
     assert all(path.stat().st_size > 0 for path in save_plots(runs, tmp_path))
+
+
+def test_warm_up_keeps_an_unstable_system_where_its_actions_can_bring_it_home():
+    problem = preset("unstable")
+    model = lqr_model(problem, 0.5, 0)
+    # The first state grows by a factor A[0, 0]; beyond this size no action in the Box outweighs the growth
+    reach = (np.abs(problem.B[0]) @ model.action_space.high) / (problem.A[0, 0] - 1.0)
+    model.learn(MODEL_SETTINGS["learning_starts"])
+    visited = model.replay_buffer.observations[: model.replay_buffer.pos]
+    assert len(visited) * N_ENVS == MODEL_SETTINGS["learning_starts"]
+    assert np.abs(visited).max() < reach
+    # The environment's own time limit would not do
+    assert uniform_action_spread(problem, model.action_space.high, 100).max() > 100 * reach
 
 
 def test_models_settings_are_the_problems_and_the_runs():

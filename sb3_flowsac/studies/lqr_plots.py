@@ -75,6 +75,7 @@ def _learning_curves(results: Sequence[RunResult]) -> Figure:
         error_axes.set_yscale("log")
         for axes in (return_axes, error_axes):
             axes.set_xlabel("environment steps")
+            axes.locator_params(axis="x", nbins=5)
     for axes in grid[0]:
         handles, labels = axes.get_legend_handles_labels()
         unique = dict(zip(labels, handles, strict=True))

@@ -1,0 +1,56 @@
+"""
+What the settings of the LQR study are worth: each changed on its own, errors against the optimum.
+
+    python benchmarks/lqr_settings.py --alpha 0.5
+"""
+
+import argparse
+import copy
+from typing import Any
+
+import torch
+
+from maxent_envs import preset
+from sb3_flowsac.studies import lqr_run
+from sb3_flowsac.studies.lqr_evaluation import LearntPolicy, evaluate_policy_on_lqr
+
+
+def variants() -> dict[str, dict[str, Any]]:
+    """Name and overrides of each variant."""
+    settings = lqr_run.MODEL_SETTINGS
+
+    def policy(**changes: Any) -> dict[str, Any]:
+        return {"policy_kwargs": {**copy.deepcopy(settings["policy_kwargs"]), **changes}}
+
+    return {
+        "as in the study": {},
+        "network critic [128, 128]": policy(critic_form="network", net_arch={"pi": [64, 64], "qf": [128, 128]}),
+        "network critic, two": policy(critic_form="network", net_arch={"pi": [64, 64], "qf": [128, 128]}, n_critics=2),
+        "Adam's default betas": policy(optimizer_kwargs={}),
+        "keep all transitions": {"buffer_size": 1_000_000},
+        "no action noise": {"action_noise": None},
+        "paper's base N(0, I), 4 steps": policy(base="standard", ode_steps=4, log_std_init=-1.4),
+        "proposals from the policy alone": {"sampling_distribution": "policy"},
+    }
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--alpha", type=float, default=0.5, help="temperature")
+    parser.add_argument("--seed", type=int, default=0, help="random seed")
+    parser.add_argument("--only", nargs="+", default=None, help="names of the variants to run; default all")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    problem = preset()
+    for name, overrides in variants().items():
+        if arguments.only and name not in arguments.only:
+            continue
+        model = lqr_run.lqr_model(problem, arguments.alpha, arguments.seed, **overrides)
+        model.learn(lqr_run.TIMESTEPS)
+        found = evaluate_policy_on_lqr(LearntPolicy(model), problem.solve(arguments.alpha), lqr_run.FINAL_EVALUATION).metrics()
+        print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in found.items()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -16,8 +16,9 @@ from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
 from torch.nn import functional as F
 
 from sb3_flowsac.flow import FlowDistribution
+from sb3_flowsac.flowsac.actor import FlowActor
 from sb3_flowsac.flowsac.critics import Critic
-from sb3_flowsac.flowsac.policies import CnnPolicy, FlowActor, FlowPolicy, MlpPolicy, MultiInputPolicy
+from sb3_flowsac.flowsac.policies import CnnPolicy, FlowPolicy, MlpPolicy, MultiInputPolicy
 from sb3_flowsac.isfm import (
     SamplingDistribution,
     effective_sample_size,

@@ -7,152 +7,28 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.preprocessing import get_action_dim, is_image_space
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import (
     BaseFeaturesExtractor,
     CombinedExtractor,
     FlattenExtractor,
     NatureCNN,
-    create_mlp,
     get_actor_critic_arch,
 )
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
 from sb3_flowsac.flow import (
-    ActionTransform,
-    ConditionalFlow,
     Density,
     FlowDistribution,
-    GaussianBase,
-    Identity,
-    MLPField,
-    StandardBase,
-    StructuredField,
-    Tanh,
 )
+from sb3_flowsac.flowsac.actor import BaseDistribution, Field, FlowActor
 from sb3_flowsac.flowsac.critics import Critic, NetworkCritic, QuadraticCritic
 
-BaseDistribution = Literal["gaussian", "standard"]
-Field = Literal["structured", "mlp"]
 CriticForm = Literal["network", "quadratic"]
 
 # Most pairs of state and action whose density is computed at once: bounds the memory of long evaluations
 CHUNK = 2**16
-
-
-class FlowActor(BasePolicy):
-    """
-    Actor network: from observations to a conditional flow over latents, and a transform to scaled actions [-1, 1].
-
-    :param observation_space: observation space
-    :param action_space: action space
-    :param net_arch: sizes of the hidden layers of the trunk
-    :param features_extractor: network that extracts the features of the observation
-    :param features_dim: number of features
-    :param activation_fn: activation function of the trunk
-    :param normalize_images: whether to divide images by 255
-    :param squash_output: whether actions are squashed by tanh
-    :param base: "gaussian", a state-conditional Gaussian with the flow in its whitened coordinates, or "standard", the
-        paper's N(0, I)
-    :param log_std_init: logarithm of the Gaussian base's standard deviation at the start, in latents
-    :param field: "structured" (closed-form divergence) or "mlp"
-    :param ode_steps: number of steps from noise to action
-    :param ode_solver: "midpoint" (the paper's RK2), "heun", "rk4" or "euler"
-    :param ode_grid_power: 1 for uniform steps, above 1 for steps that get finer towards the action
-    :param density: "exact" for the density of the samples that the steps produce, "trace" for the paper's equation 6
-    """
-
-    features_extractor: BaseFeaturesExtractor
-    optimizer: torch.optim.Optimizer
-
-    def __init__(
-        self,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Box,
-        net_arch: list[int],
-        features_extractor: BaseFeaturesExtractor,
-        features_dim: int,
-        activation_fn: type[nn.Module] = nn.ReLU,
-        normalize_images: bool = True,
-        squash_output: bool = True,
-        base: BaseDistribution = "gaussian",
-        log_std_init: float = 0.0,
-        field: Field = "structured",
-        ode_steps: int = 4,
-        ode_solver: str = "midpoint",
-        ode_grid_power: float = 1.0,
-        density: Density = "exact",
-    ) -> None:
-        super().__init__(
-            observation_space,
-            action_space,
-            features_extractor=features_extractor,
-            normalize_images=normalize_images,
-            squash_output=squash_output,
-        )
-        self.features_dim = features_dim
-        self.net_arch, self.activation_fn = net_arch, activation_fn
-        self.transform: ActionTransform = Tanh() if squash_output else Identity()
-        self.trunk = nn.Sequential(*create_mlp(features_dim, -1, net_arch, activation_fn))
-        latent_dim, action_dim = (net_arch[-1] if net_arch else features_dim), get_action_dim(action_space)
-        self.flow = ConditionalFlow(
-            _make_base(base, latent_dim, action_dim, log_std_init),
-            _make_field(field, latent_dim, action_dim, affine=base == "standard"),
-            n_steps=ode_steps,
-            solver=ode_solver,
-            grid_power=ode_grid_power,
-            density=density,
-        )
-
-    def distribution(self, obs: PyTorchObs) -> FlowDistribution:
-        """The flow over latents in each of a batch of observations."""
-        features = self.extract_features(obs, self.features_extractor)
-        distribution: FlowDistribution = self.flow(self.trunk(features))
-        return distribution
-
-    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
-        """
-        Scaled actions, (batch, action_dim); unsquashed ones may lie outside [-1, 1].
-
-        :param obs: observations
-        :param deterministic: take the action that the flow gives the centre of its base distribution
-        """
-        distribution = self.distribution(obs)
-        noise = distribution.noise(1)
-        noise = torch.zeros_like(noise) if deterministic else noise
-        return self.transform(distribution.push(noise)).squeeze(1)
-
-    def action_log_prob(self, obs: PyTorchObs, n: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-        """
-        n scaled actions in each state and the logarithm of their density with respect to scaled actions.
-
-        :param obs: observations
-        :param n: number of actions
-        :return: (batch, n, action_dim) and (batch, n)
-        """
-        latents, log_prob = self.distribution(obs).sample_with_log_prob(n)
-        return self.transform(latents), log_prob - self.transform.log_det(latents)
-
-    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
-        actions: torch.Tensor = self(observation, deterministic)
-        return actions
-
-
-def _make_base(name: str, features_dim: int, dim: int, log_std_init: float) -> GaussianBase | StandardBase:
-    if name == "gaussian":
-        return GaussianBase(features_dim, dim, log_std_init)
-    if name == "standard":
-        return StandardBase(dim)
-    raise ValueError(f"base={name!r} is unknown; choose 'gaussian' or 'standard'")
-
-
-def _make_field(name: str, features_dim: int, dim: int, affine: bool) -> StructuredField | MLPField:
-    if name == "structured":
-        return StructuredField(features_dim, dim, affine=affine)
-    if name == "mlp":
-        return MLPField(features_dim, dim)
-    raise ValueError(f"field={name!r} is unknown; choose 'structured' or 'mlp'")
 
 
 class FlowPolicy(BasePolicy):

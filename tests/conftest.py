@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from hypothesis import settings
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from sb3_flowsac import FlowPolicy, FlowSAC
+
+# The same examples in every run, and no clock: other processes may slow an example down
+settings.register_profile("repository", deadline=None, derandomize=True)
+settings.load_profile("repository")
 
 TINY = {"learning_starts": 20, "batch_size": 16, "buffer_size": 1000, "n_proposals": 8, "seed": 0, "device": "cpu"}
 

@@ -27,9 +27,9 @@ def grid(policy, dim, squashed):
     Gauss-Legendre on the box of a squashed policy; the trapezoidal rule, far beyond the box, of an unsquashed one.
     """
     if squashed:
-        nodes, weights = np.polynomial.legendre.leggauss(300 if dim == 1 else 80)
+        nodes, weights = np.polynomial.legendre.leggauss(200 if dim == 1 else 64)
     else:
-        nodes, weights = np.linspace(-9.0, 9.0, 121), np.full(121, 18.0 / 120)
+        nodes, weights = np.linspace(-9.0, 9.0, 91), np.full(91, 0.2)
     centre, half = (policy.action_high + policy.action_low).numpy() / 2, policy.action_scale.numpy()
     axes = [centre[i] + half[i] * nodes for i in range(dim)]
     actions = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, dim)
@@ -89,7 +89,7 @@ def test_samples_follow_the_density(make_policy, squashed):
     with torch.no_grad():
         samples, _ = policy.sample(OBS, 5000)
         low, high = (LOW[0], HIGH[0]) if squashed else (-15.0, 20.0)
-        axis = torch.linspace(low, high, 20_001, dtype=torch.float64)[1:-1]
+        axis = torch.linspace(low, high, 8001, dtype=torch.float64)[1:-1]
         density = policy.log_prob(OBS, axis.view(1, -1, 1).expand(2, -1, -1)).exp()
     for b in range(2):
         cumulative = np.cumsum(density[b].numpy()) * (axis[1] - axis[0]).item()
@@ -175,13 +175,13 @@ def test_saturated_samples_lie_in_the_box_with_finite_densities(make_policy, bou
     )
 
 
-@pytest.mark.parametrize("variant", ["default", "standard", "mlp", "one-step"])
+@pytest.mark.parametrize("variant", ["default", "standard", "one-step"])
 @pytest.mark.parametrize("scale", [0.5, 2.0])
 @SQUASHED
 def test_every_sample_of_a_wild_field_has_a_finite_density(make_policy, variant, scale, squashed):
     policy = make_policy(LOW, HIGH, scale=scale, squash_output=squashed, double=False, **VARIANTS[variant])
     with torch.no_grad():
-        actions, log_prob = policy.sample(OBS, 500)
+        actions, log_prob = policy.sample(OBS, 200)
         again = policy.log_prob(OBS, actions)
     assert log_prob.isfinite().all()
     assert again.isfinite().all()

@@ -30,7 +30,7 @@ def parameters_after(model, steps=60, callback=None):
 
 @pytest.mark.parametrize(
     "kwargs",
-    [{}, {"policy_kwargs": {"squash_output": False, "field": "mlp"}}, {"n_steps": 3, "ent_coef": 0.1}],
+    [{}, {"policy_kwargs": {"squash_output": False, "base": "standard"}}, {"n_steps": 3, "ent_coef": 0.1}],
     ids=["default", "unsquashed", "n-step"],
 )
 def test_the_same_seed_gives_the_same_run(make_model, kwargs):

@@ -58,7 +58,7 @@ VARIANTS = {
         "sampling_distribution": "policy",
         "policy_delay": 1,
     },
-    "mlp-field": {"policy_kwargs": {"field": "mlp", "ode_steps": 2}},
+    "mlp-field": {"policy_kwargs": {"field": "mlp", "ode_steps": 1}},
     "rk4": {"policy_kwargs": {"ode_solver": "rk4", "ode_grid_power": 2.0, "ode_steps": 1}},
     "heun": {"policy_kwargs": {"ode_solver": "heun"}},
     "euler": {"policy_kwargs": {"ode_solver": "euler"}},
@@ -216,6 +216,16 @@ def test_a_long_vector_of_actions(make_model):
 def test_arguments_out_of_range_are_named(make_model, name, value):
     with pytest.raises(ValueError, match=name):
         make_model("Pendulum-v1", **{name: value})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_reward_that_is_not_finite_stops_training_with_its_place(make_model, value):
+    class Broken(gym.RewardWrapper):
+        def reward(self, reward):
+            return value
+
+    with pytest.raises(FloatingPointError, match=r"critic_loss is (nan|inf) at gradient step 1 \(environment step 21\)"):
+        make_model(Broken(gym.make("Pendulum-v1"))).learn(60)
 
 
 def test_use_sde_is_no_feature(make_model):

@@ -100,11 +100,11 @@ CASES = pytest.mark.parametrize(
 def test_gradient_is_that_of_flow_matching_on_true_samples(perturb, base, squashed, dim, proposals):
     """Within 4.5 standard errors of both means, with the full number of training pairs and with fewer."""
     problem = Problem(perturb, base, squashed, dim, proposals)
-    true = problem.true_gradients(100, 2000)
+    true = problem.true_gradients(100, 1000)
     informative = true.mean(1).abs() > 10 * true.std(1) / 10.0
     assert informative[0].any() and informative[1].any() == (base == "gaussian")
     for n_pairs in (None, 50):
-        estimate = problem.isfm_gradients(100, 2000, n_pairs)
+        estimate = problem.isfm_gradients(100, 1000, n_pairs)
         standard_error = (estimate.var(1) / 100 + true.var(1) / 100).sqrt()
         assert ((estimate.mean(1) - true.mean(1)).abs() <= 4.5 * standard_error).all()
 
@@ -113,8 +113,8 @@ def test_gradient_is_that_of_flow_matching_on_true_samples(perturb, base, squash
 def test_gradient_error_shrinks_with_the_root_of_the_number_of_proposals(perturb, base, squashed, dim, proposals):
     """The slope of log error against log N, over 20 independent groups of 10 estimates, is -1/2 within 4 standard errors."""
     problem = Problem(perturb, base, squashed, dim, proposals)
-    true = problem.true_gradients(200, 2000).mean(1, keepdim=True)
-    sizes = [128, 512, 2048]
+    true = problem.true_gradients(200, 1500).mean(1, keepdim=True)
+    sizes = [128, 384, 1152]
     errors = torch.stack([problem.isfm_gradients(200, n) - true for n in sizes])
     errors = errors[:, : 2 if base == "gaussian" else 1]
     errors = errors / errors.square().mean((0, 2), keepdim=True).sqrt()  # each projection counts alike
@@ -204,9 +204,9 @@ def test_a_defensive_share_brings_a_policy_back_into_the_box(start):
 
     stuck = improve(lost(), CurrentPolicy(), convex, 20)
     assert stuck.mean().item() == pytest.approx(start, abs=0.02)
-    back = improve(lost(), defensive_policy(), convex, 500)
-    assert (back.abs() <= 1.0).float().mean() > 0.8
-    # Over ten seeds: 0.86 to 0.98 in the box, moments off by up to 0.19 and 0.11
+    back = improve(lost(), defensive_policy(), convex, 400)
+    assert (back.abs() <= 1.0).float().mean() > 0.7
+    # Over ten seeds: 0.80 to 0.95 in the box, moments off by up to 0.21 and 0.12
     assert abs(back.mean() - mean) < 0.3 and abs((back**2).mean() - second) < 0.2
 
 

@@ -144,7 +144,11 @@ class StructuredVelocity:
     def jacobian(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
         velocity, slope, matrix = self._linearise(x, t)
         dim = x.shape[-1]
-        jacobian = (slope @ self._outer()).view(*x.shape, dim)
+        if x.shape[1] < dim:  # too few points to pay for the outer products
+            scaled = slope.unsqueeze(-2) * self.w_out.transpose(1, 2).unsqueeze(1)
+            jacobian = scaled @ self.w_in.transpose(1, 2).unsqueeze(1)
+        else:
+            jacobian = (slope @ self._outer()).view(*x.shape, dim)
         return velocity, jacobian if matrix is None else jacobian + matrix
 
     # The solvers come back to the same times, and every step needs the same outer products: both are kept, apart for

@@ -31,13 +31,15 @@ def autograd_jacobian(velocity, x, t):
     )
 
 
-def times(kind):
-    return 0.3 if kind == "number" else torch.rand(2, 5, **F64)
+def times(kind, n=5):
+    return 0.3 if kind == "number" else torch.rand(2, n, **F64)
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
 @pytest.mark.parametrize("time", ["number", "tensor"])
-def test_jacobian_is_that_of_autograd(field, time):
-    velocity, x, t = field(torch.randn(2, 3, **F64)), torch.randn(2, 5, 3, **F64), times(time)
+def test_jacobian_is_that_of_autograd(field, time, n):
+    """For fewer points than dimensions as well as for more."""
+    velocity, x, t = field(torch.randn(2, 3, **F64)), torch.randn(2, n, 3, **F64), times(time, n)
     value, jacobian = velocity.jacobian(x, t)
     torch.testing.assert_close(value, velocity(x, t), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(jacobian, autograd_jacobian(velocity, x, t), rtol=1e-11, atol=1e-12)

@@ -21,6 +21,7 @@ from sb3_flowsac.cli import main
 # Few and small updates: these runs test the way, not what is learnt
 QUICK = ["-n", "120", "--seed", "1", "-params", "learning_starts:100", "train_freq:10", "batch_size:32"]
 ZOO_KEYS = {"n_timesteps", "n_envs", "normalize", "env_wrapper", "env_kwargs", "frame_stack", "callback"}
+ZOO_KEYS |= {"noise_type", "noise_std"}
 
 
 @pytest.fixture(autouse=True)

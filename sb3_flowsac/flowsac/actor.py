@@ -105,8 +105,7 @@ class FlowActor(BasePolicy):
         :param deterministic: take the action that the flow gives the centre of its base distribution
         """
         distribution = self.distribution(obs)
-        noise = distribution.noise(1)
-        noise = torch.zeros_like(noise) if deterministic else noise
+        noise = torch.zeros_like(distribution.base.loc).unsqueeze(1) if deterministic else distribution.noise(1)
         return self.transform(distribution.push(noise)).squeeze(1)
 
     def action_log_prob(self, obs: PyTorchObs, n: int = 1) -> tuple[torch.Tensor, torch.Tensor]:

@@ -4,13 +4,13 @@ import math
 from collections import defaultdict
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, ReplayBufferSamples, Schedule
 from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
 from torch.nn import functional as F
@@ -164,10 +164,7 @@ class FlowSAC(OffPolicyAlgorithm):
         self._create_aliases()
         self.batch_norm_stats = get_parameters_by_name(self.critic, ["running_"])
         self.batch_norm_stats_target = get_parameters_by_name(self.critic_target, ["running_"])
-        if self.target_entropy == "auto":
-            self.target_entropy = -float(np.prod(self.action_space.shape or (1,)))
-        else:
-            self.target_entropy = float(self.target_entropy)
+        self.target_entropy = self._resolved_target_entropy()
         initial, is_learnt = self._initial_ent_coef()
         if is_learnt:
             # The logarithm is learnt, so that the coefficient stays positive
@@ -175,6 +172,15 @@ class FlowSAC(OffPolicyAlgorithm):
             self.ent_coef_optimizer = torch.optim.Adam([self.log_ent_coef], lr=self.lr_schedule(1))
         else:
             self.ent_coef_tensor = torch.tensor(initial, device=self.device)
+
+    def _resolved_target_entropy(self) -> float:
+        """Target entropy of the scaled action in nats; "auto" is minus its dimension."""
+        if self.target_entropy == "auto":
+            return -float(get_action_dim(self.action_space))
+        try:
+            return float(self.target_entropy)
+        except ValueError as error:
+            raise ValueError(f'target_entropy={self.target_entropy!r} must be a number or "auto"') from error
 
     def _initial_ent_coef(self) -> tuple[float, bool]:
         """The number in ``ent_coef`` (1 in "auto") and whether it is learnt from there on."""

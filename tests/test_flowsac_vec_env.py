@@ -26,9 +26,7 @@ def test_the_lqr_in_this_process_and_in_workers_is_the_same_run(make_model):
     for vec_env_class in (DummyVecEnv, SubprocVecEnv):
         env = make_vec_env(LQR, n_envs=2, seed=0, vec_env_cls=vec_env_class)
         try:
-            model = make_model(env, policy_kwargs={"squash_output": False}, gamma=0.95, ent_coef=0.5, gradient_steps=2).learn(
-                60
-            )
+            model = make_model(env, **kwargs).learn(60)
             assert model.num_timesteps == 60 and model._n_updates > 0
             returns, _ = evaluate_policy(model, env, n_eval_episodes=2, return_episode_rewards=True)
             runs.append((model.replay_buffer.actions[: model.replay_buffer.pos].copy(), returns))

@@ -1,13 +1,11 @@
 """The study behind ``flowsac lqr``: learn max-entropy LQRs and compare with their known optimum."""
 
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -103,8 +101,7 @@ def _in_processes(specs: Sequence[RunSpec], jobs: int, console: Console) -> Iter
     """Results as they come. Processes are spawned: a forked one would inherit PyTorch's threads in an unknown state."""
     console.print(f"{len(specs)} runs of {specs[0].timesteps:,} steps, {jobs} at a time")
     context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=torch.set_num_threads, initargs=(threads,))
+    executor = ProcessPoolExecutor(jobs, mp_context=context)
     try:
         for future in as_completed([executor.submit(execute, spec, progress_bar=False) for spec in specs]):
             result = future.result()

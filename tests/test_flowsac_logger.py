@@ -16,6 +16,7 @@ ALWAYS = {
     "train/log_prob",
     "train/ess",
     "train/ess_floor",
+    "train/irregular_fraction",
     "train/renyi_2",
     "train/renyi_4",
     "train/max_weight",

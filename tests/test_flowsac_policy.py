@@ -301,3 +301,15 @@ def test_a_policy_that_does_not_fit_the_observations_names_the_one_that_does(pol
 def test_names_of_the_same_policy():
     assert MlpPolicy is FlowPolicy
     assert issubclass(CnnPolicy, FlowPolicy) and issubclass(MultiInputPolicy, FlowPolicy)
+
+
+def test_a_folded_map_is_reported():
+    """One Euler step of a strong field turns part of space over; its exact density warns."""
+    torch.manual_seed(0)
+    policy = FlowPolicy(
+        spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,)), lambda _: 1e-3, net_arch=[16], ode_steps=1, ode_solver="euler"
+    )
+    for parameter in policy.actor.parameters():
+        parameter.data.add_(0.3 * torch.randn(parameter.shape))
+    with pytest.warns(RuntimeWarning, match="fold"):
+        policy.sample(np.zeros(3, np.float32), 2000)

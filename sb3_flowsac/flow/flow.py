@@ -7,7 +7,7 @@ from torch import nn
 
 from sb3_flowsac.flow.base import Gaussian, GaussianBase, StandardBase, standard_normal_log_prob
 from sb3_flowsac.flow.fields import VelocityField
-from sb3_flowsac.flow.ode import Velocity, get_solver, integrate, invert, time_grid
+from sb3_flowsac.flow.ode import Transport, Velocity, get_solver, integrate, invert, time_grid
 from sb3_flowsac.flow.paths import CondOTPath, NormalizedPath
 
 Density = Literal["exact", "trace"]
@@ -62,6 +62,9 @@ class FlowDistribution:
     """
     The distribution of a ``ConditionalFlow`` in a batch of states.
 
+    After an exact density, ``irregular_fraction`` is the share of its points at which the map of the discrete steps folds
+    space over (negative determinant) or could not be inverted. There the density is not to be trusted; more steps help.
+
     :param flow: supplies path, solver, time grid and density
     :param base: base distribution in each state
     :param velocity: velocity field in each state
@@ -69,6 +72,11 @@ class FlowDistribution:
 
     def __init__(self, flow: ConditionalFlow, base: Gaussian, velocity: Velocity) -> None:
         self.flow, self.base, self.velocity = flow, base, velocity
+        self.irregular_fraction = torch.zeros((), device=base.loc.device)
+
+    def _note_irregular(self, transport: Transport) -> None:
+        if transport.irregular is not None:
+            self.irregular_fraction = transport.irregular.float().mean()
 
     @property
     def batch_size(self) -> int:
@@ -109,6 +117,7 @@ class FlowDistribution:
         """
         noise = self.noise(n, generator)
         end = integrate(self.velocity, noise, self.flow.grid, self.flow.solver, density or self.flow.density)
+        self._note_irregular(end)
         assert end.log_volume is not None
         return self.base.unwhiten(end.x), standard_normal_log_prob(noise) - end.log_volume - self.base.log_scale
 
@@ -125,6 +134,7 @@ class FlowDistribution:
         y1 = self.base.whiten(u)
         if (density or self.flow.density) == "exact":
             start = invert(self.velocity, y1, self.flow.grid, self.flow.solver)
+            self._note_irregular(start)
             log_volume = start.log_volume
         else:
             start = integrate(self.velocity, y1, self.flow.grid[::-1], self.flow.solver, "trace")

@@ -1,6 +1,6 @@
 """The critics: an ensemble of Q functions evaluated in one pass, for one action or many actions of each state."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, cast
@@ -36,7 +36,7 @@ class EnsembleLinear(nn.Module):
         return torch.baddbmm(self.bias, x.expand(self.weight.shape[0], -1, -1), self.weight)
 
 
-class Critic(BaseModel):
+class Critic(BaseModel, ABC):
     """
     ``n_critics`` independent Q functions of the state's features and of the action in scaled units [-1, 1].
 
@@ -126,7 +126,8 @@ class QuadraticCritic(Critic):
     r"""
     Quadratic forms, Q(s, a) = z'Sz + c with z = [features, a / unit]: the shape of a linear-quadratic regulator's values.
 
-    The exact Q function of a max-entropy LQR is of this kind (Lemma 1), where a network of rectifiers would approximate it.
+    The exact Q function of a max-entropy LQR on a Box centred at 0 is of this kind (Lemma 1), where a network of rectifiers
+    would approximate it.
     Values are as large as returns, but an optimizer such as Adam moves each parameter by about the learning rate, whatever
     the parameter's scale: S and c are therefore learnt divided by ``FORM_SCALE`` and ``CONSTANT_SCALE``, and actions are
     measured in a unit of their spread. A constant that lags behind the returns would be made up for by S.

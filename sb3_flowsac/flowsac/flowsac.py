@@ -178,9 +178,12 @@ class FlowSAC(OffPolicyAlgorithm):
         if self.target_entropy == "auto":
             return -float(get_action_dim(self.action_space))
         try:
-            return float(self.target_entropy)
-        except ValueError as error:
-            raise ValueError(f'target_entropy={self.target_entropy!r} must be a number or "auto"') from error
+            value = float(self.target_entropy)
+        except (TypeError, ValueError):
+            value = math.nan
+        if not math.isfinite(value):
+            raise ValueError(f'target_entropy={self.target_entropy!r} must be a finite number or "auto"')
+        return value
 
     def _initial_ent_coef(self) -> tuple[float, bool]:
         """The number in ``ent_coef`` (1 in "auto") and whether it is learnt from there on."""
@@ -263,6 +266,7 @@ class FlowSAC(OffPolicyAlgorithm):
         loss = isfm_loss(policy, latents, weights)
         actor_loss = loss.flow + loss.base
         stats["actor_loss"].append(actor_loss.detach())
+        stats["irregular_fraction"].append(policy.irregular_fraction)
         stats["ess"].append(effective_sample_size(weights).mean() / self.n_proposals)
         stats["renyi_2"].append(renyi_divergence(weights, 2).mean())
         stats["renyi_4"].append(renyi_divergence(weights, 4).mean())

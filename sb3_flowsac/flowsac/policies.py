@@ -1,6 +1,7 @@
 """The policy of FlowSAC: an actor that is a conditional flow, and its critics."""
 
 import math
+import warnings
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -233,6 +234,7 @@ class FlowPolicy(BasePolicy):
         distribution = self.actor.distribution(self._observations(obs))
         size = max(1, CHUNK // distribution.batch_size)
         draws = [distribution.sample_with_log_prob(min(size, int(n) - done), generator) for done in range(0, int(n), size)]
+        _warn_if_irregular(distribution)
         latents, log_prob = torch.cat([u for u, _ in draws], dim=1), torch.cat([p for _, p in draws], dim=1)
         log_prob = log_prob - self.actor.transform.log_det(latents) - self.action_scale.log().sum()
         actions = self._to_env(self.actor.transform(latents))
@@ -258,6 +260,7 @@ class FlowPolicy(BasePolicy):
         scaled = self._to_scaled(actions if actions.dim() == 3 else actions.unsqueeze(1))
         size = max(1, CHUNK // distribution.batch_size)
         log_prob = torch.cat([self._scaled_log_prob(distribution, part) for part in torch.split(scaled, size, dim=1)], dim=1)
+        _warn_if_irregular(distribution)
         log_prob = log_prob - self.action_scale.log().sum()
         return log_prob if actions.dim() == 3 else log_prob.squeeze(1)
 
@@ -292,6 +295,17 @@ class FlowPolicy(BasePolicy):
         return self.obs_to_tensor(obs)[0]
 
 
+def _warn_if_irregular(distribution: FlowDistribution) -> None:
+    fraction = distribution.irregular_fraction.item()
+    if fraction > 0:
+        warnings.warn(
+            f"at {fraction:.2%} of the actions the flow's discrete steps fold space over or cannot be inverted, and the exact "
+            "density is not to be trusted there: use more ode_steps, or density='trace'",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
 def _check_extractor_fits(space: spaces.Space[Any], extractor: type[BaseFeaturesExtractor], normalize_images: bool) -> None:
     """SB3's own extractors each fit one kind of observation space: name the policy that fits this one."""
     is_dict = isinstance(space, spaces.Dict)
@@ -301,7 +315,7 @@ def _check_extractor_fits(space: spaces.Space[Any], extractor: type[BaseFeatures
         NatureCNN: is_image_space(space, check_channels=False, normalized_image=not normalize_images),
     }
     if not fits.get(extractor, True):
-        better = "MultiInputPolicy" if is_dict else "FlowPolicy"
+        better = "MultiInputPolicy" if is_dict else "CnnPolicy" if is_image_space(space) else "FlowPolicy"
         raise ValueError(f'this policy\'s {extractor.__name__} does not fit the observation space {space}; use "{better}"')
 
 

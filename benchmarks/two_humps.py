@@ -20,6 +20,8 @@ from sb3_flowsac import FlowSAC
 
 ALPHA = 0.1
 MASSES = (0.7, 0.3)
+# Dimension, standard deviation of the humps, lower and upper bound of the Box
+CASES = [(1, 0.15, -1.0, 1.0), (2, 0.15, -1.0, 1.0), (1, 0.1, -2.0, 1.0), (2, 0.1, -1.0, 1.0), (2, 0.2, 0.0, 2.0)]
 
 
 class TwoHumps(gym.Env[np.ndarray, np.ndarray]):
@@ -64,18 +66,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=10_000, help="environment steps of each run")
     parser.add_argument("--seed", type=int, nargs="+", default=[0], help="random seeds")
+    parser.add_argument("--case", type=int, nargs="+", default=range(len(CASES)), help="numbers of the cases to run, from 0")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for dim, std, low, high in [
-        (1, 0.15, -1.0, 1.0),
-        (2, 0.15, -1.0, 1.0),
-        (1, 0.1, -2.0, 1.0),
-        (2, 0.1, -1.0, 1.0),
-        (2, 0.2, 0.0, 2.0),
-    ]:
+    for dim, std, low, high in (CASES[i] for i in arguments.case):
         for seed in arguments.seed:
-            print(f"{dim}-d, std {std}, Box [{low}, {high}], seed {seed}: ", end="", flush=True)
-            print(measure(dim, std, low, high, seed, arguments.steps), flush=True)
+            result = measure(dim, std, low, high, seed, arguments.steps)
+            print(f"{dim}-d, std {std}, Box [{low}, {high}], seed {seed}: {result}", flush=True)
 
 
 if __name__ == "__main__":

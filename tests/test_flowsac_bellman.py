@@ -28,7 +28,7 @@ class Blind(gym.Env):
 
 
 CRITIC_STATS = ("critic_loss", "log_prob", "clip_fraction")
-ACTOR_STATS = ("actor_loss", "ess", "renyi_2", "renyi_4", "max_weight")
+ACTOR_STATS = ("irregular_fraction", "actor_loss", "ess", "renyi_2", "renyi_4", "max_weight")
 
 
 def empty(names):

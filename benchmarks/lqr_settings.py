@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 from maxent_envs import preset
-from sb3_flowsac.studies import lqr_run
-from sb3_flowsac.studies.lqr_evaluation import LearntPolicy, evaluate_policy_on_lqr
+from sb3_flowsac.studies.lqr import training
+from sb3_flowsac.studies.lqr.evaluation import LearntPolicy, evaluate_policy_on_lqr
 
 
 def variants() -> dict[str, dict[str, Any]]:
     """Name and overrides of each variant."""
-    settings = lqr_run.MODEL_SETTINGS
+    settings = training.MODEL_SETTINGS
 
     def policy(**changes: Any) -> dict[str, Any]:
         return {"policy_kwargs": {**copy.deepcopy(settings["policy_kwargs"]), **changes}}
@@ -46,9 +46,11 @@ def main() -> None:
     for name, overrides in variants().items():
         if arguments.only and name not in arguments.only:
             continue
-        model = lqr_run.lqr_model(problem, arguments.alpha, arguments.seed, **overrides)
-        model.learn(lqr_run.TIMESTEPS)
-        found = evaluate_policy_on_lqr(LearntPolicy(model), problem.solve(arguments.alpha), lqr_run.FINAL_EVALUATION).metrics()
+        model = training.lqr_model(problem, arguments.alpha, arguments.seed, **overrides)
+        model.learn(training.TIMESTEPS)
+        found = evaluate_policy_on_lqr(
+            LearntPolicy(model), problem.solve(arguments.alpha), training.FINAL_EVALUATION
+        ).metrics()
         print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in found.items()), flush=True)
 
 

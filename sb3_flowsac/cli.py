@@ -91,7 +91,7 @@ def run_lqr(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Non
     :param options: parsed options
     """
     check_system(parser, options)
-    from sb3_flowsac.studies.lqr import run_study
+    from sb3_flowsac.studies.lqr.study import run_study
 
     run_study(
         alphas=options.alpha,

@@ -17,7 +17,7 @@ from sb3_flowsac.cli import main
 def study(monkeypatch):
     """Put a study in place that notes its arguments and does nothing."""
     calls = []
-    module = ModuleType("sb3_flowsac.studies.lqr")
+    module = ModuleType("sb3_flowsac.studies.lqr.study")
     module.run_study = lambda **arguments: calls.append(arguments) or []
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return calls

@@ -16,17 +16,17 @@ import maxent_envs
 from maxent_envs import preset, uniform_action_spread
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.plotting import action_distribution_figure, ellipse
-from sb3_flowsac.studies import lqr_run
-from sb3_flowsac.studies.lqr import execute_all, run_study
-from sb3_flowsac.studies.lqr_evaluation import (
+from sb3_flowsac.studies.lqr import training
+from sb3_flowsac.studies.lqr.evaluation import (
     EvaluationSettings,
     LearntPolicy,
     distribution_errors,
     evaluate_policy_on_lqr,
     paired_returns,
 )
-from sb3_flowsac.studies.lqr_plots import save_plots
-from sb3_flowsac.studies.lqr_run import MODEL_SETTINGS, N_ENVS, RunSpec, lqr_model, write_json
+from sb3_flowsac.studies.lqr.plots import save_plots
+from sb3_flowsac.studies.lqr.study import execute_all, run_study
+from sb3_flowsac.studies.lqr.training import MODEL_SETTINGS, N_ENVS, RunSpec, lqr_model, write_json
 
 PAGE = Path(__file__).parent.parent / "docs" / "lqr.md"
 TINY = EvaluationSettings(n_rollouts=8, horizon=5, n_states=4, n_actions=20, seed=0)
@@ -246,7 +246,7 @@ def test_ellipse_lies_at_two_sigma():
 def tiny(monkeypatch):
     """Make the study's evaluations small and few."""
     monkeypatch.setattr("sb3_flowsac.studies.lqr.RunSpec", tiny_spec)
-    monkeypatch.setattr(lqr_run, "N_CURVE_POINTS", 2)
+    monkeypatch.setattr(training, "N_CURVE_POINTS", 2)
 
 
 def tiny_spec(*arguments):
@@ -283,9 +283,11 @@ def test_study_writes_what_it_says(tmp_path, capsys, problem_file):
 
 def test_saved_model_predicts_as_the_trained_one(tmp_path, monkeypatch):
     trained = []
-    monkeypatch.setattr(lqr_run, "lqr_model", lambda *given, **named: trained.append(lqr_model(*given, **named)) or trained[0])
+    monkeypatch.setattr(
+        training, "lqr_model", lambda *given, **named: trained.append(lqr_model(*given, **named)) or trained[0]
+    )
     spec = tiny_spec(maxent_envs.preset(), 0.5, 1, 96, tmp_path)
-    result = lqr_run.execute(spec, progress_bar=False)
+    result = training.execute(spec, progress_bar=False)
     obs = np.random.default_rng(0).standard_normal((5, 2)).astype(np.float32)
     loaded = FlowSAC.load(tmp_path / result.row["model"])
     expected, _ = trained[0].predict(obs, deterministic=True)
@@ -306,7 +308,7 @@ def test_runs_in_processes_give_the_same_results(tmp_path):
 
 def test_plots_of_several_seeds(tmp_path):
     problem = maxent_envs.preset("scalar")
-    runs = [lqr_run.execute(tiny_spec(problem, 0.5, seed, 16, tmp_path), progress_bar=False) for seed in (0, 1)]
+    runs = [training.execute(tiny_spec(problem, 0.5, seed, 16, tmp_path), progress_bar=False) for seed in (0, 1)]
     assert all(path.stat().st_size > 0 for path in save_plots(runs, tmp_path))
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sb3_flowsac.plotting import LEARNT, OPTIMAL, action_distribution_figure
-from sb3_flowsac.studies.lqr_run import RunResult
+from sb3_flowsac.studies.lqr.training import RunResult
 
 DOTS_PER_INCH = 120
 

@@ -15,7 +15,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from maxent_envs import LQRProblem
 from sb3_flowsac.callbacks import LQROptimalityCallback
 from sb3_flowsac.flowsac import FlowSAC
-from sb3_flowsac.studies.lqr_evaluation import EvaluationSettings, LearntPolicy, LQREvaluation, evaluate_policy_on_lqr
+from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings, LearntPolicy, LQREvaluation, evaluate_policy_on_lqr
 
 N_ENVS = 8
 EPISODE_STEPS = 10  # short: uniform warm-up actions do not throw an unstable system far, and states near x_0 are seen often

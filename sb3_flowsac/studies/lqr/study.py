@@ -12,8 +12,8 @@ from rich.table import Table
 import maxent_envs
 from maxent_envs import LQRProblem
 from maxent_envs.validation import integer, positive_float
-from sb3_flowsac.studies.lqr_plots import save_plots
-from sb3_flowsac.studies.lqr_run import TIMESTEPS, RunResult, RunSpec, execute, write_json
+from sb3_flowsac.studies.lqr.plots import save_plots
+from sb3_flowsac.studies.lqr.training import TIMESTEPS, RunResult, RunSpec, execute, write_json
 
 
 def run_study(

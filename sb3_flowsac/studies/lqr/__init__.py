@@ -1,0 +1,1 @@
+"""The LQR case study: train, compare with the closed-form optimum, draw."""

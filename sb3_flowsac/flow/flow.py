@@ -86,10 +86,19 @@ class FlowDistribution:
     def dim(self) -> int:
         return self.base.loc.shape[1]
 
-    def noise(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Base samples y_0 ~ N(0, I), (batch, n, dim)."""
-        loc = self.base.loc
-        return torch.randn(loc.shape[0], n, loc.shape[1], dtype=loc.dtype, device=loc.device, generator=generator)
+    def noise(self, n: int, generator: torch.Generator | None = None, antithetic: bool = False) -> torch.Tensor:
+        """
+        Base samples y_0 ~ N(0, I).
+
+        :param n: number of samples for each state
+        :param generator: source of the noise; default torch's global one
+        :param antithetic: draw half of them, rounded up, and mirror those at 0: each is still a draw from N(0, I), and
+            averages over them lose the error that is odd in the noise
+        :return: (batch, n, dim)
+        """
+        loc, drawn = self.base.loc, (n + 1) // 2 if antithetic else n
+        noise = torch.randn(loc.shape[0], drawn, loc.shape[1], dtype=loc.dtype, device=loc.device, generator=generator)
+        return torch.cat([noise, -noise[:, : n - drawn]], dim=1) if antithetic else noise
 
     def push(self, noise: torch.Tensor) -> torch.Tensor:
         """
@@ -105,7 +114,11 @@ class FlowDistribution:
         return self.push(self.noise(n, generator))
 
     def sample_with_log_prob(
-        self, n: int, generator: torch.Generator | None = None, density: Density | None = None
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        density: Density | None = None,
+        antithetic: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """
         n samples for each state and the logarithm of their density, in one forward integration.
@@ -113,9 +126,10 @@ class FlowDistribution:
         :param n: number of samples
         :param generator: source of the noise; default torch's global one
         :param density: "exact" or "trace"; default the flow's own
+        :param antithetic: see ``noise``
         :return: latents (batch, n, dim) and log-densities (batch, n)
         """
-        noise = self.noise(n, generator)
+        noise = self.noise(n, generator, antithetic)
         end = integrate(self.velocity, noise, self.flow.grid, self.flow.solver, density or self.flow.density)
         self._note_irregular(end)
         assert end.log_volume is not None

@@ -110,13 +110,13 @@ class FlowActor(BasePolicy):
 
     def action_log_prob(self, obs: PyTorchObs, n: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        n scaled actions in each state and the logarithm of their density with respect to scaled actions.
+        n scaled actions in each state, in antithetic pairs, and the logarithm of their density with respect to scaled actions.
 
         :param obs: observations
         :param n: number of actions
         :return: (batch, n, action_dim) and (batch, n)
         """
-        latents, log_prob = self.distribution(obs).sample_with_log_prob(n)
+        latents, log_prob = self.distribution(obs).sample_with_log_prob(n, antithetic=True)
         return self.transform(latents), log_prob - self.transform.log_det(latents)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:

@@ -32,12 +32,17 @@ class SamplingDistribution(ABC):
 
 
 class CurrentPolicy(SamplingDistribution):
-    """The paper's choice: the current policy itself. At the fixed point all weights are equal."""
+    """
+    The paper's choice: the current policy itself. At the fixed point all weights are equal.
+
+    Proposals come in antithetic pairs, made from noise and its mirror image: near the fixed point the weighted mean of
+    the proposals then hardly depends on the noise drawn.
+    """
 
     def sample_with_log_prob(
         self, policy: FlowDistribution, transform: ActionTransform, n: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        return policy.sample_with_log_prob(n)
+        return policy.sample_with_log_prob(n, antithetic=True)
 
     def log_prob(self, policy: FlowDistribution, transform: ActionTransform, latents: torch.Tensor) -> torch.Tensor:
         # Only a mixture asks this, of other components' draws; there the trace integral is precise enough

@@ -1,6 +1,7 @@
 """Callbacks for Stable-Baselines3."""
 
 import gymnasium as gym
+from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
@@ -9,7 +10,8 @@ from maxent_envs import LQRProblem
 from maxent_envs.validation import integer
 from sb3_flowsac.flowsac import FlowSAC
 from sb3_flowsac.plotting import action_distribution_figure
-from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings, LearntPolicy, LQREvaluation, evaluate_policy_on_lqr
+from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings, LQREvaluation, evaluate_policy_on_lqr
+from sb3_flowsac.studies.lqr.learnt import LearntPolicy, temperature
 
 # Wrappers that change what a state, an action or a reward means; the closed-form optimum is no longer the one to learn
 CHANGING_WRAPPERS = (gym.ObservationWrapper, gym.ActionWrapper, gym.RewardWrapper, gym.wrappers.NormalizeReward)
@@ -19,7 +21,7 @@ TEXT_FORMATS = ("stdout", "log", "csv", "json")
 
 class LQROptimalityCallback(BaseCallback):
     """
-    Compare a FlowSAC policy with the known max-entropy optimum N(-K x, Sigma) while it learns on MaxEntLQR-v0.
+    Compare a policy with the known max-entropy optimum N(-K x, Sigma) while FlowSAC, or SB3's SAC, learns on MaxEntLQR-v0.
 
     Logs, every ``eval_freq`` calls and at the end of training:
 
@@ -48,7 +50,7 @@ class LQROptimalityCallback(BaseCallback):
     :param horizon: number of steps of a rollout
     :param seed: seed of the evaluation's own random numbers; every evaluation uses the same ones
     :param verbose: verbosity level: 0 for no output, 1 for a line at each evaluation
-    :raises ValueError: if a number is out of range; when training starts, if the model is no FlowSAC, the environment no
+    :raises ValueError: if a number is out of range; when training starts, if the model is no FlowSAC or SAC, the environment no
         MaxEntLQR (or one whose states, actions or rewards a wrapper changes), or ``model.gamma`` not the problem's
     """
 
@@ -68,11 +70,11 @@ class LQROptimalityCallback(BaseCallback):
         self.history: list[dict[str, float]] = []
 
     def _init_callback(self) -> None:
-        self._flow_model = _flowsac(self.model)
-        self.problem = _lqr_problem(self.training_env, self._flow_model)
-        if self._flow_model.gamma != self.problem.gamma:
+        self._soft_model = _soft_actor_critic(self.model)
+        self.problem = _lqr_problem(self.training_env, self._soft_model)
+        if self._soft_model.gamma != self.problem.gamma:
             raise ValueError(
-                f"model.gamma={self._flow_model.gamma} must be the problem's gamma={self.problem.gamma}: "
+                f"model.gamma={self._soft_model.gamma} must be the problem's gamma={self.problem.gamma}: "
                 "another discount has another optimum"
             )
 
@@ -86,8 +88,8 @@ class LQROptimalityCallback(BaseCallback):
             self._evaluate()
 
     def _evaluate(self) -> None:
-        solution = self.problem.solve(self._flow_model.current_ent_coef().item())
-        evaluation = evaluate_policy_on_lqr(LearntPolicy(self._flow_model), solution, self.settings)
+        solution = self.problem.solve(temperature(self._soft_model))
+        evaluation = evaluate_policy_on_lqr(LearntPolicy(self._soft_model), solution, self.settings)
         metrics = evaluation.metrics()
         self.history.append({"timesteps": self.num_timesteps, **metrics})
         self._log(evaluation, metrics)
@@ -108,13 +110,13 @@ class LQROptimalityCallback(BaseCallback):
         self.logger.dump(self.num_timesteps)
 
 
-def _flowsac(model: object) -> FlowSAC:
-    if not isinstance(model, FlowSAC):
-        raise ValueError(f"LQROptimalityCallback needs a FlowSAC model, got {type(model).__name__}")
+def _soft_actor_critic(model: object) -> FlowSAC | SAC:
+    if not isinstance(model, (FlowSAC, SAC)):
+        raise ValueError(f"LQROptimalityCallback needs a FlowSAC or SAC model, got {type(model).__name__}")
     return model
 
 
-def _lqr_problem(env: VecEnv, model: FlowSAC) -> LQRProblem:
+def _lqr_problem(env: VecEnv, model: FlowSAC | SAC) -> LQRProblem:
     """The one problem that all environments pose, unchanged by any wrapper."""
     try:
         problems = env.get_attr("problem")

@@ -1,21 +1,16 @@
 """How close a stochastic policy is to the max-entropy optimum of an LQR: errors of its distribution, and its return."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.policies import BasePolicy
 
 from maxent_envs import LQRSolution
-from maxent_envs.lqr.spaces import observation
 from maxent_envs.validation import FloatArray, integer
-from sb3_flowsac.flowsac import FlowSAC
 
-MIN_ACTIONS = 2  # a covariance needs two
+MIN_ACTIONS = 4  # a covariance needs two, and the estimator's floor compares two halves
 EXAMPLE_QUANTILES = (0.1, 0.5, 0.9)
 EXAMPLE_ACTIONS = 500
 
@@ -37,61 +32,15 @@ class StochasticPolicy(Protocol):
     def device(self) -> torch.device:
         """Where the policy draws its noise."""
 
-    def sample(self, states: FloatArray, n: int, generator: torch.Generator) -> FloatArray:
+    def sample(self, states: FloatArray, n: int, generator: torch.Generator) -> tuple[FloatArray, FloatArray]:
         """
-        Draw actions, before any clipping.
+        Draw actions, before any clipping, with their log-density.
 
         :param states: states of the LQR, (batch, n_states)
         :param n: number of actions in each state
         :param generator: source of the noise
-        :return: actions in the environment's units, (batch, n, n_inputs)
+        :return: actions in the environment's units, (batch, n, n_inputs), and log-densities, (batch, n)
         """
-
-
-class LearntPolicy:
-    """
-    The policy of a FlowSAC model as a ``StochasticPolicy``.
-
-    States become the observations that the model was trained on: float32, and normalised if its environment is wrapped
-    in a ``VecNormalize`` (whose statistics stay as they are). Sampling happens without gradients in evaluation mode and
-    leaves the policy's mode as it was.
-
-    :param model: the model
-    """
-
-    def __init__(self, model: FlowSAC) -> None:
-        if not isinstance(model.action_space, spaces.Box):
-            raise ValueError(f"model.action_space must be a Box, got {model.action_space}")
-        self.action_space = model.action_space
-        self.device = model.device
-        self._policy = model.policy
-        self._normalizer = model.get_vec_normalize_env()
-
-    def sample(self, states: FloatArray, n: int, generator: torch.Generator) -> FloatArray:
-        """
-        Draw actions, before any clipping.
-
-        :param states: states of the LQR, (batch, n_states)
-        :param n: number of actions in each state
-        :param generator: source of the noise
-        :return: actions in the environment's units, (batch, n, n_inputs)
-        :raises OverflowError: if a state is outside float32's range
-        """
-        obs = observation(states)
-        normalized = obs if self._normalizer is None else self._normalizer.normalize_obs(obs)
-        with torch.no_grad(), _evaluation_mode(self._policy):
-            actions = self._policy.sample(normalized, n, generator)[0]
-        return actions.cpu().numpy().astype(np.float64)
-
-
-@contextmanager
-def _evaluation_mode(policy: BasePolicy) -> Iterator[None]:
-    was_training = policy.training
-    policy.set_training_mode(False)
-    try:
-        yield
-    finally:
-        policy.set_training_mode(was_training)
 
 
 @dataclass(frozen=True)
@@ -102,7 +51,7 @@ class EvaluationSettings:
     :param n_rollouts: number of rollouts of each policy, at least 2
     :param horizon: number of steps of a rollout, at least 1
     :param n_states: number of visited states in which the distribution is estimated, at most ``n_rollouts * horizon``
-    :param n_actions: number of actions drawn in each of them, at least 2
+    :param n_actions: number of actions drawn in each of them, at least 4
     :param seed: seed of all random numbers of the evaluation
     :raises ValueError: if a number is out of range
     """
@@ -126,35 +75,57 @@ class EvaluationSettings:
 @dataclass(frozen=True)
 class PairedReturns:
     """
-    Discounted standard returns (no entropy) of a policy and of the optimum on common random numbers.
+    Discounted returns of a policy and of the optimum on common random numbers.
 
-    :param learnt: mean over the rollouts of the policy
-    :param optimal: mean over the rollouts of the optimum
-    :param standard_error: standard error of the difference of the two means
+    :param learnt: mean standard return (no entropy) over the rollouts of the policy
+    :param optimal: the same of the optimum
+    :param standard_error: standard error of the difference of these two means
+    :param soft_gap: how far the policy's mean soft return (with the entropy bonus -alpha log pi) is below the optimum's
+    :param soft_standard_error: its standard error
     :param clip_fraction: share of the policy's action components outside the Box, which were clipped
     """
 
     learnt: float
     optimal: float
     standard_error: float
+    soft_gap: float
+    soft_standard_error: float
     clip_fraction: float
 
 
 @dataclass(frozen=True)
 class DistributionErrors:
     """
-    Relative errors of a policy's mean and covariance, and some of the drawn actions to look at.
+    Errors of a policy's mean and covariance in a number of states, and some of the drawn actions to look at.
 
-    :param mean: sum over states of ||mean + K x||_2, over the sum of ||K x||_2
-    :param cov: average over states of ||cov - Sigma||_2 / ||Sigma||_2 (spectral norm)
+    :param mean_distances: ||mean + K x||_2 in each state, (batch,)
+    :param cov_distances: ||cov - Sigma||_2 (spectral norm) in each state, (batch,)
+    :param mean_floors: what of ``mean_distances`` can be the estimator's own error, (batch,)
+    :param cov_floors: what of ``cov_distances`` can be the estimator's own error, (batch,)
+    :param mean_scale: average of ||K x||_2 over the states
+    :param cov_scale: ||Sigma||_2
     :param example_states: states with a small, a middling and a large ||K x||, (3, n_states)
     :param example_actions: actions drawn there, (3, up to 500, n_inputs)
     """
 
-    mean: float
-    cov: float
+    mean_distances: FloatArray
+    cov_distances: FloatArray
+    mean_floors: FloatArray
+    cov_floors: FloatArray
+    mean_scale: float
+    cov_scale: float
     example_states: FloatArray
     example_actions: FloatArray
+
+    @property
+    def mean(self) -> float:
+        """Relative error of the mean: sum over states of ||mean + K x||_2, over the sum of ||K x||_2."""
+        return float(self.mean_distances.mean() / self.mean_scale)
+
+    @property
+    def cov(self) -> float:
+        """Relative error of the covariance: average over states of ||cov - Sigma||_2 / ||Sigma||_2."""
+        return float(self.cov_distances.mean() / self.cov_scale)
 
 
 @dataclass(frozen=True)
@@ -175,16 +146,27 @@ class LQREvaluation:
         """
         The comparison in figures.
 
-        :return: mean_error and cov_error (relative), return and optimal_return (discounted, without entropy), return_se
-            (of their difference) and clip_fraction
+        :return: mean_error and cov_error (relative), their floors mean_floor and cov_floor, return and optimal_return
+            (discounted, without entropy), return_se (of their difference), soft_gap, soft_gap_se, clip_fraction, and the
+            distances behind the errors, averages and standard deviations over the states: mean_distance,
+            mean_distance_std, cov_distance, cov_distance_std
         """
+        errors, returns = self.errors, self.returns
         return {
-            "mean_error": self.errors.mean,
-            "cov_error": self.errors.cov,
-            "return": self.returns.learnt,
-            "optimal_return": self.returns.optimal,
-            "return_se": self.returns.standard_error,
-            "clip_fraction": self.returns.clip_fraction,
+            "mean_error": errors.mean,
+            "cov_error": errors.cov,
+            "mean_floor": float(errors.mean_floors.mean() / errors.mean_scale),
+            "cov_floor": float(errors.cov_floors.mean() / errors.cov_scale),
+            "return": returns.learnt,
+            "optimal_return": returns.optimal,
+            "return_se": returns.standard_error,
+            "soft_gap": returns.soft_gap,
+            "soft_gap_se": returns.soft_standard_error,
+            "clip_fraction": returns.clip_fraction,
+            "mean_distance": float(errors.mean_distances.mean()),
+            "mean_distance_std": float(errors.mean_distances.std()),
+            "cov_distance": float(errors.cov_distances.mean()),
+            "cov_distance_std": float(errors.cov_distances.std()),
         }
 
 
@@ -223,7 +205,7 @@ def paired_returns(
     :param n_rollouts: number of rollouts of each, at least 2
     :param horizon: number of steps of each
     :param seed: seed of all random numbers
-    :return: the two mean returns with the standard error of their difference, and the states that the policy has
+    :return: the mean returns with the standard errors of their differences, and the states that the policy has
         visited, (horizon, n_rollouts, n_states)
     :raises OverflowError: if the policy lets the state leave float32's range
     """
@@ -231,59 +213,102 @@ def paired_returns(
     box = policy.action_space
     rng = np.random.default_rng(seed)
     generator = torch.Generator(device=policy.device).manual_seed(seed)
-    factor = np.linalg.cholesky(solution.Sigma)
     learnt_state = optimal_state = problem.initial_state(rng.standard_normal((n_rollouts, problem.n_states)))
-    learnt, optimal = np.zeros(n_rollouts), np.zeros(n_rollouts)
+    difference, soft_difference, optimal = np.zeros(n_rollouts), np.zeros(n_rollouts), np.zeros(n_rollouts)
     visited = np.empty((horizon, n_rollouts, problem.n_states))
     clipped = 0.0
     for step in range(horizon):
         visited[step] = learnt_state
-        normal = torch.randn(
-            n_rollouts, 1, problem.n_inputs, generator=generator.clone_state(), device=policy.device, dtype=torch.float32
-        )
-        actions = policy.sample(learnt_state, 1, generator)[:, 0]
+        normal = _common_noise(policy, (n_rollouts, 1, problem.n_inputs), generator)
+        actions, log_prob = (drawn[:, 0] for drawn in policy.sample(learnt_state, 1, generator))
         applied = np.clip(actions, box.low, box.high)
         clipped += float((applied != actions).mean()) / horizon
-        optimal_actions = solution.mean(optimal_state) + normal[:, 0].cpu().numpy() @ factor.T
+        optimal_actions, optimal_log_prob = (drawn[:, 0] for drawn in _optimal_actions(solution, optimal_state, normal))
+        optimal_reward = problem.reward(optimal_state, optimal_actions)
+        gained = problem.reward(learnt_state, applied) - optimal_reward
         discount, noise = problem.gamma**step, rng.standard_normal(learnt_state.shape)
-        learnt += discount * problem.reward(learnt_state, applied)
-        optimal += discount * problem.reward(optimal_state, optimal_actions)
+        optimal += discount * optimal_reward
+        difference += discount * gained
+        soft_difference += discount * (gained - solution.alpha * (log_prob - optimal_log_prob))
         learnt_state = problem.next_state(learnt_state, applied, noise)
         optimal_state = problem.next_state(optimal_state, optimal_actions, noise)
-    standard_error = float(np.std(learnt - optimal, ddof=1) / np.sqrt(n_rollouts))
-    return PairedReturns(float(learnt.mean()), float(optimal.mean()), standard_error, clipped), visited
+    returns = PairedReturns(
+        learnt=float((optimal + difference).mean()),
+        optimal=float(optimal.mean()),
+        standard_error=_standard_error(difference),
+        soft_gap=-float(soft_difference.mean()),
+        soft_standard_error=_standard_error(soft_difference),
+        clip_fraction=clipped,
+    )
+    return returns, visited
+
+
+def _common_noise(policy: StochasticPolicy, shape: tuple[int, ...], generator: torch.Generator) -> FloatArray:
+    """The normal numbers that the policy will draw next from a generator, which stays where it is."""
+    drawn = torch.randn(shape, generator=generator.clone_state(), device=policy.device, dtype=torch.float32)
+    return drawn.cpu().numpy().astype(np.float64)
+
+
+def _optimal_actions(solution: LQRSolution, states: FloatArray, normal: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Actions -K x + L z of the optimum, (batch, n, n_inputs), and their log-density, (batch, n)."""
+    factor = np.linalg.cholesky(solution.Sigma)
+    log_scale = np.log(np.diag(factor)).sum() + 0.5 * solution.problem.n_inputs * np.log(2.0 * np.pi)
+    return solution.mean(states)[:, None] + normal @ factor.T, -0.5 * np.square(normal).sum(-1) - log_scale
+
+
+def _standard_error(values: FloatArray) -> float:
+    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
 def distribution_errors(
     policy: StochasticPolicy, solution: LQRSolution, states: FloatArray, *, n_actions: int, seed: int
 ) -> DistributionErrors:
     """
-    Errors of a policy's mean and covariance in given states, relative to the optimum N(-K x, Sigma).
+    Errors of a policy's mean and covariance in given states, with respect to the optimum N(-K x, Sigma).
 
-    Mean and covariance are estimated from actions as drawn, before any clipping. Both errors are averages over the states,
-    of the vector's 2-norm and of the matrix's (the largest singular value). The mean's is divided by the average of
-    ||K x||_2 and not state by state, since K x vanishes near the origin. Sampling alone leaves an error of the order of
-    1 / sqrt(n_actions).
+    Mean and covariance are estimated from actions as drawn, before any clipping, as differences from the estimates that
+    the optimum's actions give, drawn from the same normal numbers where the policy shares them (see ``paired_returns``):
+    what sampling adds to both alike cancels. The mean's error is divided by the average of ||K x||_2 and not state by
+    state, since K x vanishes near the origin.
+
+    The floors say what sampling has left: half the distance between the estimates from either half of the actions.
 
     :param policy: the policy
     :param solution: the optimum
     :param states: states, (batch, n_states)
-    :param n_actions: number of actions drawn in each state, at least 2
+    :param n_actions: number of actions drawn in each state, at least 4
     :param seed: seed of the actions
     :return: the errors
     """
     generator = torch.Generator(device=policy.device).manual_seed(seed)
-    actions = policy.sample(states, n_actions, generator)
-    means = actions.mean(axis=1)
-    centred = actions - means[:, None]
-    covs = np.einsum("sai,saj->sij", centred, centred) / (n_actions - 1)
-    optimal_means = solution.mean(states)
-    optimal_norms = np.linalg.norm(optimal_means, axis=1)
+    normal = _common_noise(policy, (len(states), n_actions, solution.problem.n_inputs), generator)
+    actions, _ = policy.sample(states, n_actions, generator)
+    optimal_actions, _ = _optimal_actions(solution, states, normal)
+    half = n_actions // 2
+    first, second, whole = (
+        _moment_differences(actions[:, part], optimal_actions[:, part])
+        for part in (slice(half), slice(half, None), slice(None))
+    )
+    optimal_norms = np.linalg.norm(solution.mean(states), axis=1)
     ranks = np.quantile(np.arange(len(states)), EXAMPLE_QUANTILES, method="nearest")
     examples = np.argsort(optimal_norms)[ranks]
     return DistributionErrors(
-        mean=float(np.linalg.norm(means - optimal_means, axis=1).sum() / optimal_norms.sum()),
-        cov=float(np.linalg.norm(covs - solution.Sigma, ord=2, axis=(1, 2)).mean() / np.linalg.norm(solution.Sigma, ord=2)),
+        mean_distances=np.linalg.norm(whole[0], axis=1),
+        cov_distances=np.linalg.norm(whole[1], ord=2, axis=(1, 2)),
+        mean_floors=0.5 * np.linalg.norm(first[0] - second[0], axis=1),
+        cov_floors=0.5 * np.linalg.norm(first[1] - second[1], ord=2, axis=(1, 2)),
+        mean_scale=float(optimal_norms.mean()),
+        cov_scale=float(np.linalg.norm(solution.Sigma, ord=2)),
         example_states=states[examples],
         example_actions=actions[examples, :EXAMPLE_ACTIONS],
     )
+
+
+def _moment_differences(actions: FloatArray, others: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Differences of the sample means, (batch, dim), and covariances, (batch, dim, dim), of two sets of actions."""
+    means = actions.mean(axis=1), others.mean(axis=1)
+    covs = [
+        np.einsum("sai,saj->sij", drawn - mean[:, None], drawn - mean[:, None]) / (drawn.shape[1] - 1)
+        for drawn, mean in zip((actions, others), means, strict=True)
+    ]
+    return means[0] - means[1], covs[0] - covs[1]

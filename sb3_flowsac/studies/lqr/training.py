@@ -1,4 +1,4 @@
-"""One run of the LQR study: a model with the study's settings, trained, compared with the optimum and saved."""
+"""One run of the LQR study: a model trained, compared with the optimum and saved."""
 
 import json
 import time
@@ -8,41 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.noise import NormalActionNoise
-from stable_baselines3.common.utils import LinearSchedule
 
 from maxent_envs import LQRProblem
 from sb3_flowsac.callbacks import LQROptimalityCallback
-from sb3_flowsac.flowsac import FlowSAC
-from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings, LearntPolicy, LQREvaluation, evaluate_policy_on_lqr
+from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings, evaluate_policy_on_lqr
+from sb3_flowsac.studies.lqr.learnt import LearntPolicy
+from sb3_flowsac.studies.lqr.models import FLOW_SETTINGS, MODELS, N_ENVS, TUNED_SAC_SETTINGS
+from sb3_flowsac.studies.tasks import Result, Task
 
-N_ENVS = 8
-EPISODE_STEPS = 10  # short: uniform warm-up actions do not throw an unstable system far, and states near x_0 are seen often
 TIMESTEPS = 40_000
-LEARNING_RATE = 2e-3
-ACTION_NOISE = 0.2  # in scaled actions: lets the critic tell the state's part of its quadratic form from the action's
-# Arguments of FlowSAC; gamma is the problem's and ent_coef the run's
-MODEL_SETTINGS: dict[str, Any] = {
-    "learning_rate": LinearSchedule(LEARNING_RATE, 0.02 * LEARNING_RATE, 1.0),
-    "learning_starts": 25 * N_ENVS,
-    "buffer_size": 12_000,  # forgets the first policies, whose large states would dominate the critic's error
-    "tau": 0.05,
-    "n_next_actions": 4,
-    "policy_kwargs": {
-        "squash_output": False,  # the optimum is a Gaussian
-        "net_arch": [64, 64],
-        "n_critics": 1,  # a minimum of two biases the covariance
-        "critic_form": "quadratic",  # the exact shape of the problem's Q function
-        "ode_steps": 2,
-        "density": "trace",
-        "log_std_init": -1.4,
-        "optimizer_kwargs": {"betas": (0.9, 0.99)},  # recovers sooner from the first, large errors
-    },
-}
 FINAL_EVALUATION = EvaluationSettings(n_rollouts=2000, horizon=100, n_states=100, n_actions=4000, seed=1)
-N_CURVE_POINTS = 10
-CURVE_EVALUATION = EvaluationSettings(n_rollouts=200, horizon=100, n_states=25, n_actions=1000, seed=0)
+N_CURVE_POINTS = 20
+CURVE_EVALUATION = EvaluationSettings(n_rollouts=100, horizon=100, n_states=25, n_actions=1000, seed=0)
+SETTINGS: dict[str, dict[str, Any]] = {"flowsac": FLOW_SETTINGS, "sac-tuned": TUNED_SAC_SETTINGS, "sac-default": {}}
 
 
 @dataclass(frozen=True)
@@ -55,6 +33,8 @@ class RunSpec:
     :param seed: the seed
     :param timesteps: number of environment steps
     :param out: folder of the study's results
+    :param algorithm: what learns, a key of ``MODELS``
+    :param progress_bar: whether to show Stable-Baselines3's progress bar
     :param evaluation: size of the final comparison with the optimum
     :param curve_evaluation: size of the comparisons during training, for the learning curves
     """
@@ -64,102 +44,75 @@ class RunSpec:
     seed: int
     timesteps: int
     out: Path
+    algorithm: str = "flowsac"
+    progress_bar: bool = False
     evaluation: EvaluationSettings = FINAL_EVALUATION
     curve_evaluation: EvaluationSettings = CURVE_EVALUATION
 
     @property
     def name(self) -> str:
         """Name of the run, for files and TensorBoard."""
-        return f"alpha-{self.alpha}-seed-{self.seed}"
+        return f"{self.algorithm}-alpha-{self.alpha:g}-seed-{self.seed}"
 
     @property
-    def folder(self) -> Path:
+    def model(self) -> Path:
         """Where the run keeps its model."""
-        return self.out / "runs" / self.name
+        return self.out / "runs" / self.name / "model.zip"
+
+    def task(self) -> Task:
+        """The run as a task whose result is kept beside its model; lost with it, too."""
+        settings = {
+            "problem": {key: np.asarray(value).tolist() for key, value in self.problem.to_dict().items()},
+            "alpha": self.alpha,
+            "seed": self.seed,
+            "timesteps": self.timesteps,
+            "evaluation": asdict(self.evaluation),
+            "curve_evaluation": {**asdict(self.curve_evaluation), "points": N_CURVE_POINTS},
+            "model": json.loads(json.dumps(SETTINGS[self.algorithm], default=repr)),
+        }
+        return Task(f"runs/{self.name}/result", execute, {"spec": self}, settings)
 
 
-@dataclass(frozen=True)
-class RunResult:
-    """
-    What a run has found.
-
-    :param spec: the run
-    :param row: its entry in results.json
-    :param history: the callback's evaluations, see ``LQROptimalityCallback.history``
-    :param evaluation: the final comparison with the optimum
-    """
-
-    spec: RunSpec
-    row: dict[str, Any]
-    history: list[dict[str, float]]
-    evaluation: LQREvaluation
-
-
-def lqr_model(problem: LQRProblem, alpha: float, seed: int, **overrides: Any) -> FlowSAC:
-    """
-    A FlowSAC model with the study's settings, on eight copies of MaxEntLQR-v0.
-
-    :param problem: the problem to learn
-    :param alpha: the temperature; the action Box is derived from it
-    :param seed: seed of model and environments
-    :param overrides: arguments of FlowSAC that replace or extend the study's
-    :return: the model, not yet trained
-    """
-    env_kwargs = {**problem.to_dict(), "alpha": alpha, "max_episode_steps": EPISODE_STEPS}
-    env = make_vec_env("MaxEntLQR-v0", n_envs=N_ENVS, seed=seed, env_kwargs=env_kwargs)
-    n_inputs = problem.n_inputs
-    noise = NormalActionNoise(np.zeros(n_inputs), np.full(n_inputs, ACTION_NOISE))
-    of_problem = {"gamma": problem.gamma, "ent_coef": alpha, "action_noise": noise, "seed": seed}
-    settings = {**MODEL_SETTINGS, **of_problem, **overrides}
-    return FlowSAC("FlowPolicy", env, **settings)
-
-
-def execute(spec: RunSpec, progress_bar: bool) -> RunResult:
+def execute(spec: RunSpec) -> Result:
     """
     Train one model, compare it with the optimum and save it.
 
     :param spec: the run
-    :param progress_bar: whether to show Stable-Baselines3's progress bar
-    :return: what it has found
+    :return: ``row``, the run's entry in results.json; ``history``, the callback's evaluations (see
+        ``LQROptimalityCallback.history``); ``examples``, actions drawn in three states
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # no slower for networks of this size, and far faster where another process wants the cores
     try:
-        return _execute(spec, progress_bar)
+        return _execute(spec)
     finally:
         torch.set_num_threads(threads)
 
 
-def _execute(spec: RunSpec, progress_bar: bool) -> RunResult:
+def _execute(spec: RunSpec) -> Result:
     start = time.perf_counter()
-    model = lqr_model(spec.problem, spec.alpha, spec.seed, tensorboard_log=str(spec.out / "tensorboard"))
+    model = MODELS[spec.algorithm](spec.problem, spec.alpha, spec.seed, tensorboard_log=str(spec.out / "tensorboard"))
     eval_freq = max(1, spec.timesteps // N_ENVS // N_CURVE_POINTS)
     callback = LQROptimalityCallback(eval_freq, **asdict(spec.curve_evaluation))
-    model.learn(spec.timesteps, callback=callback, tb_log_name=spec.name, progress_bar=progress_bar)
+    model.learn(spec.timesteps, callback=callback, tb_log_name=spec.name, progress_bar=spec.progress_bar)
     if model.env is not None:
         model.env.close()
     evaluation = evaluate_policy_on_lqr(LearntPolicy(model), spec.problem.solve(spec.alpha), spec.evaluation)
-    spec.folder.mkdir(parents=True, exist_ok=True)
-    model.save(spec.folder / "model.zip")
+    spec.model.parent.mkdir(parents=True, exist_ok=True)
+    model.save(spec.model)
     row = {
+        "algorithm": spec.algorithm,
         "alpha": spec.alpha,
         "seed": spec.seed,
         **evaluation.metrics(),
         "seconds": round(time.perf_counter() - start, 1),
+        "horizon": spec.evaluation.horizon,
         "timesteps": model.num_timesteps,
-        "model": str((spec.folder / "model.zip").relative_to(spec.out)),
+        "updates": model._n_updates,
+        "model": str(spec.model.relative_to(spec.out)),
     }
-    write_json(spec.folder / "history.json", callback.history)
-    return RunResult(spec, row, callback.history, evaluation)
-
-
-def write_json(path: Path, content: object) -> None:
-    """
-    Write a JSON file whole or not at all: to a temporary file beside it, which then takes its name.
-
-    :param path: the file
-    :param content: what JSON can hold
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    examples = {
+        "states": evaluation.errors.example_states.tolist(),
+        "actions": evaluation.errors.example_actions.round(6).tolist(),
+    }
+    return {"row": row, "history": callback.history, "examples": examples}

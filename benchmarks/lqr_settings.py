@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 from maxent_envs import preset
-from sb3_flowsac.studies.lqr import training
+from sb3_flowsac.studies.lqr import models, training
 from sb3_flowsac.studies.lqr.evaluation import LearntPolicy, evaluate_policy_on_lqr
 
 
 def variants() -> dict[str, dict[str, Any]]:
     """Name and overrides of each variant."""
-    settings = training.MODEL_SETTINGS
+    settings = models.FLOW_SETTINGS
 
     def policy(**changes: Any) -> dict[str, Any]:
         return {"policy_kwargs": {**copy.deepcopy(settings["policy_kwargs"]), **changes}}
@@ -46,7 +46,7 @@ def main() -> None:
     for name, overrides in variants().items():
         if arguments.only and name not in arguments.only:
             continue
-        model = training.lqr_model(problem, arguments.alpha, arguments.seed, **overrides)
+        model = models.lqr_model(problem, arguments.alpha, arguments.seed, **overrides)
         model.learn(training.TIMESTEPS)
         found = evaluate_policy_on_lqr(
             LearntPolicy(model), problem.solve(arguments.alpha), training.FINAL_EVALUATION

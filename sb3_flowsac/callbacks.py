@@ -11,7 +11,7 @@ from maxent_envs.validation import integer
 from sb3_flowsac.flowsac import FlowSAC
 from sb3_flowsac.plotting import action_distribution_figure
 from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings, LQREvaluation, evaluate_policy_on_lqr
-from sb3_flowsac.studies.lqr.learnt import LearntPolicy, temperature
+from sb3_flowsac.studies.lqr.policies import LearntPolicy, temperature
 
 # Wrappers that change what a state, an action or a reward means; the closed-form optimum is no longer the one to learn
 CHANGING_WRAPPERS = (gym.ObservationWrapper, gym.ActionWrapper, gym.RewardWrapper, gym.wrappers.NormalizeReward)
@@ -50,7 +50,8 @@ class LQROptimalityCallback(BaseCallback):
     :param horizon: number of steps of a rollout
     :param seed: seed of the evaluation's own random numbers; every evaluation uses the same ones
     :param verbose: verbosity level: 0 for no output, 1 for a line at each evaluation
-    :raises ValueError: if a number is out of range; when training starts, if the model is no FlowSAC or SAC, the environment no
+    :raises ValueError: if a number is out of range; when training starts, if the model is no FlowSAC or SAC, the
+        environment no
         MaxEntLQR (or one whose states, actions or rewards a wrapper changes), or ``model.gamma`` not the problem's
     """
 

@@ -6,13 +6,18 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sb3_flowsac.version import __version__
+
+if TYPE_CHECKING:
+    from maxent_envs import LQRProblem
 
 COMMON_TASKS = """\
 common tasks:
   flowsac lqr                            learn a max-entropy LQR and compare with its known optimum (minutes)
   flowsac lqr --problem my_lqr.yml       the same for a system of your own
+  flowsac lqr --full --jobs 2            the paper's case study, with figures and a report (hours)
   flowsac train --env Pendulum-v1 -P     train on an environment with the RL Zoo
   flowsac enjoy --env Pendulum-v1        watch the model that train has saved
 """
@@ -66,14 +71,30 @@ def add_lqr(parser: argparse.ArgumentParser) -> None:
 
     :param parser: parser of the subcommand
     """
-    parser.description = "Train FlowSAC on MaxEntLQR-v0 for each temperature and seed, and compare with the known optimum."
-    parser.add_argument(
-        "--alpha", type=positive_float, nargs="+", default=[0.1, 0.5], help="temperatures, a run for each (default: 0.1 0.5)"
+    parser.description = (
+        "Train FlowSAC on MaxEntLQR-v0 for each temperature and seed, and compare with the known optimum. "
+        "A run whose result is kept in DIR is not repeated: the same command goes on where an earlier one has ended."
     )
-    parser.add_argument("--seed", type=seed, nargs="+", default=[0], help="random seeds, a run for each (default: 0)")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--full", action="store_true", help="the whole case study with its report: about two hours on two cores, --jobs 2"
+    )
+    kind.add_argument(
+        "--spi", action="store_true", help="soft policy iteration with exact Q (Algorithm 1) in place of training"
+    )
+    parser.add_argument(
+        "--alpha",
+        type=positive_float,
+        nargs="+",
+        help="temperatures, a run for each (default: 0.1 0.5; full, spi: 0.1 0.5 1 2)",
+    )
+    parser.add_argument("--seed", type=seed, nargs="+", help="random seeds, a run for each (default: 0; full, spi: 0 1 2 3 4)")
     system = parser.add_mutually_exclusive_group()
     system.add_argument("--preset", metavar="NAME", help="a system of the package: default, scalar, unstable or six-state")
     system.add_argument("--problem", type=existing_file, metavar="FILE", help="a system of your own: YAML, JSON or NPZ")
+    system.add_argument(
+        "--random", type=seed, nargs=3, metavar=("STATES", "INPUTS", "SEED"), help="a random stabilizable system of a size"
+    )
     parser.add_argument(
         "--timesteps", type=positive_int, metavar="N", help="steps of a run (default: what the study is tuned for)"
     )
@@ -90,35 +111,51 @@ def run_lqr(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Non
     :param parser: parser that ends the command if the options name no valid problem
     :param options: parsed options
     """
-    check_system(parser, options)
-    from sb3_flowsac.studies.lqr.study import run_study
+    if options.spi and options.timesteps is not None:
+        parser.error("argument --timesteps: not with --spi, which takes no environment steps")
+    if options.full and options.seed is not None and len(set(options.seed)) < 2:
+        parser.error("argument --seed: --full needs at least two seeds, for confidence intervals")
+    problem = chosen_problem(parser, options)
+    big = options.full or options.spi
+    arguments: dict[str, Any] = {
+        "problem": problem,
+        "alphas": options.alpha or ([0.1, 0.5, 1.0, 2.0] if big else [0.1, 0.5]),
+        "seeds": options.seed or ([0, 1, 2, 3, 4] if big else [0]),
+        "out": options.out,
+        "jobs": options.jobs,
+    }
+    if options.spi:
+        from sb3_flowsac.studies.lqr.spi import run_spi
 
-    run_study(
-        alphas=options.alpha,
-        seeds=options.seed,
-        preset=options.preset,
-        problem_file=options.problem,
-        timesteps=options.timesteps,
-        jobs=options.jobs,
-        out=options.out,
-    )
+        run_spi(**arguments)
+    elif options.full:
+        from sb3_flowsac.studies.lqr.full import run_full
+
+        run_full(**arguments, timesteps=options.timesteps)
+    else:
+        from sb3_flowsac.studies.lqr.study import run_study
+
+        run_study(**arguments, timesteps=options.timesteps)
 
 
-def check_system(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+def chosen_problem(parser: argparse.ArgumentParser, options: argparse.Namespace) -> "LQRProblem":
     """
-    End the command with a message if the system to learn is unknown or no valid problem.
+    The system to learn; the command ends with a message if it is unknown or no valid problem.
 
     :param parser: parser that ends the command
     :param options: parsed options
     """
-    from maxent_envs import load_problem, preset
+    from maxent_envs import load_problem, preset, random_problem
 
-    for argument, load, name in (("--preset", preset, options.preset), ("--problem", load_problem, options.problem)):
-        try:
-            if name is not None:
-                load(name)
-        except ValueError as error:
-            parser.error(f"argument {argument}: {error}")
+    try:
+        if options.problem is not None:
+            return load_problem(options.problem)
+        if options.random is not None:
+            return random_problem(*options.random)
+        return preset("default" if options.preset is None else options.preset)
+    except ValueError as error:
+        argument = next((name for name in ("problem", "random") if getattr(options, name) is not None), "preset")
+        parser.error(f"argument --{argument}: {error}")
 
 
 def run_zoo(command: str, arguments: Sequence[str]) -> None:

@@ -18,7 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import maxent_envs
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.callbacks import LQROptimalityCallback
-from sb3_flowsac.studies.lqr.evaluation import LearntPolicy, paired_returns
+from sb3_flowsac.studies.lqr.evaluation import paired_returns
+from sb3_flowsac.studies.lqr.policies import LearntPolicy
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 SMALL = {"n_states": 4, "n_actions": 50, "n_rollouts": 16, "horizon": 5}
@@ -152,7 +153,7 @@ def test_normalised_observations_are_what_the_policy_sees():
     model.learn(40, callback=callback)
     statistics = env.obs_rms.mean.copy(), env.obs_rms.var.copy(), env.obs_rms.count
     states = np.array([[1.0, -2.0], [0.3, 0.1]])
-    drawn = LearntPolicy(model).sample(states, 3, torch.Generator().manual_seed(0))
+    drawn, _ = LearntPolicy(model).sample(states, 3, torch.Generator().manual_seed(0))
     expected, _ = model.policy.sample(env.normalize_obs(states.astype(np.float32)), 3, torch.Generator().manual_seed(0))
     assert np.array_equal(drawn, expected.detach().numpy())
     assert np.array_equal(statistics[0], env.obs_rms.mean)

@@ -11,22 +11,22 @@ import pytest
 import torch
 from gymnasium import spaces
 from rich.console import Console
+from scipy import stats
+from stable_baselines3 import SAC
 
 import maxent_envs
-from maxent_envs import preset, uniform_action_spread
+from maxent_envs import LQRProblem, preset, uniform_action_spread
 from sb3_flowsac import FlowSAC
+from sb3_flowsac.callbacks import LQROptimalityCallback
 from sb3_flowsac.plotting import action_distribution_figure, ellipse
-from sb3_flowsac.studies.lqr import training
-from sb3_flowsac.studies.lqr.evaluation import (
-    EvaluationSettings,
-    LearntPolicy,
-    distribution_errors,
-    evaluate_policy_on_lqr,
-    paired_returns,
-)
+from sb3_flowsac.studies.lqr import models, training
+from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings, distribution_errors, evaluate_policy_on_lqr, paired_returns
+from sb3_flowsac.studies.lqr.models import FLOW_SETTINGS, N_ENVS, QuadraticSACCritic, lqr_model, tuned_sac_model
 from sb3_flowsac.studies.lqr.plots import save_plots
-from sb3_flowsac.studies.lqr.study import execute_all, run_study
-from sb3_flowsac.studies.lqr.training import MODEL_SETTINGS, N_ENVS, RunSpec, lqr_model, write_json
+from sb3_flowsac.studies.lqr.policies import LearntPolicy
+from sb3_flowsac.studies.lqr.study import run_study
+from sb3_flowsac.studies.lqr.training import RunSpec
+from sb3_flowsac.studies.tasks import run_tasks
 
 PAGE = Path(__file__).parent.parent / "docs" / "lqr.md"
 TINY = EvaluationSettings(n_rollouts=8, horizon=5, n_states=4, n_actions=20, seed=0)
@@ -43,8 +43,11 @@ class GaussianPolicy:
         self.action_space = spaces.Box(-bound, bound, shape=(len(self.K),))
 
     def sample(self, states, n, generator):
-        normal = torch.randn(len(states), n, len(self.K), generator=generator).numpy()
-        return (-states @ self.K.T)[:, None] + normal @ self.factor.T
+        return self.moved(states, torch.randn(len(states), n, len(self.K), generator=generator).numpy())
+
+    def moved(self, states, normal):
+        log_prob = stats.multivariate_normal(cov=self.Sigma).logpdf(normal @ self.factor.T)
+        return (-states @ self.K.T)[:, None] + normal @ self.factor.T, log_prob.reshape(normal.shape[:2])
 
 
 class OwnNoise(GaussianPolicy):
@@ -55,8 +58,7 @@ class OwnNoise(GaussianPolicy):
         self.rng = np.random.default_rng(7)
 
     def sample(self, states, n, generator):
-        normal = self.rng.standard_normal((len(states), n, len(self.K)))
-        return (-states @ self.K.T)[:, None] + normal @ self.factor.T
+        return self.moved(states, self.rng.standard_normal((len(states), n, len(self.K))))
 
 
 def best_diagonal(solution):
@@ -76,10 +78,24 @@ def states_of(problem, count=60, seed=0):
 def test_optimum_has_no_error_beyond_sampling(name):
     solution = maxent_envs.preset(name).solve(0.5)
     states, n = states_of(solution.problem), 4000
-    errors = distribution_errors(GaussianPolicy(solution.K, solution.Sigma), solution, states, n_actions=n, seed=0)
-    mean_floor = math.sqrt(np.trace(solution.Sigma) / n) / np.linalg.norm(states @ solution.K.T, axis=1).mean()
+    errors = distribution_errors(OwnNoise(solution.K, solution.Sigma), solution, states, n_actions=n, seed=0)
+    mean_floor = (
+        math.sqrt(2.0) * math.sqrt(np.trace(solution.Sigma) / n) / np.linalg.norm(states @ solution.K.T, axis=1).mean()
+    )
     assert 0.5 * mean_floor < errors.mean < 1.15 * mean_floor
-    assert errors.cov < 2.5 * math.sqrt((solution.problem.n_inputs + 1) / n)
+    assert errors.cov < 2.5 * math.sqrt(2.0 * (solution.problem.n_inputs + 1) / n)
+    # The floors are estimates of these very errors
+    assert errors.mean_floors.mean() == pytest.approx(errors.mean_distances.mean(), rel=0.3)
+    assert errors.cov_floors.mean() == pytest.approx(errors.cov_distances.mean(), rel=0.3)
+
+
+def test_the_optimum_on_common_noise_has_no_error_at_all():
+    solution = maxent_envs.preset().solve(0.5)
+    policy = GaussianPolicy(solution.K, solution.Sigma)
+    errors = distribution_errors(policy, solution, states_of(solution.problem), n_actions=40, seed=0)
+    assert errors.mean < 1e-12
+    assert errors.cov < 1e-12
+    assert errors.mean_floors.max() < 1e-12
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -164,6 +180,20 @@ def test_difference_agrees_with_the_closed_form_within_its_error(kind):
     assert returns.standard_error < 0.2 * abs(expected)
 
 
+def test_soft_gap_of_the_best_diagonal_gaussian_is_the_closed_form():
+    problem = maxent_envs.preset()
+    solution = problem.solve(0.5)
+    diagonal = best_diagonal(solution)
+    G = 0.5 * solution.alpha * np.linalg.inv(solution.Sigma)
+    horizon = 60
+    weight = 0.5 * solution.alpha * (1.0 - problem.gamma**horizon) / (1.0 - problem.gamma)
+    expected = weight * math.log(np.prod(np.diag(G)) / np.linalg.det(G))
+    returns, _ = paired_returns(GaussianPolicy(solution.K, diagonal), solution, n_rollouts=3000, horizon=horizon, seed=0)
+    standard = problem.evaluate(0.5, solution.K, diagonal).expected_return(horizon) - solution.expected_return(horizon)
+    assert abs(returns.soft_gap - (expected - standard)) < 4 * returns.soft_standard_error
+    assert returns.soft_standard_error < 0.05 * expected
+
+
 def test_common_noise_narrows_the_error():
     problem = maxent_envs.preset()
     solution = problem.solve(0.5)
@@ -227,7 +257,7 @@ def test_figures_show_the_drawn_and_the_optimal_distribution():
     for name in ("six-state", "scalar"):
         solution = maxent_envs.preset(name).solve(0.5)
         states = states_of(solution.problem, 3)
-        actions = GaussianPolicy(solution.K, solution.Sigma).sample(states, 40, torch.Generator())
+        actions, _ = GaussianPolicy(solution.K, solution.Sigma).sample(states, 40, torch.Generator())
         figure = action_distribution_figure([(solution, states, actions), (solution, states[:2], actions[:2])])
         assert len(figure.axes) == 6
         assert all(axes.lines for axes in figure.axes[:5])
@@ -239,13 +269,42 @@ def test_ellipse_lies_at_two_sigma():
     assert np.einsum("ip,ij,jp->p", centred, np.linalg.inv(cov), centred) == pytest.approx(4.0)
 
 
+# A learnt policy
+
+
+def test_gaussian_sac_as_the_evaluation_sees_it():
+    model = tuned_sac_model(maxent_envs.preset(), 0.5, 0)
+    states = states_of(maxent_envs.preset(), 5)
+    actions, log_prob = LearntPolicy(model).sample(states, 4, torch.Generator().manual_seed(0))
+    low, high = model.action_space.low, model.action_space.high
+    for column in range(4):
+        scaled = torch.as_tensor(2.0 * (actions[:, column] - low) / (high - low) - 1.0, dtype=torch.float32)
+        mean, log_std, _ = model.actor.get_action_dist_params(torch.as_tensor(states, dtype=torch.float32))
+        reference = model.actor.action_dist.proba_distribution(mean, log_std)
+        expected = reference.log_prob(scaled).detach().numpy() - np.log(0.5 * (high - low)).sum()
+        assert log_prob[:, column] == pytest.approx(expected, abs=1e-3)
+    again = torch.randn(5, 4, 2, generator=torch.Generator().manual_seed(0))
+    latents = mean.unsqueeze(1) + log_std.exp().unsqueeze(1) * again
+    assert actions == pytest.approx((low + (torch.tanh(latents).detach().numpy() + 1.0) * 0.5 * (high - low)), abs=1e-5)
+
+
+def test_sac_learns_with_the_studys_critic_and_callback():
+    model = tuned_sac_model(maxent_envs.preset(), 0.5, 0, batch_size=16)
+    callback = LQROptimalityCallback(1000, n_states=4, n_actions=20, n_rollouts=8, horizon=5)
+    model.learn(480, callback=callback)
+    assert isinstance(model, SAC)
+    assert isinstance(model.critic, QuadraticSACCritic)
+    assert model.critic.form.abs().max() > 0
+    assert callback.history[-1]["timesteps"] == 480
+
+
 # The study
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     """Make the study's evaluations small and few."""
-    monkeypatch.setattr("sb3_flowsac.studies.lqr.RunSpec", tiny_spec)
+    monkeypatch.setattr("sb3_flowsac.studies.lqr.study.RunSpec", tiny_spec)
     monkeypatch.setattr(training, "N_CURVE_POINTS", 2)
 
 
@@ -254,15 +313,13 @@ def tiny_spec(*arguments):
 
 
 @pytest.fixture(scope="module")
-def problem_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("problem") / "mine.yaml"
-    path.write_text("A: [[0.9, 0.2], [0.0, 0.8]]\nB: [[0.0], [0.5]]\nQ: [[1, 0], [0, 1]]\nR: [[0.2]]\ngamma: 0.9\n")
-    return path
+def problem():
+    return LQRProblem(A=[[0.9, 0.2], [0.0, 0.8]], B=[[0.0], [0.5]], Q=[[1, 0], [0, 1]], R=[[0.2]], gamma=0.9)
 
 
-def test_study_writes_what_it_says(tmp_path, capsys, problem_file):
+def test_study_writes_what_it_says(tmp_path, capsys, problem):
     out = tmp_path / "new" / "folder"
-    rows = run_study(alphas=[0.1, 0.5], seeds=[0], preset=None, problem_file=problem_file, timesteps=96, jobs=1, out=out)
+    rows = run_study(alphas=[0.1, 0.5], seeds=[0], problem=problem, timesteps=96, jobs=1, out=out)
     assert json.loads((out / "results.json").read_text()) == rows
     assert [(row["alpha"], row["seed"]) for row in rows] == [(0.1, 0), (0.5, 0)]
     for row in rows:
@@ -281,35 +338,47 @@ def test_study_writes_what_it_says(tmp_path, capsys, problem_file):
         assert part in printed, part
 
 
+def test_study_goes_on_where_an_earlier_start_ended(tmp_path, problem, monkeypatch):
+    arguments = {"problem": problem, "timesteps": 16, "out": tmp_path}
+    first = run_study(alphas=[0.1], seeds=[0], **arguments)
+    monkeypatch.setitem(models.MODELS, "flowsac", lambda *given, **named: trained.append(given) or lqr_model(*given, **named))
+    trained = []
+    both = run_study(alphas=[0.1, 0.5], seeds=[0], **arguments)
+    assert both[0] == first[0]
+    assert [alpha for _, alpha, _ in trained] == [0.5]
+    (tmp_path / both[0]["model"]).parent.joinpath("result.json").write_text("{")  # a result that was cut off
+    run_study(alphas=[0.1], seeds=[0], **arguments)
+    run_study(alphas=[0.1], seeds=[0], **{**arguments, "timesteps": 24})  # another study
+    assert [alpha for _, alpha, _ in trained] == [0.5, 0.1, 0.1]
+
+
 def test_saved_model_predicts_as_the_trained_one(tmp_path, monkeypatch):
     trained = []
-    monkeypatch.setattr(
-        training, "lqr_model", lambda *given, **named: trained.append(lqr_model(*given, **named)) or trained[0]
+    monkeypatch.setitem(
+        models.MODELS, "flowsac", lambda *given, **named: trained.append(lqr_model(*given, **named)) or trained[0]
     )
     spec = tiny_spec(maxent_envs.preset(), 0.5, 1, 96, tmp_path)
-    result = training.execute(spec, progress_bar=False)
+    result = training.execute(spec)
     obs = np.random.default_rng(0).standard_normal((5, 2)).astype(np.float32)
-    loaded = FlowSAC.load(tmp_path / result.row["model"])
+    loaded = FlowSAC.load(tmp_path / result["row"]["model"])
     expected, _ = trained[0].predict(obs, deterministic=True)
     assert np.array_equal(loaded.predict(obs, deterministic=True)[0], expected)
-    assert [point["timesteps"] for point in result.history][-1] == 96
-    assert json.loads((spec.folder / "history.json").read_text()) == result.history
+    assert [point["timesteps"] for point in result["history"]][-1] == 96
 
 
 def test_runs_in_processes_give_the_same_results(tmp_path):
     problem = maxent_envs.preset("scalar")
-    specs = [tiny_spec(problem, alpha, 0, 16, tmp_path) for alpha in (0.1, 0.5)]
-    console = Console(quiet=True)
-    apart = {result.spec: result.row for result in execute_all(specs, 2, console)}
-    assert apart.keys() == set(specs)
-    here = next(iter(execute_all(specs[:1], 1, console)))
-    assert {**here.row, "seconds": 0} == {**apart[specs[0]], "seconds": 0}
+    tasks = [tiny_spec(problem, alpha, 0, 16, tmp_path).task() for alpha in (0.1, 0.5)]
+    apart = run_tasks(tasks, tmp_path / "apart", 2, Console(quiet=True))
+    here = run_tasks(tasks[:1], tmp_path / "here", 1, Console(quiet=True))
+    assert [result["row"]["alpha"] for result in apart] == [0.1, 0.5]
+    assert {**here[0]["row"], "seconds": 0} == {**apart[0]["row"], "seconds": 0}
 
 
 def test_plots_of_several_seeds(tmp_path):
     problem = maxent_envs.preset("scalar")
-    runs = [training.execute(tiny_spec(problem, 0.5, seed, 16, tmp_path), progress_bar=False) for seed in (0, 1)]
-    assert all(path.stat().st_size > 0 for path in save_plots(runs, tmp_path))
+    results = [training.execute(tiny_spec(problem, 0.5, seed, 16, tmp_path)) for seed in (0, 1)]
+    assert all(path.stat().st_size > 0 for path in save_plots(problem, results, tmp_path))
 
 
 def test_warm_up_keeps_an_unstable_system_where_its_actions_can_bring_it_home():
@@ -317,9 +386,9 @@ def test_warm_up_keeps_an_unstable_system_where_its_actions_can_bring_it_home():
     model = lqr_model(problem, 0.5, 0)
     # The first state grows by a factor A[0, 0]; beyond this size no action in the Box outweighs the growth
     reach = (np.abs(problem.B[0]) @ model.action_space.high) / (problem.A[0, 0] - 1.0)
-    model.learn(MODEL_SETTINGS["learning_starts"])
+    model.learn(FLOW_SETTINGS["learning_starts"])
     visited = model.replay_buffer.observations[: model.replay_buffer.pos]
-    assert len(visited) * N_ENVS == MODEL_SETTINGS["learning_starts"]
+    assert len(visited) * N_ENVS == FLOW_SETTINGS["learning_starts"]
     assert np.abs(visited).max() < reach
     # The environment's own time limit would not do
     assert uniform_action_spread(problem, model.action_space.high, 100).max() > 100 * reach
@@ -330,7 +399,7 @@ def test_models_settings_are_the_problems_and_the_runs():
     model = lqr_model(problem, 0.2, 5, batch_size=32)
     assert (model.gamma, model.ent_coef, model.seed, model.batch_size) == (problem.gamma, 0.2, 5, 32)
     assert model.n_envs == N_ENVS
-    assert model.learning_starts == MODEL_SETTINGS["learning_starts"]
+    assert model.learning_starts == FLOW_SETTINGS["learning_starts"]
     bound = maxent_envs.derived_action_bound(problem, 0.2)
     assert model.action_space.high == pytest.approx(bound, rel=1e-6)
 
@@ -338,10 +407,6 @@ def test_models_settings_are_the_problems_and_the_runs():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"preset": "bent"}, "bent"),
-        ({"preset": "scalar", "problem_file": Path("mine.yaml")}, "two problems"),
-        ({"problem_file": Path("absent.yaml")}, "absent.yaml"),
-        ({"problem_file": Path(__file__)}, "test_lqr_study.py"),
         ({"alphas": []}, "alphas"),
         ({"alphas": [0.1, -1.0]}, "alphas must be positive"),
         ({"seeds": []}, "seeds"),
@@ -355,14 +420,6 @@ def test_bad_arguments_are_named_and_nothing_is_written(tmp_path, changes, messa
     with pytest.raises(ValueError, match=re.escape(message)):
         run_study(**{**arguments, **changes})
     assert not (tmp_path / "out").exists()
-
-
-def test_json_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "results.json"
-    write_json(path, [1])
-    with pytest.raises(TypeError):
-        write_json(path, [object()])
-    assert json.loads(path.read_text()) == [1]
 
 
 def blocks(language):

@@ -50,10 +50,17 @@ def run_tasks(tasks: Sequence[Task], folder: Path, jobs: int, console: Console) 
     missing = [task for task in tasks if task.name not in results]
     if results:
         console.print(f"{len(results)} of {len(tasks)} results are kept in {folder}; delete them to compute them again")
-    for number, (task, result) in enumerate(_computed(missing, jobs, console), start=1):
-        write_json(folder / f"{task.name}.json", {"settings": task.settings, "result": result})
-        results[task.name] = result
+    failures: list[Exception] = []
+    for number, (task, outcome) in enumerate(_outcomes(missing, jobs, console), start=1):
+        if isinstance(outcome, Exception):
+            console.print(f"Failed ({number} of {len(missing)}): {task.name}: {outcome}")
+            failures.append(outcome)
+            continue
+        write_json(folder / f"{task.name}.json", {"settings": task.settings, "result": outcome})
+        results[task.name] = outcome
         console.print(f"Done ({number} of {len(missing)}): {task.name}")
+    if failures:
+        raise failures[0]
     return [results[task.name] for task in tasks]
 
 
@@ -74,44 +81,52 @@ def kept_result(task: Task, folder: Path) -> Result | None:
     return kept["result"] if same else None
 
 
-def _computed(tasks: Sequence[Task], jobs: int, console: Console) -> Iterator[tuple[Task, Result]]:
+def _outcomes(tasks: Sequence[Task], jobs: int, console: Console) -> Iterator[tuple[Task, Result | Exception]]:
+    """Results, and the exceptions of tasks that fail, as they come."""
     if min(jobs, len(tasks)) > 1:
         yield from _in_processes(tasks, min(jobs, len(tasks)), console)
         return
     for task in tasks:
         console.print(f"Running {task.name}")
-        yield task, task()
+        try:
+            yield task, task()
+        except Exception as failure:
+            yield task, failure
 
 
-def _in_processes(tasks: Sequence[Task], jobs: int, console: Console) -> Iterator[tuple[Task, Result]]:
-    """Results as they come. Processes are spawned: a forked one would inherit PyTorch's threads in an unknown state."""
+def _in_processes(tasks: Sequence[Task], jobs: int, console: Console) -> Iterator[tuple[Task, Result | Exception]]:
+    """Processes are spawned: a forked one would inherit PyTorch's threads in an unknown state."""
     console.print(f"Running {len(tasks)} tasks, {jobs} at a time")
-    failures: list[Exception] = []
     executor = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
     try:
         futures = {executor.submit(task): task for task in tasks}
         for future in as_completed(futures):
-            try:
-                result = future.result()
-            except Exception as failure:
-                console.print(f"Failed: {futures[future].name}: {failure}")
-                failures.append(failure)
-            else:
-                yield futures[future], result
+            failure = future.exception()
+            if failure is not None and not isinstance(failure, Exception):
+                raise failure
+            yield futures[future], future.result() if failure is None else failure
     finally:
         executor.shutdown(cancel_futures=True)
-    if failures:
-        raise failures[0]
 
 
 def write_json(path: Path, content: object) -> None:
     """
-    Write a JSON file whole or not at all: to a temporary file beside it, which then takes its name.
+    Write a JSON file whole or not at all, see :func:`write_text`.
 
     :param path: the file; its folder is made if needed
     :param content: what JSON can hold
     """
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """
+    Write a text file whole or not at all: to a temporary file beside it, which then takes its name.
+
+    :param path: the file; its folder is made if needed
+    :param text: its content
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

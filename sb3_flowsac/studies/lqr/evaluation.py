@@ -1,18 +1,21 @@
 """How close a stochastic policy is to the max-entropy optimum of an LQR: errors of its distribution, and its return."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
 from gymnasium import spaces
 
-from maxent_envs import LQRSolution
+from maxent_envs import LQRProblem, LQRSolution
 from maxent_envs.validation import FloatArray, integer
+from sb3_flowsac.studies.lqr.policies import LinearPolicy
 
 MIN_ACTIONS = 4  # a covariance needs two, and the estimator's floor compares two halves
 EXAMPLE_QUANTILES = (0.1, 0.5, 0.9)
 EXAMPLE_ACTIONS = 500
+NextState: TypeAlias = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
 
 
 class StochasticPolicy(Protocol):
@@ -70,6 +73,23 @@ class EvaluationSettings:
             raise ValueError(
                 f"n_states must be at most n_rollouts * horizon = {self.n_rollouts * self.horizon}, got {self.n_states}"
             )
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """
+    Rollouts of one policy.
+
+    :param returns: discounted standard return (no entropy) of each rollout, (n_rollouts,)
+    :param log_probs: discounted sum of log pi over each rollout, (n_rollouts,)
+    :param visited: states in which it acted, (horizon, n_rollouts, n_states)
+    :param clip_fraction: share of the action components outside the policy's Box, which were clipped
+    """
+
+    returns: FloatArray
+    log_probs: FloatArray
+    visited: FloatArray
+    clip_fraction: float
 
 
 @dataclass(frozen=True)
@@ -209,51 +229,62 @@ def paired_returns(
         visited, (horizon, n_rollouts, n_states)
     :raises OverflowError: if the policy lets the state leave float32's range
     """
-    problem = solution.problem
-    box = policy.action_space
-    rng = np.random.default_rng(seed)
-    generator = torch.Generator(device=policy.device).manual_seed(seed)
-    learnt_state = optimal_state = problem.initial_state(rng.standard_normal((n_rollouts, problem.n_states)))
-    difference, soft_difference, optimal = np.zeros(n_rollouts), np.zeros(n_rollouts), np.zeros(n_rollouts)
-    visited = np.empty((horizon, n_rollouts, problem.n_states))
-    clipped = 0.0
-    for step in range(horizon):
-        visited[step] = learnt_state
-        normal = _common_noise(policy, (n_rollouts, 1, problem.n_inputs), generator)
-        actions, log_prob = (drawn[:, 0] for drawn in policy.sample(learnt_state, 1, generator))
-        applied = np.clip(actions, box.low, box.high)
-        clipped += float((applied != actions).mean()) / horizon
-        optimal_actions, optimal_log_prob = (drawn[:, 0] for drawn in _optimal_actions(solution, optimal_state, normal))
-        optimal_reward = problem.reward(optimal_state, optimal_actions)
-        gained = problem.reward(learnt_state, applied) - optimal_reward
-        discount, noise = problem.gamma**step, rng.standard_normal(learnt_state.shape)
-        optimal += discount * optimal_reward
-        difference += discount * gained
-        soft_difference += discount * (gained - solution.alpha * (log_prob - optimal_log_prob))
-        learnt_state = problem.next_state(learnt_state, applied, noise)
-        optimal_state = problem.next_state(optimal_state, optimal_actions, noise)
+    learnt, optimal = (
+        rollouts(actor, solution.problem, n_rollouts=n_rollouts, horizon=horizon, seed=seed)
+        for actor in (policy, LinearPolicy(solution, device=policy.device))
+    )
+    difference = learnt.returns - optimal.returns
+    soft_difference = difference - solution.alpha * (learnt.log_probs - optimal.log_probs)
     returns = PairedReturns(
-        learnt=float((optimal + difference).mean()),
-        optimal=float(optimal.mean()),
+        learnt=float(learnt.returns.mean()),
+        optimal=float(optimal.returns.mean()),
         standard_error=_standard_error(difference),
         soft_gap=-float(soft_difference.mean()),
         soft_standard_error=_standard_error(soft_difference),
-        clip_fraction=clipped,
+        clip_fraction=learnt.clip_fraction,
     )
-    return returns, visited
+    return returns, learnt.visited
 
 
-def _common_noise(policy: StochasticPolicy, shape: tuple[int, ...], generator: torch.Generator) -> FloatArray:
-    """The normal numbers that the policy will draw next from a generator, which stays where it is."""
-    drawn = torch.randn(shape, generator=generator.clone_state(), device=policy.device, dtype=torch.float32)
-    return drawn.cpu().numpy().astype(np.float64)
+def rollouts(
+    policy: StochasticPolicy,
+    problem: LQRProblem,
+    *,
+    n_rollouts: int,
+    horizon: int,
+    seed: int,
+    next_state: NextState | None = None,
+) -> Rollouts:
+    """
+    Roll a policy out from the problem's initial distribution, its actions clipped to its Box.
 
+    Initial states, process noise and the policy's generator depend on the seed alone: calls with the same seed and sizes
+    are made on common random numbers.
 
-def _optimal_actions(solution: LQRSolution, states: FloatArray, normal: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Actions -K x + L z of the optimum, (batch, n, n_inputs), and their log-density, (batch, n)."""
-    factor = np.linalg.cholesky(solution.Sigma)
-    log_scale = np.log(np.diag(factor)).sum() + 0.5 * solution.problem.n_inputs * np.log(2.0 * np.pi)
-    return solution.mean(states)[:, None] + normal @ factor.T, -0.5 * np.square(normal).sum(-1) - log_scale
+    :param policy: the policy
+    :param problem: the problem; gives reward, discount and first states
+    :param n_rollouts: number of rollouts
+    :param horizon: number of steps of each
+    :param seed: seed of all random numbers
+    :param next_state: dynamics in place of ``problem.next_state``, a function of states, actions and standard normal numbers
+    :return: the rollouts
+    :raises OverflowError: if the policy lets the state leave float32's range
+    """
+    move = problem.next_state if next_state is None else next_state
+    rng = np.random.default_rng(seed)
+    generator = torch.Generator(device=policy.device).manual_seed(seed)
+    state = problem.initial_state(rng.standard_normal((n_rollouts, problem.n_states)))
+    returns, log_probs, clipped = np.zeros(n_rollouts), np.zeros(n_rollouts), 0.0
+    visited = np.empty((horizon, *state.shape))
+    for step in range(horizon):
+        visited[step] = state
+        actions, log_prob = (drawn[:, 0] for drawn in policy.sample(state, 1, generator))
+        applied = np.clip(actions, policy.action_space.low, policy.action_space.high)
+        clipped += float((applied != actions).mean()) / horizon
+        returns += problem.gamma**step * problem.reward(state, applied)
+        log_probs += problem.gamma**step * log_prob
+        state = move(state, applied, rng.standard_normal(state.shape))
+    return Rollouts(returns, log_probs, visited, clipped)
 
 
 def _standard_error(values: FloatArray) -> float:
@@ -280,10 +311,10 @@ def distribution_errors(
     :param seed: seed of the actions
     :return: the errors
     """
-    generator = torch.Generator(device=policy.device).manual_seed(seed)
-    normal = _common_noise(policy, (len(states), n_actions, solution.problem.n_inputs), generator)
-    actions, _ = policy.sample(states, n_actions, generator)
-    optimal_actions, _ = _optimal_actions(solution, states, normal)
+    actions, optimal_actions = (
+        actor.sample(states, n_actions, torch.Generator(device=policy.device).manual_seed(seed))[0]
+        for actor in (policy, LinearPolicy(solution, device=policy.device))
+    )
     half = n_actions // 2
     first, second, whole = (
         _moment_differences(actions[:, part], optimal_actions[:, part])

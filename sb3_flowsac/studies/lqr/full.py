@@ -56,12 +56,53 @@ def run_full(
     if len({spec.seed for spec in specs}) < 2:
         raise ValueError(f"seeds={list(seeds)} must be at least two: one has no confidence interval")
     out.mkdir(parents=True, exist_ok=True)
-    results = run_tasks([spec.task() for spec in specs], out, jobs, Console())
+    console = Console()
+    results = run_tasks([spec.task() for spec in specs], out, jobs, console)
     write_json(out / "results.json", [result["row"] for result in results])
     summary = summarize(problem, results)
-    pictures = save_full_plots(problem, results, summary, out)
-    write_report(summary, pictures, out)
+    write_summary(summary, out)
+    save_full_plots(problem, results, summary, out)
+    parts = {**_case_study_parts(summary), **_further_parts(problem, specs, out, jobs)}
+    report = write_report(parts, shlex.join(["flowsac", *sys.argv[1:]]), out)
+    console.print(f"Report: {report}")
     return summary
+
+
+def _case_study_parts(summary: Sequence[dict[str, Any]]) -> dict[str, str]:
+    runs = next(row for row in summary if row["algorithm"] == "flowsac")
+    budget = f"{runs['timesteps']:,.0f} environment steps, {runs['updates']:,.0f} gradient steps and {runs['seeds']} seeds"
+    figure_1 = f"A run of FlowSAC has {budget}. Mean over seeds, band from the lowest to the highest; dashed: the optimum."
+    figure_2 = (
+        "Dots: averages over visited states and seeds; bars: standard deviation over states; grey: what sampling leaves. "
+        "Gaussian SAC is Stable-Baselines3's, with its defaults and with FlowSAC's settings and critic, on the same "
+        "environment steps and gradient steps."
+    )
+    return {
+        "Errors": f"Means over seeds with 95% confidence intervals.\n\n{summary_table(summary)}",
+        "Figure 1: returns in training": f"{figure_1}\n\n![](figure_1.png)",
+        "Figure 2: distance from the optimum's distribution": f"{figure_2}\n\n![](figure_2.png)",
+        "What a diagonal covariance gives away": "![](gaussian_gap.png)",
+        "Action distributions": "![](action_distributions.png)",
+    }
+
+
+def _further_parts(problem: LQRProblem, specs: Sequence[RunSpec], out: Path, jobs: int) -> dict[str, str]:
+    alphas, seeds = list(dict.fromkeys(spec.alpha for spec in specs)), list(dict.fromkeys(spec.seed for spec in specs))
+    spi = run_spi(problem=problem, alphas=alphas, seeds=seeds, out=out, jobs=jobs)
+    cold = run_zero_temperature(problem=problem, timesteps=specs[0].timesteps, out=out, jobs=jobs)
+    first = [spec for spec in specs if spec.seed == seeds[0]]
+    policies: dict[str, Source] = {f"{spec.algorithm}, alpha {spec.alpha:g}": SavedModel(spec.model) for spec in first}
+    policies |= {f"optimum, alpha {alpha:g}": problem.solve(alpha) for alpha in alphas}
+    robust = run_robustness(policies=policies, problem=problem, out=out, jobs=jobs)
+    growing = run_growing(timesteps=specs[0].timesteps, out=out, jobs=jobs)
+    run_theorem2(out=out, jobs=jobs)
+    return {
+        "Algorithm 1: soft policy iteration with exact Q": f"{spi_table(spi)}\n\n![](spi.png)",
+        "Towards zero temperature": f"{zero_temperature_table(cold)}\n\n![](zero_temperature.png)",
+        "Loss of return under disturbances": f"{robustness_table(robust)}\n\n![](robustness.png)",
+        "Growing systems": f"{growing_table(growing)}\n\n![](growing.png)",
+        "Theorem 2: distance against samples": "![](theorem2.png)",
+    }
 
 
 def summarize(problem: LQRProblem, results: Sequence[Result]) -> list[dict[str, Any]]:

@@ -12,8 +12,8 @@ import torch
 from maxent_envs import LQRProblem
 from sb3_flowsac.callbacks import LQROptimalityCallback
 from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings, evaluate_policy_on_lqr
-from sb3_flowsac.studies.lqr.learnt import LearntPolicy
 from sb3_flowsac.studies.lqr.models import FLOW_SETTINGS, MODELS, N_ENVS, TUNED_SAC_SETTINGS
+from sb3_flowsac.studies.lqr.policies import LearntPolicy
 from sb3_flowsac.studies.tasks import Result, Task
 
 TIMESTEPS = 40_000

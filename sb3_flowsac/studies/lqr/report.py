@@ -1,0 +1,170 @@
+"""Tables of the case study's summary, and its report page."""
+
+import csv
+import io
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sb3_flowsac.studies.tasks import write_json, write_text
+
+PACKAGES = ("sb3-flowsac", "stable-baselines3", "torch", "gymnasium", "numpy", "scipy")
+Row = Mapping[str, Any]
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that figures depend on, and the kind of machine."""
+    found = {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+    return {**found, "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"}
+
+
+def write_summary(summary: Sequence[Row], out: Path) -> None:
+    """
+    Write ``summary.json`` (with versions), ``summary.csv`` and ``summary.md``.
+
+    :param summary: rows of ``full.summarize``
+    :param out: folder for the files
+    """
+    write_json(out / "summary.json", {"versions": versions(), "rows": list(summary)})
+    columns = list(dict.fromkeys(key for row in summary for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(summary)
+    write_text(out / "summary.csv", text.getvalue())
+    write_text(out / "summary.md", summary_table(summary) + "\n")
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """
+    A table in Markdown.
+
+    :param headings: of its columns
+    :param rows: the cells of each row
+    """
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, ["---"] * len(headings), *rows))
+
+
+def summary_table(summary: Sequence[Row]) -> str:
+    """
+    The summary in Markdown: means over seeds with 95% confidence intervals.
+
+    :param summary: rows of ``full.summarize``
+    """
+
+    def figure(row: Row, name: str, form: str) -> str:
+        interval = f" ± {row[f'{name}_ci']:{form}}" if f"{name}_ci" in row else ""
+        return f"{row[name]:{form}}{interval}"
+
+    headings = ("alpha", "policy", "mean error", "covariance error", "return off by", "soft return below the optimum")
+    shown = {"mean_error": ".2%", "cov_error": ".2%", "return_error": ".2%", "soft_gap": ".3f"}
+    return markdown_table(
+        headings,
+        ([f"{row['alpha']:g}", row["algorithm"], *(figure(row, *pair) for pair in shown.items())] for row in summary),
+    )
+
+
+def spi_table(rows: Sequence[Row]) -> str:
+    """
+    Last policies of soft policy iteration in Markdown.
+
+    :param rows: what ``run_spi`` returns
+    """
+    return markdown_table(
+        ("alpha", "seed", "gain error", "mean error", "covariance error", "seconds"),
+        (
+            (
+                f"{row['alpha']:g}",
+                f"{row['seed']}",
+                f"{row['flow']['gain_error'][-1]:.2%}",
+                f"{row['mean_error']:.2%}",
+                f"{row['cov_error']:.2%}",
+                f"{row['seconds']:.0f}",
+            )
+            for row in rows
+        ),
+    )
+
+
+def zero_temperature_table(rows: Sequence[Row]) -> str:
+    """
+    The limit of zero temperature in Markdown.
+
+    :param rows: what ``run_zero_temperature`` returns
+    """
+    return markdown_table(
+        ("alpha", "error of the gain", "spread (optimum's)", "return below that of -K x (optimum's)", "deterministic"),
+        (
+            (
+                f"{row['alpha']:g}",
+                f"{row['gain_error']:.2%}",
+                f"{row['spread']:.4f} ({row['optimal_spread']:.4f})",
+                f"{row['loss']:.4f} ({row['optimal_loss']:.4f})",
+                f"{row['deterministic_loss']:.4f}",
+            )
+            for row in rows
+        ),
+    )
+
+
+def growing_table(rows: Sequence[Row]) -> str:
+    """
+    Growing systems in Markdown; what a run that failed did not reach is left out.
+
+    :param rows: what ``run_growing`` returns
+    """
+    shown = {
+        "mean_error": ".1%",
+        "cov_error": ".1%",
+        "return": ".2f",
+        "optimal_return": ".2f",
+        "ess": ".2f",
+        "clip_fraction": ".2%",
+        "updates": ".0f",
+        "seconds": ".0f",
+    }
+    return markdown_table(
+        ("states", "inputs", *(name.replace("_", " ") for name in shown)),
+        (
+            [
+                f"{row['n_states']}",
+                f"{row['n_inputs']}",
+                *("" if row.get(name) is None else f"{row[name]:{form}}" for name, form in shown.items()),
+            ]
+            for row in rows
+        ),
+    )
+
+
+def robustness_table(rows: Sequence[Row]) -> str:
+    """
+    Losses of return under disturbances in Markdown.
+
+    :param rows: what ``run_robustness`` returns
+    """
+    losses: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        found = losses.setdefault((row["label"], row["controller"]), {})
+        found[f"{row['kind']} {row['magnitude']:g}"] = f"{row['loss']:.3f}"
+    headings = next(iter(losses.values()))
+    return markdown_table(("policy", "controller", *headings), ([*names, *found.values()] for names, found in losses.items()))
+
+
+def write_report(parts: Mapping[str, str], command: str, out: Path) -> Path:
+    """
+    Write the report page, ``report.md``.
+
+    :param parts: Markdown text of each part by its heading
+    :param command: the command that wrote it
+    :param out: folder for the page, beside its pictures
+    :return: the page
+    """
+    used = ", ".join(f"{name} {number}" for name, number in versions().items())
+    lines = ["# The LQR case study", f"Written by\n\n    {command}\n\nwith {used}."]
+    lines += [f"## {heading}\n\n{text}" for heading, text in parts.items()]
+    path = out / "report.md"
+    write_text(path, "\n\n".join(lines) + "\n")
+    return path

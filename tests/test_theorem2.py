@@ -56,7 +56,7 @@ def test_bounds_of_w2_meet_for_the_targets_own_flow_and_enclose_the_distance_els
     root = vectors[1] @ np.diag(np.sqrt(vectors[0])) @ vectors[1].T
     exact = aim.mean + noise @ root
     np.testing.assert_allclose(flow_w2_bounds(exact, noise, weights, aim), 0.0, atol=1e-10)
-    np.testing.assert_allclose(flow_w2_bounds(exact + [0.3, 0.4], noise, weights, aim), 0.25, rtol=1e-8)
+    np.testing.assert_allclose(flow_w2_bounds(exact + np.array([0.3, 0.4]), noise, weights, aim), 0.25, rtol=1e-8)
     bent = exact + 0.3 * np.sin(3.0 * noise)
     lower, upper = flow_w2_bounds(bent, noise, weights, aim)
     points = np.random.default_rng(0).standard_normal((1000, 2))

@@ -6,6 +6,8 @@ Equation 6 is also held against torchdiffeq (test_flow_density.py), in every sol
 
 import itertools
 import math
+import re
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -277,3 +279,12 @@ def test_lemma_1_order_of_convergence_approaches_two():
     logs = np.log([np.linalg.norm(iterate.K - problem.solve(0.5).K) for iterate in iterates])
     orders = np.diff(logs)[1:] / np.diff(logs)[:-1]
     assert 1.8 < orders[-1] < 2.2 and logs[-1] < np.log(1e-6)
+
+
+def test_the_page_on_the_theorems_names_tests_that_exist():
+    here = Path(__file__).parent
+    page = (here.parent / "docs" / "theorems.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", page)
+    assert len(named) > 15
+    missing = [(file, name) for file, name in named if f"def {name}(" not in (here / file).read_text(encoding="utf-8")]
+    assert not missing

@@ -137,7 +137,7 @@ def _train(flow: ConditionalFlow, cell: Cell) -> list[float]:
     fit, count = cell.fit, len(cell.seeds)
     generator = torch.Generator().manual_seed(cell.seeds[0])
     equal = torch.full((count, fit.pairs), 1.0 / fit.pairs)
-    optimizer = torch.optim.Adam([flow.field.head.weight], fit.learning_rate)
+    optimizer = torch.optim.Adam([p for p in flow.parameters() if p.requires_grad], fit.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, fit.steps)
     root = torch.linalg.cholesky(torch.tensor(TARGET_COV))
     samples, weights = weighted_samples(cell) if cell.n_samples is not None else (equal, equal)

@@ -116,7 +116,7 @@ def _cells(n_samples: Sequence[int], shifts: Sequence[float], seeds: Sequence[in
 
 def _entry(cell: Cell, result: Result) -> dict[str, Any]:
     if cell.n_samples is None:
-        return result
+        return {key: result[key] for key in (*REPORTED, "empirical_zero")}
     renyi = gaussian_renyi(4.0, target(), cell.sampling)
     return {"n_samples": cell.n_samples, "shift": cell.shift, "renyi_4": renyi, **result}
 

@@ -54,7 +54,7 @@ def log_mean_slope(x: Sequence[float], groups: Sequence[Sequence[float]], floor:
         return np.asarray(np.tensordot(centred, logs, axes=1))
 
     values = [group for _, group in kept]
-    found = bootstrap(values, slope, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    found = bootstrap(values, slope, method="percentile", random_state=np.random.default_rng(0)).confidence_interval
     return Slope(float(slope(*values)), float(found.low), float(found.high), len(kept))
 
 

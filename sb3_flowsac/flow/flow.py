@@ -129,7 +129,16 @@ class FlowDistribution:
         :param antithetic: see ``noise``
         :return: latents (batch, n, dim) and log-densities (batch, n)
         """
-        noise = self.noise(n, generator, antithetic)
+        return self.push_with_log_prob(self.noise(n, generator, antithetic), density)
+
+    def push_with_log_prob(self, noise: torch.Tensor, density: Density | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Where the flow takes base samples, and the logarithm of the density there.
+
+        :param noise: y_0, (batch, n, dim)
+        :param density: "exact" or "trace"; default the flow's own
+        :return: latents (batch, n, dim) and log-densities (batch, n)
+        """
         end = integrate(self.velocity, noise, self.flow.grid, self.flow.solver, density or self.flow.density)
         self._note_irregular(end)
         assert end.log_volume is not None

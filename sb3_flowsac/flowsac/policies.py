@@ -234,7 +234,8 @@ class FlowPolicy(BasePolicy):
         distribution = self.actor.distribution(self._observations(obs))
         size = max(1, CHUNK // distribution.batch_size)
         # All the noise at once: how the work is divided must not change the draws
-        draws = [distribution.push_with_log_prob(part) for part in distribution.noise(int(n), generator).split(size, dim=1)]
+        noise = torch.split(distribution.noise(int(n), generator), size, dim=1)
+        draws = [distribution.push_with_log_prob(part) for part in noise]
         _warn_if_irregular(distribution)
         latents, log_prob = torch.cat([u for u, _ in draws], dim=1), torch.cat([p for _, p in draws], dim=1)
         log_prob = log_prob - self.actor.transform.log_det(latents) - self.action_scale.log().sum()

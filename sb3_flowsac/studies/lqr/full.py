@@ -1,5 +1,7 @@
 """The paper's case study, ``flowsac lqr --full``: Figures 1 and 2 with numbers, and a Gaussian SAC beside the flow."""
 
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,24 @@ from scipy import stats
 import maxent_envs
 from maxent_envs import LQRProblem, LQRSolution
 from sb3_flowsac.studies.lqr.full_plots import save_full_plots
-from sb3_flowsac.studies.lqr.models import MODELS
-from sb3_flowsac.studies.lqr.report import write_report
+from sb3_flowsac.studies.lqr.growing import run_growing
+from sb3_flowsac.studies.lqr.limits import run_zero_temperature
+from sb3_flowsac.studies.lqr.models import CLASSES, MODELS
+from sb3_flowsac.studies.lqr.report import (
+    growing_table,
+    robustness_table,
+    spi_table,
+    summary_table,
+    write_report,
+    write_summary,
+    zero_temperature_table,
+)
+from sb3_flowsac.studies.lqr.robustness import SavedModel, Source, run_robustness
+from sb3_flowsac.studies.lqr.spi import run_spi
 from sb3_flowsac.studies.lqr.study import run_specs
+from sb3_flowsac.studies.lqr.training import RunSpec
 from sb3_flowsac.studies.tasks import Result, run_tasks, write_json
+from sb3_flowsac.studies.theorem2 import run_theorem2
 
 ALPHAS = (0.1, 0.5, 1.0, 2.0)
 SEEDS = (0, 1, 2, 3, 4)
@@ -91,7 +107,9 @@ def _further_parts(problem: LQRProblem, specs: Sequence[RunSpec], out: Path, job
     spi = run_spi(problem=problem, alphas=alphas, seeds=seeds, out=out, jobs=jobs)
     cold = run_zero_temperature(problem=problem, timesteps=specs[0].timesteps, out=out, jobs=jobs)
     first = [spec for spec in specs if spec.seed == seeds[0]]
-    policies: dict[str, Source] = {f"{spec.algorithm}, alpha {spec.alpha:g}": SavedModel(spec.model) for spec in first}
+    policies: dict[str, Source] = {
+        f"{spec.algorithm}, alpha {spec.alpha:g}": SavedModel(spec.model, CLASSES[spec.algorithm]) for spec in first
+    }
     policies |= {f"optimum, alpha {alpha:g}": problem.solve(alpha) for alpha in alphas}
     robust = run_robustness(policies=policies, problem=problem, out=out, jobs=jobs)
     growing = run_growing(timesteps=specs[0].timesteps, out=out, jobs=jobs)

@@ -124,6 +124,7 @@ MODELS: dict[str, Callable[..., FlowSAC | SAC]] = {
     "sac-tuned": tuned_sac_model,
     "sac-default": default_sac_model,
 }
+CLASSES: dict[str, type[FlowSAC | SAC]] = {"flowsac": FlowSAC, "sac-tuned": SAC, "sac-default": SAC}
 
 
 def training_env(problem: LQRProblem, alpha: float, seed: int) -> VecEnv:

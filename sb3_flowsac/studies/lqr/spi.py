@@ -141,7 +141,7 @@ def _iterate(
     fitted, ess = [current], []
     for iteration in range(1, settings.n_iterations + 1):
         ess.append(improve(policy, fitted[-1], states, settings, iteration))
-        states = visited_states(problem, lambda x: policy.sample(x, 1, generator)[:, 0], settings.n_states, rng)
+        states = visited_states(problem, lambda x: policy.sample(x, 1, generator)[0][:, 0], settings.n_states, rng)
         K, Sigma = fit_gaussian(policy, states, settings.n_fit_actions, generator)
         try:
             fitted.append(problem.evaluate(current.alpha, K, Sigma))

@@ -30,7 +30,7 @@ ACTOR_SETTINGS: dict[str, Any] = {
     "ode_steps": 2,
     "log_std_init": -math.log(SPREAD_MULTIPLE),
 }
-FINAL_EVALUATION = EvaluationSettings(n_rollouts=500, horizon=100, n_states=100, n_actions=40_000, seed=1)
+FINAL_EVALUATION = EvaluationSettings(n_rollouts=500, horizon=100, n_states=100, n_actions=4000, seed=1)
 FIELD_SHARE = 0.1  # of the learning rate: the field's regression is noise where the target is the base's own kind, a Gaussian
 CHUNK = 2**16  # most actions that are drawn at once: bounds the memory
 
@@ -101,24 +101,22 @@ class FlowLQRPolicy:
         """
         return self.actor.distribution(torch.as_tensor(observation(states), device=self.device))
 
-    def sample(self, states: FloatArray, n: int, generator: torch.Generator) -> FloatArray:
+    def sample(self, states: FloatArray, n: int, generator: torch.Generator) -> tuple[FloatArray, FloatArray]:
         """
-        Draw actions, before any clipping.
-
-        Their noise comes in antithetic pairs: the mean of a flow that is nearly Gaussian is then nearly free of
-        sampling error, which for independent noise would be as large as what is to be measured.
+        Draw actions, before any clipping, with their log-density.
 
         :param states: states of the LQR, (batch, n_states)
         :param n: number of actions in each state
         :param generator: source of the noise
-        :return: actions, (batch, n, n_inputs)
+        :return: actions, (batch, n, n_inputs), and log-densities, (batch, n)
         """
-        size = max(2, CHUNK // len(states) // 2 * 2)
         with torch.no_grad():
             policy = self.distribution(states)
-            counts = [min(size, n - done) for done in range(0, n, size)]
-            draws = [policy.push(policy.noise(count, generator, antithetic=True)) for count in counts]
-        return torch.cat(draws, dim=1).double().cpu().numpy() * self.scale
+            noise = policy.noise(n, generator)
+            parts = torch.split(noise, max(1, CHUNK // len(states)), dim=1)
+            draws = [policy.push_with_log_prob(part) for part in parts]
+        actions, log_prob = (torch.cat(found, dim=1).double().cpu().numpy() for found in zip(*draws, strict=True))
+        return actions * self.scale, log_prob - np.log(self.scale).sum()
 
 
 def improve(
@@ -198,7 +196,7 @@ def fit_gaussian(
     :param generator: source of the actions' noise
     :return: K, the linear regression of the mean actions, and Sigma, the average of the actions' covariances
     """
-    actions = policy.sample(states, n_actions, generator)
+    actions, _ = policy.sample(states, n_actions, generator)
     means = actions.mean(axis=1)
     centred = (actions - means[:, None]).reshape(-1, means.shape[1])
     Sigma = centred.T @ centred / (len(states) * (n_actions - 1))

@@ -59,9 +59,10 @@ class RunSpec:
         """Where the run keeps its model."""
         return self.out / "runs" / self.name / "model.zip"
 
-    def task(self) -> Task:
-        """The run as a task whose result is kept beside its model; lost with it, too."""
-        settings = {
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that the run's result depends on, in JSON's terms."""
+        return {
             "problem": {key: np.asarray(value).tolist() for key, value in self.problem.to_dict().items()},
             "alpha": self.alpha,
             "seed": self.seed,
@@ -70,7 +71,10 @@ class RunSpec:
             "curve_evaluation": {**asdict(self.curve_evaluation), "points": N_CURVE_POINTS},
             "model": json.loads(json.dumps(SETTINGS[self.algorithm], default=repr)),
         }
-        return Task(f"runs/{self.name}/result", execute, {"spec": self}, settings)
+
+    def task(self) -> Task:
+        """The run as a task whose result is kept beside its model."""
+        return Task(f"runs/{self.name}/result", execute, {"spec": self}, self.settings)
 
 
 def execute(spec: RunSpec) -> Result:

@@ -1,0 +1,45 @@
+"""Runs of the LQR study as parts of others: their figures, and what their log says of the training."""
+
+import numpy as np
+from stable_baselines3.common.utils import get_latest_run_id
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings
+from sb3_flowsac.studies.lqr.training import RunSpec, execute
+from sb3_flowsac.studies.tasks import Result
+
+CURVE_EVALUATION = EvaluationSettings(n_rollouts=100, horizon=20, n_states=20, n_actions=200)  # nobody draws these curves
+LAST_SHARE = 0.1
+# Name in a row of results: key of the log, see docs/metrics.md
+LOGGED = {"ess": "train/ess", "critic_loss": "train/critic_loss", "train_clip_fraction": "train/clip_fraction"}
+
+
+def train_and_read_log(spec: RunSpec) -> Result:
+    """
+    Execute a run, see ``training.execute``.
+
+    :param spec: the run
+    :return: its entry in the study's ``results.json``, with ``training_figures``
+    """
+    return {**execute(spec)["row"], **training_figures(spec)}
+
+
+def training_figures(spec: RunSpec) -> dict[str, float | None]:
+    """
+    Averages over the last tenth of what a finished run has logged of its training.
+
+    :param spec: the run, executed before
+    :return: ess (share of the proposals), critic_loss and train_clip_fraction (share of the action components drawn in
+        training that lie outside the Box); ``None`` where the run was too short to log one
+    """
+    folder = spec.out / "tensorboard"
+    log = EventAccumulator(str(folder / f"{spec.name}_{get_latest_run_id(str(folder), spec.name)}"), {"scalars": 0})
+    log.Reload()
+    return {name: _last_average(log, key) for name, key in LOGGED.items()}
+
+
+def _last_average(log: EventAccumulator, key: str) -> float | None:
+    if key not in log.Tags()["scalars"]:
+        return None
+    values = [event.value for event in log.Scalars(key)]
+    return float(np.mean(values[-max(1, round(LAST_SHARE * len(values))) :]))

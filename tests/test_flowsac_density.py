@@ -7,6 +7,8 @@ import pytest
 import torch
 from scipy.stats import kstest, norm
 
+from sb3_flowsac.flowsac import policies
+
 OBS = np.array([[0.3, -0.5, 0.2], [-0.4, 0.1, 0.6]], np.float32)
 LOW, HIGH = (-0.5, 1.0), (3.0, 1.4)  # asymmetric, of unequal width
 VARIANTS = {
@@ -132,15 +134,25 @@ def test_a_new_squashed_policy_is_a_gaussian_through_tanh(make_policy):
 def test_units_differ_by_the_logarithm_of_the_half_widths(make_policy, squashed):
     """Training's log-density is of the scaled action; ``sample`` speaks of the environment's."""
     policy = make_policy(LOW, HIGH, squash_output=squashed)
-    obs = torch.as_tensor(OBS)
+    obs = np.repeat(OBS, 25, axis=0)
     with torch.no_grad():
         torch.manual_seed(7)
-        scaled, scaled_log_prob = policy.actor.action_log_prob(obs, 50)
+        scaled, scaled_log_prob = policy.actor.action_log_prob(torch.as_tensor(obs))
         torch.manual_seed(7)
-        actions, log_prob = policy.sample(OBS, 50)
+        actions, log_prob = policy.sample(obs)
     centre, half = (np.array(HIGH) + LOW) / 2, (np.array(HIGH) - LOW) / 2
     np.testing.assert_allclose(actions, centre + half * scaled.numpy(), rtol=1e-6)
     np.testing.assert_allclose(log_prob, scaled_log_prob - np.log(half).sum(), atol=1e-6)
+
+
+def test_chunks_do_not_change_the_draws(make_policy, monkeypatch):
+    policy = make_policy(LOW, HIGH)
+    with torch.no_grad():
+        whole = policy.sample(OBS, 50, torch.Generator().manual_seed(0))
+        monkeypatch.setattr(policies, "CHUNK", 7 * len(OBS))
+        parts = policy.sample(OBS, 50, torch.Generator().manual_seed(0))
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_no_density_outside_the_box_of_a_squashed_policy(make_policy):

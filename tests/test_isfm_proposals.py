@@ -173,3 +173,24 @@ def test_unknown_names_and_types_are_named():
     for wrong in (None, 3, UniformBox):
         with pytest.raises(TypeError, match="sampling_distribution"):
             get_sampling_distribution(wrong)
+
+
+def test_policy_proposals_come_in_antithetic_pairs(make_policy):
+    policy = make_policy(dim=2, batch=3)
+    start = torch.get_rng_state()
+    latents, log_density = CurrentPolicy().sample_with_log_prob(policy, Identity(), 7)
+    torch.set_rng_state(start)
+    noise = torch.randn(3, 4, 2, **F64)
+    expected, expected_log_prob = policy.push_with_log_prob(torch.cat([noise, -noise[:, :3]], dim=1))
+    np.testing.assert_allclose(latents, expected)
+    np.testing.assert_allclose(log_density, expected_log_prob)
+
+
+def test_the_mean_of_antithetic_proposals_of_a_gaussian_has_no_error(perturb):
+    flow = ConditionalFlow(
+        perturb(GaussianBase(3, 2, -0.7)), StructuredField(3, 2, hidden=8)
+    ).double()  # the field starts at 0
+    with torch.no_grad():
+        policy = flow(torch.randn(4, 3, **F64))
+        latents, _ = CurrentPolicy().sample_with_log_prob(policy, Identity(), 6)
+    np.testing.assert_allclose(latents.mean(1), policy.base.loc, atol=1e-12)

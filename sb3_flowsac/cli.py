@@ -76,19 +76,15 @@ def add_lqr(parser: argparse.ArgumentParser) -> None:
         "A run whose result is kept in DIR is not repeated: the same command goes on where an earlier one has ended."
     )
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument(
-        "--full", action="store_true", help="the whole case study with its report: about two hours on two cores, --jobs 2"
-    )
-    kind.add_argument(
-        "--spi", action="store_true", help="soft policy iteration with exact Q (Algorithm 1) in place of training"
-    )
+    kind.add_argument("--full", action="store_true", help="the whole case study with its report (about two hours, --jobs 2)")
+    kind.add_argument("--spi", action="store_true", help="soft policy iteration with exact Q (Algorithm 1), no training")
     parser.add_argument(
         "--alpha",
         type=positive_float,
         nargs="+",
-        help="temperatures, a run for each (default: 0.1 0.5; full, spi: 0.1 0.5 1 2)",
+        help="temperatures (default: 0.1 0.5; full, spi: 0.1 0.5 1 2)",
     )
-    parser.add_argument("--seed", type=seed, nargs="+", help="random seeds, a run for each (default: 0; full, spi: 0 1 2 3 4)")
+    parser.add_argument("--seed", type=seed, nargs="+", help="random seeds (default: 0; full, spi: 0 1 2 3 4)")
     system = parser.add_mutually_exclusive_group()
     system.add_argument("--preset", metavar="NAME", help="a system of the package: default, scalar, unstable or six-state")
     system.add_argument("--problem", type=existing_file, metavar="FILE", help="a system of your own: YAML, JSON or NPZ")

@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -15,12 +16,17 @@ from sb3_flowsac.cli import main
 
 @pytest.fixture
 def study(monkeypatch):
-    """Put a study in place that notes its arguments and does nothing."""
+    """Put studies in place that note their name and arguments and do nothing."""
     calls = []
-    module = ModuleType("sb3_flowsac.studies.lqr.study")
-    module.run_study = lambda **arguments: calls.append(arguments) or []
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for name in ("study", "full", "spi"):
+        module = ModuleType(f"sb3_flowsac.studies.lqr.{name}")
+        setattr(module, f"run_{name}", partial(note, calls, name))
+        monkeypatch.setitem(sys.modules, module.__name__, module)
     return calls
+
+
+def note(calls, name, **arguments):
+    calls.append((name, arguments))
 
 
 def exit_code(arguments):
@@ -65,35 +71,40 @@ def test_runs_as_a_module_and_leaves_the_heavy_rooms_alone():
 
 
 def test_lqr_defaults(study):
-    assert main(["lqr"]) == 0
+    for arguments in (["lqr"], ["lqr", "--full"], ["lqr", "--spi"]):
+        assert main(arguments) == 0
+    common = {"problem": maxent_envs.preset(), "jobs": 1, "out": Path("flowsac_lqr")}
+    case_study = {**common, "alphas": [0.1, 0.5, 1.0, 2.0], "seeds": [0, 1, 2, 3, 4]}
     assert study == [
-        {
-            "alphas": [0.1, 0.5],
-            "seeds": [0],
-            "preset": None,
-            "problem_file": None,
-            "timesteps": None,
-            "jobs": 1,
-            "out": Path("flowsac_lqr"),
-        }
+        ("study", {**common, "alphas": [0.1, 0.5], "seeds": [0], "timesteps": None}),
+        ("full", {**case_study, "timesteps": None}),
+        ("spi", case_study),
     ]
 
 
-def test_lqr_options_reach_the_study(study, tmp_path):
-    problem = tmp_path / "mine.yml"
-    problem.write_text("A: [[1.1]]\nB: [[1.0]]\nQ: [[1.0]]\nR: [[1.0]]\n")
-    lists = "--alpha 0.2 1 --seed 3 4 5 --timesteps 900 --jobs 2".split()
-    assert main(["lqr", *lists, "--problem", str(problem), "--out", str(tmp_path / "new" / "folder")]) == 0
-    assert study == [
-        {
-            "alphas": [0.2, 1.0],
-            "seeds": [3, 4, 5],
-            "preset": None,
-            "problem_file": problem,
-            "timesteps": 900,
-            "jobs": 2,
-            "out": tmp_path / "new" / "folder",
-        }
+@pytest.mark.parametrize("kind", ["study", "full", "spi"])
+def test_lqr_options_reach_the_study(study, tmp_path, kind):
+    flags = {"study": ["--timesteps", "900"], "full": ["--full", "--timesteps", "900"], "spi": ["--spi"]}[kind]
+    file = tmp_path / "mine.yml"
+    file.write_text("A: [[1.1]]\nB: [[1.0]]\nQ: [[1.0]]\nR: [[1.0]]\n")
+    lists = "--alpha 0.2 1 --seed 3 4 5 --jobs 2".split()
+    assert main(["lqr", *flags, *lists, "--problem", str(file), "--out", str(tmp_path / "new" / "folder")]) == 0
+    expected = {
+        "problem": maxent_envs.load_problem(file),
+        "alphas": [0.2, 1.0],
+        "seeds": [3, 4, 5],
+        "jobs": 2,
+        "out": tmp_path / "new" / "folder",
+    }
+    assert study == [(kind, expected if kind == "spi" else {**expected, "timesteps": 900})]
+
+
+def test_presets_and_random_systems_reach_the_study(study):
+    main(["lqr", "--preset", "scalar"])
+    main(["lqr", "--random", "4", "2", "7"])
+    assert [arguments["problem"] for _, arguments in study] == [
+        maxent_envs.preset("scalar"),
+        maxent_envs.random_problem(4, 2, 7),
     ]
 
 
@@ -112,6 +123,12 @@ def test_lqr_options_reach_the_study(study, tmp_path):
         (["--problem", __file__], "--problem", "test_cli.py"),
         (["--preset", "bent"], "--preset", "'bent'"),
         (["--problem", __file__, "--preset", "default"], "--preset", "--problem"),
+        (["--random", "4", "2"], "--random", "3 arguments"),
+        (["--random", "0", "2", "1"], "--random", "n_states"),
+        (["--random", "4", "2", "1", "--preset", "scalar"], "--preset", "--random"),
+        (["--full", "--spi"], "--spi", "--full"),
+        (["--full", "--seed", "1"], "--seed", "at least two"),
+        (["--spi", "--timesteps", "10"], "--timesteps", "--spi"),
         (["--out", __file__], "--out", __file__),
         (["--out", f"{__file__}/below"], "--out", __file__),
         (["--horizon", "5"], "--horizon", "unrecognized"),

@@ -125,15 +125,6 @@ def test_the_uniform_share_of_a_mixture_is_drawn(make_policy, n):
     torch.testing.assert_close(weights.sum(-1), torch.ones(3, **F64))
 
 
-def test_current_policy_draws_as_the_policy_does(make_policy):
-    policy = make_policy(2)
-    torch.manual_seed(4)
-    expected = policy.sample_with_log_prob(6)
-    torch.manual_seed(4)
-    actual = CurrentPolicy().sample_with_log_prob(policy, Tanh(), 6)
-    assert torch.equal(actual[0], expected[0]) and torch.equal(actual[1], expected[1])
-
-
 @pytest.mark.parametrize(
     "shares", [[0.5], [0.5, 0.4], [1.0, 0.0], [1.5, -0.5], [0.5, 0.5, 0.0], [], [float("nan"), 0.5], [float("nan")] * 2]
 )

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from sb3_flowsac.studies.tasks import write_json, write_text
+from sb3_flowsac.version import __version__
 
-PACKAGES = ("sb3-flowsac", "stable-baselines3", "torch", "gymnasium", "numpy", "scipy")
+PACKAGES = ("stable-baselines3", "torch", "gymnasium", "numpy", "scipy")
 Row = Mapping[str, Any]
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that figures depend on, and the kind of machine."""
-    found = {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+    found = {"sb3-flowsac": __version__, "python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
     return {**found, "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"}
 
 

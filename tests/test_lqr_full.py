@@ -1,0 +1,96 @@
+"""The case study: its summary against closed forms, its tables, its files."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import maxent_envs
+from sb3_flowsac.studies.lqr import full, report, training
+from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings
+from sb3_flowsac.studies.lqr.full import DIAGONAL, best_diagonal_row, run_full, summarize
+from sb3_flowsac.studies.lqr.training import RunSpec
+
+TINY = EvaluationSettings(n_rollouts=8, horizon=5, n_states=4, n_actions=20)
+SPI = {"alpha": 0.5, "seed": 0, "flow": {"gain_error": [1.0, 0.01]}, "mean_error": 0.011, "cov_error": 0.02, "seconds": 3.2}
+COLD = {"alpha": 0.5, "gain_error": 0.01, "spread": 0.5, "optimal_spread": 0.4, "loss": 9.0, "optimal_loss": 8.0}
+ROBUST = {"label": "flow", "controller": "stochastic", "kind": "input bias", "magnitude": 0.1, "loss": 0.25}
+GROWN = {"n_states": 24, "n_inputs": 12, "mean_error": 0.2, "failure": None, "ess": None}
+
+
+def entry(algorithm, seed, **figures):
+    row = {"algorithm": algorithm, "alpha": 0.5, "seed": seed, "horizon": 30, "return": -10.0, "optimal_return": -9.0}
+    row |= {"mean_error": 0.1, "cov_error": 0.2, "soft_gap": 0.3, "return_se": 0.09, "mean_floor": 0.0, "cov_floor": 0.0}
+    return {"row": {**row, "clip_fraction": 0.0, "timesteps": 8, "updates": 1, "seconds": 1.0, **figures}}
+
+
+def test_summary_has_means_and_their_intervals():
+    problem = maxent_envs.preset()
+    errors = [0.1, 0.3, 0.2]
+    summary = summarize(problem, [entry("flowsac", seed, mean_error=error) for seed, error in enumerate(errors)])
+    flow, diagonal = summary
+    low, high = stats.t.interval(0.95, 2, loc=np.mean(errors), scale=stats.sem(errors))
+    assert (flow["algorithm"], flow["seeds"]) == ("flowsac", 3)
+    assert flow["mean_error"] == pytest.approx(0.2)
+    assert flow["mean_error_ci"] == pytest.approx(0.5 * (high - low))
+    assert flow["return_error"] == pytest.approx(1.0 / 9.0)
+    assert flow["return_error_se"] == pytest.approx(0.01)
+    assert diagonal["algorithm"] == DIAGONAL
+
+
+def test_best_diagonal_gaussian_has_the_return_and_misses_the_soft_return():
+    problem = maxent_envs.preset()
+    solution = problem.solve(0.5)
+    row = best_diagonal_row(solution, 3000)
+    G = problem.R + problem.gamma * problem.B.T @ solution.P @ problem.B
+    gap = 0.5 / (2.0 * (1.0 - problem.gamma)) * math.log(np.prod(np.diag(G)) / np.linalg.det(G))
+    assert row["return_error"] < 1e-9
+    assert row["soft_gap"] == pytest.approx(gap, rel=1e-9)
+    assert row["cov_error"] > 0.3
+
+
+def test_tables_name_what_the_rows_hold():
+    diagonal = best_diagonal_row(maxent_envs.preset().solve(0.5), 100)
+    assert f"| 0.5 | {DIAGONAL} | 0.00% | {diagonal['cov_error']:.2%} |" in report.summary_table([diagonal])
+    flow = {**diagonal, "algorithm": "flowsac", **{f"{name}_ci": 0.01 for name in full.METRICS}}
+    assert "| 0.00% ± 1.00% |" in report.summary_table([flow])
+    assert report.spi_table([SPI]).splitlines()[-1] == "| 0.5 | 0 | 1.00% | 1.10% | 2.00% | 3 |"
+    assert "8.0000" in report.zero_temperature_table([{**COLD, "deterministic_loss": 0.1}])
+    heading, _, line = report.robustness_table([ROBUST, {**ROBUST, "magnitude": 0.3, "loss": 0.75}]).splitlines()
+    assert heading == "| policy | controller | input bias 0.1 | input bias 0.3 |"
+    assert line == "| flow | stochastic | 0.250 | 0.750 |"
+    assert report.growing_table([GROWN]).splitlines()[-1].startswith("| 24 | 12 | 20.0% |  |")
+
+
+def test_case_study_writes_its_report(tmp_path, monkeypatch):
+    monkeypatch.setattr("sb3_flowsac.studies.lqr.study.RunSpec", lambda *given: RunSpec(*given, TINY, TINY))
+    monkeypatch.setattr(training, "N_CURVE_POINTS", 2)
+    asked = {}
+    rows = {"run_spi": SPI, "run_zero_temperature": {**COLD, "deterministic_loss": 0.1}, "run_growing": GROWN}
+    for name, row in {**rows, "run_robustness": ROBUST, "run_theorem2": {}}.items():
+        monkeypatch.setattr(full, name, lambda name=name, row=row, **given: asked.update({name: given}) or [row])
+    summary = run_full(alphas=[0.5], seeds=[0, 1], out=tmp_path, problem=maxent_envs.preset("scalar"), timesteps=240)
+    assert [row["algorithm"] for row in summary] == ["flowsac", "sac-tuned", "sac-default", DIAGONAL]
+    assert all(row["seeds"] == 2 and row["updates"] > 0 for row in summary[:3])
+    assert set(asked["run_robustness"]["policies"]) == {
+        *(f"{name}, alpha 0.5" for name in ("flowsac", "sac-tuned", "sac-default", "optimum"))
+    }
+    assert asked["run_growing"]["timesteps"] == asked["run_zero_temperature"]["timesteps"] == 240
+    assert json.loads((tmp_path / "summary.json").read_text())["rows"] == summary
+    with open(tmp_path / "summary.csv", newline="") as file:
+        assert [float(row["cov_error"]) for row in csv.DictReader(file)] == [row["cov_error"] for row in summary]
+    page = (tmp_path / "report.md").read_text()
+    assert report.summary_table(summary) in page
+    assert "torch" in page
+    for name in ("figure_1", "figure_2", "gaussian_gap", "action_distributions"):
+        assert f"({name}.png)" in page
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_seed_has_no_interval(tmp_path):
+    with pytest.raises(ValueError, match="seeds=\\[3, 3\\] must be at least two"):
+        run_full(alphas=[0.5], seeds=[3, 3], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -2,24 +2,14 @@
 
 import csv
 import io
-import os
-import platform
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sb3_flowsac.studies.tasks import write_json, write_text
-from sb3_flowsac.version import __version__
+from sb3_flowsac.studies.versions import versions
 
-PACKAGES = ("stable-baselines3", "torch", "gymnasium", "numpy", "scipy")
 Row = Mapping[str, Any]
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that figures depend on, and the kind of machine."""
-    found = {"sb3-flowsac": __version__, "python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-    return {**found, "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"}
 
 
 def write_summary(summary: Sequence[Row], out: Path) -> None:

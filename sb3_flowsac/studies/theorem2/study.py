@@ -1,15 +1,11 @@
 """The study: cells over N and over the sampling distribution, their slopes, a table and a picture."""
 
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy
-import torch
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
@@ -20,7 +16,7 @@ from sb3_flowsac.studies.theorem2.distances import gaussian_renyi
 from sb3_flowsac.studies.theorem2.fit import TARGET_COV, TARGET_MEAN, Cell, FitSettings, fit_cell, target
 from sb3_flowsac.studies.theorem2.plots import save_plot
 from sb3_flowsac.studies.theorem2.slopes import log_mean_slope
-from sb3_flowsac.version import __version__
+from sb3_flowsac.studies.versions import versions
 
 N_SAMPLES = (32, 128, 512, 2048, 8192)
 SHIFTS = (0.0, 1.0, 1.5, 1.75, 2.0, 2.25)
@@ -87,8 +83,7 @@ def run_theorem2(
     by_n = [entry for name, entry in entries.items() if name.startswith("n-")]
     by_shift = [entry for name, entry in entries.items() if name.startswith("shift-")]
     content = {
-        "versions": _versions(),
-        "machine": {"cpu_count": os.cpu_count(), "jobs": jobs},
+        "versions": versions(),
         "settings": {"target": {"mean": TARGET_MEAN, "cov": TARGET_COV}, "seeds": list(seeds), "fit": asdict(fit)},
         "bound": BOUND,
         "floor": floor,
@@ -132,11 +127,6 @@ def _slopes(entries: Sequence[dict[str, Any]], against: str, floor: dict[str, An
 def _rank_correlation(entries: Sequence[dict[str, Any]]) -> float:
     """Spearman's, of R_4 and the mean upper bound: 1 if the distance grows from each sampling distribution to the next."""
     return float(spearmanr([entry["renyi_4"] for entry in entries], [np.mean(entry["upper"]) for entry in entries])[0])
-
-
-def _versions() -> dict[str, str]:
-    versions = {"sb3_flowsac": __version__, "python": platform.python_version(), "torch": torch.__version__}
-    return {**versions, "numpy": np.__version__, "scipy": scipy.__version__}
 
 
 def _report(console: Console, content: dict[str, Any], out: Path) -> None:

@@ -1,0 +1,15 @@
+"""What figures depend on besides code and seeds."""
+
+import os
+import platform
+from importlib.metadata import version
+
+from sb3_flowsac.version import __version__
+
+PACKAGES = ("stable-baselines3", "torch", "gymnasium", "numpy", "scipy")
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, of Python and of the packages that figures depend on, and the kind of machine."""
+    found = {"sb3-flowsac": __version__, "python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    return {**found, "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"}

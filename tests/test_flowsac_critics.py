@@ -12,11 +12,11 @@ from sb3_flowsac.flowsac.critics import EnsembleLinear, NetworkCritic, Quadratic
 OBSERVATIONS, ACTIONS = spaces.Box(-np.inf, np.inf, (3,)), spaces.Box(-1, 1, (2,))
 
 
-def make_critic(critic_class, perturb, n_critics=2, **kwargs):
+def make_critic(critic_class, perturb, n_critics=2, action_space=ACTIONS, **kwargs):
     extractor = FlattenExtractor(OBSERVATIONS)
     critic = critic_class(
         observation_space=OBSERVATIONS,
-        action_space=ACTIONS,
+        action_space=action_space,
         features_extractor=extractor,
         features_dim=extractor.features_dim,
         n_critics=n_critics,
@@ -69,6 +69,18 @@ def test_a_quadratic_critic_equals_its_explicit_sums(perturb, n_critics, unit):
                 z = [*obs[b].double().tolist(), *(a / unit for a in actions[b, k].tolist())]
                 total = sum(z[i] * form[c][i][j] * z[j] for i in range(5) for j in range(5))
                 assert values[c, b, k].item() == pytest.approx(critic.FORM_SCALE * total + constant[c], rel=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_quadratic_critic_is_homogeneous_in_the_environments_action(perturb, dtype):
+    """Also where the Box is not centred at 0: no linear term in the action u, so Q(0, u) - c grows as |u|^2."""
+    low, high = np.array([-1.0, 2.0], dtype), np.array([3.0, 4.0], dtype)
+    critic = make_critic(QuadraticCritic, perturb, action_space=spaces.Box(low, high, dtype=dtype))
+    u = np.array([0.0, 1.0, -2.0])[:, None] * np.array([0.7, 3.0])
+    scaled = torch.as_tensor(2 * (u - low) / (high - low) - 1)[None]
+    at_zero, at_one, at_minus_two = critic_values(critic, torch.zeros(1, 3), scaled)[:, 0].T
+    torch.testing.assert_close(at_minus_two - at_zero, 4 * (at_one - at_zero), rtol=1e-6, atol=1e-6)
+    assert (at_one - at_zero).abs().min() > 0.01
 
 
 def test_many_actions_equal_one_after_another(critic):

@@ -260,6 +260,11 @@ def test_a_policy_is_saved_and_loaded_alone(make_policy, kwargs, tmp_path):
     assert torch.equal(policy.critic_target(observations, actions), loaded.critic_target(observations, actions))
     assert loaded.optimizer_class is policy.optimizer_class
     assert all(loaded._get_constructor_parameters()[name] == value for name, value in kwargs.items())
+    policy.actor.save(tmp_path / "actor.zip")
+    actor = FlowActor.load(tmp_path / "actor.zip")
+    np.testing.assert_array_equal(*[p.predict(BATCH, deterministic=True)[0] for p in (policy.actor, actor)])
+    noise = policy.actor.distribution(observations).noise(3, generator())
+    assert torch.equal(*[p.distribution(observations).push(noise) for p in (policy.actor, actor)])
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,21 @@
 """FlowSAC learns on, in every variant, with the options that SB3's off-policy algorithms share."""
 
+import inspect
+
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
+from stable_baselines3 import SAC
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.envs import SimpleMultiObsEnv
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise, VectorizedActionNoise
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.sac.policies import SACPolicy
 from torch import nn
 
+from sb3_flowsac import FlowPolicy, FlowSAC
 from sb3_flowsac.isfm import CurrentPolicy, Mixture, SamplingDistribution, UniformBox
 
 
@@ -124,12 +130,6 @@ def test_several_environments_with_noise(make_model):
     assert model.num_timesteps == 90 and model.replay_buffer.pos == 30
 
 
-@pytest.mark.parametrize("n_steps", [2, 5])
-def test_n_step_returns(make_model, n_steps):
-    model = learn_and_check(make_model("Pendulum-v1", n_steps=n_steps))
-    assert isinstance(model.replay_buffer, NStepReplayBuffer)
-
-
 def test_a_users_own_replay_buffer(make_model):
     class Counting(ReplayBuffer):
         samples = 0
@@ -228,6 +228,44 @@ def test_a_reward_that_is_not_finite_stops_training_with_its_place(make_model, v
         make_model(Broken(gym.make("Pendulum-v1"))).learn(60)
 
 
-def test_use_sde_is_no_feature(make_model):
-    with pytest.raises((TypeError, ValueError), match="use_sde"):
-        make_model("Pendulum-v1", use_sde=True)
+@pytest.mark.parametrize(
+    ("kwargs", "named"),
+    [
+        ({"use_sde": True, "sde_sample_freq": 4}, "use_sde, sde_sample_freq: "),
+        ({"use_sde_at_warmup": True}, "use_sde_at_warmup: "),
+        ({"policy_kwargs": {"use_sde": True}}, r"policy_kwargs\['use_sde'\]: "),
+        ({"policy_kwargs": {"use_expln": True, "clip_mean": 2.0}}, r"policy_kwargs\['use_expln'\], policy_kwargs\['clip_mean'\]: "),
+    ],
+    ids=["arguments", "warm-up", "policy", "policy-details"],
+)
+def test_gsde_is_no_feature_and_what_to_do_instead(make_model, kwargs, named):
+    with pytest.raises(ValueError, match=f"^{named}.*action_noise"):
+        make_model("Pendulum-v1", **kwargs)
+
+
+def test_every_argument_of_sac_is_one_of_flowsac():
+    """In SAC's order and with SAC's defaults: the difference is what a flow has and gSDE has not."""
+    ours, theirs = (dict(inspect.signature(c.__init__).parameters) for c in (FlowSAC, SAC))
+    assert [name for name in ours if name in theirs] == list(theirs)
+    assert all(ours[name].default == theirs[name].default for name in theirs)
+    ours, theirs = (dict(inspect.signature(c.__init__).parameters) for c in (FlowPolicy, SACPolicy))
+    assert theirs.keys() - ours.keys() == {"use_sde", "use_expln", "clip_mean"}
+
+
+@pytest.mark.parametrize(
+    ("env", "policy", "kwargs", "error"),
+    [
+        ("Pendulum-v1", "MlpPolicy", {}, ValueError),  # episodes that time out need the next observation
+        ("Pendulum-v1", "MlpPolicy", {"n_steps": 3}, (ValueError, NotImplementedError)),
+        (SimpleMultiObsEnv(discrete_actions=False), "MultiInputPolicy", {}, AssertionError),
+    ],
+    ids=["time-limit", "n-step", "dict"],
+)
+def test_memory_is_saved_under_sb3s_conditions_alone(make_model, env, policy, kwargs, error):
+    with pytest.raises(error, match="optimize_memory_usage"):
+        make_model(env, policy, optimize_memory_usage=True, **kwargs)
+
+
+def test_training_by_episodes_needs_a_single_environment(make_model):
+    with pytest.raises(AssertionError, match="only one env"):
+        make_model(make_vec_env("Pendulum-v1", n_envs=2), train_freq=(1, "episode")).learn(40)

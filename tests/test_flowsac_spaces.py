@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.envs import BitFlippingEnv, FakeImageEnv, IdentityEnv, SimpleMultiObsEnv
+from stable_baselines3.common.envs import FakeImageEnv, IdentityEnv, SimpleMultiObsEnv
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecTransposeImage
 
 from sb3_flowsac import FlowSAC
@@ -41,6 +40,7 @@ SPACES = {
     "discrete": spaces.Discrete(4),
     "multi-discrete": spaces.MultiDiscrete([2, 3]),
     "multi-binary": spaces.MultiBinary(3),
+    "binary-matrix": spaces.MultiBinary((3, 2)),
 }
 
 
@@ -119,22 +119,30 @@ def test_stacked_frames(make_model):
     assert model.observation_space.shape == (3, 36, 36)
 
 
-def test_hindsight_experience_replay(make_model, tmp_path):
-    env = BitFlippingEnv(n_bits=4, continuous=True)
-    model = make_model(
-        env,
-        "MultiInputPolicy",
-        replay_buffer_class=HerReplayBuffer,
-        replay_buffer_kwargs={"n_sampled_goal": 4, "goal_selection_strategy": "future"},
-        learning_starts=30,
-    ).learn(60)
-    assert model._n_updates == 30
-    model.save(tmp_path / "model")
-    model.save_replay_buffer(tmp_path / "buffer")
-    loaded = FlowSAC.load(tmp_path / "model", env=DummyVecEnv([lambda: env]))
-    loaded.load_replay_buffer(tmp_path / "buffer")
-    assert isinstance(loaded.replay_buffer, HerReplayBuffer) and loaded.replay_buffer.pos == model.replay_buffer.pos
-    assert loaded.learn(30, reset_num_timesteps=False)._n_updates > 30
+def test_images_that_are_not_bytes(make_model):
+    """As after VecNormalize: refused with the option that allows them, which then leaves them as they are."""
+    env = Random(spaces.Box(-1, 1, (1, 36, 36)))
+    kwargs = {"features_extractor_kwargs": {"features_dim": 16}}
+    with pytest.raises(ValueError, match="normalize_images=False"):
+        make_model(env, "CnnPolicy", kwargs)
+    model = make_model(env, "CnnPolicy", {**kwargs, "normalize_images": False}, buffer_size=100, batch_size=4).learn(25)
+    pixels = torch.as_tensor(env.observation_space.sample()[None])
+    extractor = model.actor.features_extractor
+    torch.testing.assert_close(model.actor.extract_features(pixels, extractor), extractor(pixels))
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_predictions_are_shaped_as_the_observations(make_model, name):
+    space, action_space = SPACES[name], spaces.Box(-3, 1, (2, 2))
+    model = make_model(Random(space, action_space))
+    batch = np.stack([space.sample() for _ in range(3)])
+    for deterministic in (True, False):
+        actions, state = model.predict(batch, deterministic=deterministic)
+        assert actions.shape == (3, 2, 2) and state is None
+        assert all(action_space.contains(action) for action in actions)
+        assert model.predict(batch[0], deterministic=deterministic)[0].shape == (2, 2)
+    with pytest.raises(ValueError, match="shape"):
+        model.predict(np.zeros((3, 7, 7), space.dtype))
 
 
 @pytest.mark.parametrize("space", [spaces.Discrete(3), spaces.MultiDiscrete([2, 2]), spaces.MultiBinary(2)], ids=str)

@@ -144,6 +144,19 @@ def test_a_mixture_needs_a_component():
         Mixture([], [])
 
 
+def test_a_mixture_of_mixtures_is_the_mixture_of_all_components(make_policy):
+    """Also where the shares that are drawn are not the nominal ones: n = 9 of shares 0.5, 0.35 and 0.15."""
+    policy = make_policy(batch=3)
+    flat = Mixture([UniformBox(), CurrentPolicy(), UniformBox()], [0.5, 0.35, 0.15])
+    nested = Mixture([UniformBox(), Mixture([CurrentPolicy(), UniformBox()], [0.7, 0.3])], [0.5, 0.5])
+    results = []
+    for mixture in (flat, nested):
+        torch.manual_seed(0)
+        results.append(mixture.sample_with_log_prob(policy, Tanh(), 9))
+    for expected, actual in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected)
+
+
 def test_too_few_proposals_for_a_mixture_are_named(make_policy):
     with pytest.raises(ValueError, match="n_proposals=1"):
         defensive_policy().sample_with_log_prob(make_policy(), Identity(), 1)

@@ -79,6 +79,16 @@ class FlowActor(BasePolicy):
         )
         self.features_dim = features_dim
         self.net_arch, self.activation_fn = net_arch, activation_fn
+        self.flow_kwargs = {
+            "squash_output": squash_output,
+            "base": base,
+            "log_std_init": log_std_init,
+            "field": field,
+            "ode_steps": ode_steps,
+            "ode_solver": ode_solver,
+            "ode_grid_power": ode_grid_power,
+            "density": density,
+        }
         self.transform: ActionTransform = Tanh() if squash_output else Identity()
         self.trunk = nn.Sequential(*create_mlp(features_dim, -1, net_arch, activation_fn))
         latent_dim, action_dim = (net_arch[-1] if net_arch else features_dim), get_action_dim(action_space)
@@ -90,6 +100,17 @@ class FlowActor(BasePolicy):
             grid_power=ode_grid_power,
             density=density,
         )
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        data = super()._get_constructor_parameters()
+        data.update(
+            self.flow_kwargs,
+            net_arch=self.net_arch,
+            features_extractor=self.features_extractor,
+            features_dim=self.features_dim,
+            activation_fn=self.activation_fn,
+        )
+        return data
 
     def distribution(self, obs: PyTorchObs) -> FlowDistribution:
         """The flow over latents in each of a batch of observations."""

@@ -57,6 +57,9 @@ class FlowSAC(OffPolicyAlgorithm):
     :param ent_coef: entropy regularization coefficient alpha, a number, "auto" to learn it, or "auto_0.1" to start from 0.1
     :param target_update_interval: update the target network every ``target_update_interval`` gradient steps
     :param target_entropy: target entropy of the scaled action when learning ``ent_coef``; "auto" is minus its dimension
+    :param use_sde: part of SAC's signature; a flow has no gSDE, so only ``False``
+    :param sde_sample_freq: as ``use_sde``, only ``-1``
+    :param use_sde_at_warmup: as ``use_sde``, only ``False``
     :param n_proposals: number of proposals that ISFM draws in each state
     :param sampling_distribution: where ISFM draws: "defensive" (the current policy and a uniform share of 1/8), "policy"
         (the paper's), "uniform", or a ``SamplingDistribution``
@@ -105,6 +108,9 @@ class FlowSAC(OffPolicyAlgorithm):
         ent_coef: str | float = "auto",
         target_update_interval: int = 1,
         target_entropy: str | float = "auto",
+        use_sde: bool = False,
+        sde_sample_freq: int = -1,
+        use_sde_at_warmup: bool = False,
         n_proposals: int = 16,
         sampling_distribution: str | SamplingDistribution = "defensive",
         n_next_actions: int = 1,
@@ -118,6 +124,7 @@ class FlowSAC(OffPolicyAlgorithm):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
+        _refuse_sde(use_sde, sde_sample_freq, use_sde_at_warmup, policy_kwargs or {})
         super().__init__(
             policy,
             env,
@@ -362,6 +369,20 @@ def _at_least_one(name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name}={value!r} must be an integer of at least 1")
     return value
+
+
+def _refuse_sde(
+    use_sde: bool, sde_sample_freq: int, use_sde_at_warmup: bool, policy_kwargs: dict[str, Any]
+) -> None:
+    """gSDE is noise on the weights of a Gaussian policy's last layer: SAC's arguments for it mean nothing to a flow."""
+    asked = {"use_sde": use_sde, "sde_sample_freq": sde_sample_freq != -1, "use_sde_at_warmup": use_sde_at_warmup}
+    given = [name for name, is_given in asked.items() if is_given]
+    given += [f"policy_kwargs[{name!r}]" for name in ("use_sde", "use_expln", "clip_mean") if name in policy_kwargs]
+    if given:
+        raise ValueError(
+            f"{', '.join(given)}: a flow policy has no generalized state-dependent exploration (gSDE). It explores by its own "
+            "samples: leave this out, and pass action_noise to explore more"
+        )
 
 
 def _first(observations: PyTorchObs, n: int | None) -> PyTorchObs:

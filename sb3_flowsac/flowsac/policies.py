@@ -318,7 +318,11 @@ def _check_extractor_fits(space: spaces.Space[Any], extractor: type[BaseFeatures
     }
     if not fits.get(extractor, True):
         better = "MultiInputPolicy" if is_dict else "CnnPolicy" if is_image_space(space) else "FlowPolicy"
-        raise ValueError(f'this policy\'s {extractor.__name__} does not fit the observation space {space}; use "{better}"')
+        of_floats = extractor is NatureCNN and is_image_space(space, check_channels=False, normalized_image=True)
+        raise ValueError(
+            f'this policy\'s {extractor.__name__} does not fit the observation space {space}; use "{better}"'
+            + (", or normalize_images=False for images that are not bytes" if of_floats else "")
+        )
 
 
 MlpPolicy = FlowPolicy

@@ -72,7 +72,7 @@ class Mixture(SamplingDistribution):
     Every proposal is weighed by the density of the whole mixture (deterministic-mixture weights), which bounds the
     weights by those of the best component divided by its share.
 
-    :param components: the distributions
+    :param components: the distributions; a mixture among them counts as its components, with its share of their shares
     :param shares: their positive shares, which sum to 1; of n proposals each draws its share rounded, at least one, and
         the first component what remains
     :raises ValueError: if shares and components do not fit
@@ -85,7 +85,8 @@ class Mixture(SamplingDistribution):
             )
         if not (all(share > 0 for share in shares) and abs(sum(shares) - 1.0) <= 1e-6):
             raise ValueError(f"shares={list(shares)} must be positive and sum to 1")
-        self.components, self.shares = tuple(components), tuple(shares)
+        parts = [part for component, share in zip(components, shares, strict=True) for part in _parts(component, share)]
+        self.components, self.shares = tuple(c for c, _ in parts), tuple(share for _, share in parts)
 
     def _counts(self, n: int) -> list[int]:
         others = [max(1, round(share * n)) for share in self.shares[1:]]
@@ -97,6 +98,7 @@ class Mixture(SamplingDistribution):
     def sample_with_log_prob(
         self, policy: FlowDistribution, transform: ActionTransform, n: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The log-density is that of the shares that were drawn, as unbiased weights need it, not of the nominal ones."""
         counts = self._counts(n)
         draws = [c.sample_with_log_prob(policy, transform, k) for c, k in zip(self.components, counts, strict=True)]
         latents = torch.cat([u for u, _ in draws], dim=1)
@@ -118,9 +120,17 @@ class Mixture(SamplingDistribution):
         )
 
     def log_prob(self, policy: FlowDistribution, transform: ActionTransform, latents: torch.Tensor) -> torch.Tensor:
+        """Log-density of given latents under the nominal shares."""
         log_probs = [c.log_prob(policy, transform, latents) for c in self.components]
         log_shares = torch.log(torch.tensor(self.shares, dtype=latents.dtype, device=latents.device))
         return torch.logsumexp(torch.stack(log_probs, dim=-1) + log_shares, dim=-1)
+
+
+def _parts(component: SamplingDistribution, share: float) -> list[tuple[SamplingDistribution, float]]:
+    """A component with its share, or those of a mixture: shares that are drawn can only be counted at one level."""
+    if isinstance(component, Mixture):
+        return [(c, share * s) for c, s in zip(component.components, component.shares, strict=True)]
+    return [(component, share)]
 
 
 def defensive_policy(share: float = 0.125) -> SamplingDistribution:

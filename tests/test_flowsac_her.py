@@ -1,0 +1,50 @@
+"""Hindsight experience replay: a goal is reached, in every strategy, over several environments, saved and restored."""
+
+import numpy as np
+import pytest
+from stable_baselines3 import HerReplayBuffer
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.envs import BitFlippingEnv
+
+from sb3_flowsac import FlowSAC
+
+
+def bits(n_envs=1, n_bits=4):
+    return make_vec_env(lambda: BitFlippingEnv(n_bits=n_bits, continuous=True), n_envs=n_envs)
+
+
+@pytest.fixture
+def make_her_model(make_model):
+    def make(env, strategy="future", **kwargs):
+        kwargs = {"learning_starts": 30, **kwargs}
+        buffer = {"n_sampled_goal": 4, "goal_selection_strategy": strategy}
+        return make_model(
+            env, "MultiInputPolicy", replay_buffer_class=HerReplayBuffer, replay_buffer_kwargs=buffer, **kwargs
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("strategy", ["future", "final", "episode"])
+@pytest.mark.parametrize("n_envs", [1, 2])
+def test_every_strategy(make_her_model, strategy, n_envs):
+    model = make_her_model(bits(n_envs), strategy).learn(60)
+    assert model._n_updates == 30 // n_envs
+    batch = model.replay_buffer.sample(64)
+    reached = (batch.next_observations["achieved_goal"] == batch.next_observations["desired_goal"]).all(1)
+    np.testing.assert_array_equal(batch.rewards.flatten(), reached.numpy().astype(float) - 1)
+    assert 0 < reached.float().mean() < 1  # real goals are hardly ever met in so few steps
+
+
+def test_saved_and_restored(make_her_model, tmp_path):
+    env = bits(2)
+    model = make_her_model(env).learn(60)
+    model.save(tmp_path / "model")
+    model.save_replay_buffer(tmp_path / "buffer")
+    with pytest.raises(AssertionError, match="environment"):
+        FlowSAC.load(tmp_path / "model")
+    loaded = FlowSAC.load(tmp_path / "model", env=env)
+    loaded.load_replay_buffer(tmp_path / "buffer")
+    assert isinstance(loaded.replay_buffer, HerReplayBuffer) and loaded.replay_buffer.pos == model.replay_buffer.pos == 30
+    np.testing.assert_array_equal(loaded.replay_buffer.ep_length, model.replay_buffer.ep_length)
+    assert loaded.learn(30, reset_num_timesteps=False)._n_updates > model._n_updates

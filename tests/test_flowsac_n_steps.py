@@ -1,5 +1,7 @@
 """n-step returns: what SB3's buffer hands over, and the bias of its missing entropy, in closed form on the LQR."""
 
+from collections import defaultdict
+
 import numpy as np
 import pytest
 import torch
@@ -71,7 +73,8 @@ def store_trajectories(buffer, optimum, bound, length, count=10_000):
         x_next = problem.next_state(x, u, rng.standard_normal((count, 2)))
         steps.append((x, x_next, u / bound, problem.reward(x, u)))
         x = x_next
-    for name, values in zip(("observations", "next_observations", "actions", "rewards"), zip(*steps, strict=True), strict=True):
+    names = "observations", "next_observations", "actions", "rewards"
+    for name, values in zip(names, zip(*steps, strict=True), strict=True):
         stored = getattr(buffer, name)
         flat = np.stack(values, axis=1).reshape(count * length, *stored.shape[1:])
         stored[: count * length] = flat
@@ -88,7 +91,7 @@ def test_the_missing_entropy_biases_the_critic_as_in_closed_form(make_model, mon
     model, optimum, bound = exact_model(make_model, monkeypatch, n_steps)
     starts = store_trajectories(model.replay_buffer, optimum, bound, n_steps)
     batch = model.replay_buffer._get_samples(starts)
-    loss = model._critic_loss(batch, model.current_ent_coef(), {name: [] for name in ("critic_loss", "log_prob", "clip_fraction")})
+    loss = model._critic_loss(batch, model.current_ent_coef(), defaultdict(list))
     loss.backward()
     mean = -model.critic.constant.grad.item() / model.critic.CONSTANT_SCALE
     standard_error = ((2 * loss.item() - mean**2) / len(starts)) ** 0.5

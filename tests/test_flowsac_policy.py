@@ -9,6 +9,7 @@ from torch import nn
 from sb3_flowsac import CnnPolicy, FlowPolicy, MlpPolicy, MultiInputPolicy
 from sb3_flowsac.flow import FlowDistribution
 from sb3_flowsac.flowsac import policies
+from sb3_flowsac.flowsac.actor import FlowActor
 
 BATCH = np.array([[0.3, -0.5, 0.2], [-0.4, 0.1, 0.6]], np.float32)
 BOX = {"low": (-0.5, 1.0), "high": (3.0, 1.4)}

@@ -234,7 +234,10 @@ def test_a_reward_that_is_not_finite_stops_training_with_its_place(make_model, v
         ({"use_sde": True, "sde_sample_freq": 4}, "use_sde, sde_sample_freq: "),
         ({"use_sde_at_warmup": True}, "use_sde_at_warmup: "),
         ({"policy_kwargs": {"use_sde": True}}, r"policy_kwargs\['use_sde'\]: "),
-        ({"policy_kwargs": {"use_expln": True, "clip_mean": 2.0}}, r"policy_kwargs\['use_expln'\], policy_kwargs\['clip_mean'\]: "),
+        (
+            {"policy_kwargs": {"use_expln": True, "clip_mean": 2.0}},
+            r"policy_kwargs\['use_expln'\], policy_kwargs\['clip_mean'\]: ",
+        ),
     ],
     ids=["arguments", "warm-up", "policy", "policy-details"],
 )

@@ -371,9 +371,7 @@ def _at_least_one(name: str, value: int) -> int:
     return value
 
 
-def _refuse_sde(
-    use_sde: bool, sde_sample_freq: int, use_sde_at_warmup: bool, policy_kwargs: dict[str, Any]
-) -> None:
+def _refuse_sde(use_sde: bool, sde_sample_freq: int, use_sde_at_warmup: bool, policy_kwargs: dict[str, Any]) -> None:
     """gSDE is noise on the weights of a Gaussian policy's last layer: SAC's arguments for it mean nothing to a flow."""
     asked = {"use_sde": use_sde, "sde_sample_freq": sde_sample_freq != -1, "use_sde_at_warmup": use_sde_at_warmup}
     given = [name for name, is_given in asked.items() if is_given]

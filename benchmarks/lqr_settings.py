@@ -30,7 +30,6 @@ def variants() -> dict[str, dict[str, Any]]:
         "keep all transitions": {"buffer_size": 1_000_000},
         "no action noise": {"action_noise": None},
         "n_steps=3": {"n_steps": 3},
-        "n_steps=3, no action noise": {"n_steps": 3, "action_noise": None},
         "paper's base N(0, I), 4 steps": policy(base="standard", ode_steps=4, log_std_init=-1.4),
         "proposals from the policy alone": {"sampling_distribution": "policy"},
     }

@@ -1,11 +1,11 @@
 """
 A long run that should leak nothing, slow down nowhere and not unlearn: FlowSAC on MaxEntLQR-v0 for a million steps.
 
-The model is the LQR study's with a constant learning rate, which no decay can make look steady, and one gradient step for 16
-environment steps: twelve times the gradient steps of the study's own run. Memory, speed and the errors
+The model is the LQR study's with a constant learning rate, which no decay can make look steady, and one gradient step for 64
+environment steps: three times the gradient steps of the study's own run, in minutes. Memory, speed and the errors
 against the optimum are written after every hundredth of the run, so that a run that is stopped leaves what it has found.
 
-    python benchmarks/soak.py --out soak                 # about 20 minutes on a core of its own
+    python benchmarks/soak.py --out soak                 # about ten minutes on a core of its own
     python benchmarks/soak.py --out soak --summary-only  # summary and plot of the records that are there
 """
 
@@ -30,7 +30,7 @@ from sb3_flowsac.studies.tasks import write_json
 
 ALPHA = 0.5
 LEARNING_RATE = 5e-4
-STEPS_BETWEEN_UPDATES = 16
+STEPS_BETWEEN_UPDATES = 64
 WARM_UP = 0.2  # share of the run before its slopes are measured: the buffer fills, allocators and caches reach their size
 ERRORS = ("mean_error", "cov_error")
 LOG_INTERVAL = 1000  # episodes of ten steps

@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 ALWAYS = {
     "train/actor_loss",
     "train/critic_loss",
+    "train/q_value",
     "train/ent_coef",
     "train/entropy",
     "train/log_prob",

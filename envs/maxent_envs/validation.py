@@ -162,6 +162,22 @@ def positive_float(name: str, value: object) -> float:
     return result
 
 
+def interval(name: str, value: object, low: float, high: float) -> float:
+    """Check a number of a closed interval.
+
+    :param name: Name of the argument.
+    :param value: A number.
+    :param low: Smallest value allowed.
+    :param high: Largest value allowed.
+    :return: The number as float.
+    :raises ValueError: If it is no number or out of range.
+    """
+    result = finite_float(name, value)
+    if not low <= result <= high:
+        raise ValueError(f"{name} must lie in [{low}, {high}], got {result}")
+    return result
+
+
 def discount(name: str, value: object) -> float:
     """Check a discount factor.
 
@@ -176,18 +192,34 @@ def discount(name: str, value: object) -> float:
     return result
 
 
-def integer(name: str, value: object, minimum: int) -> int:
+def integer(name: str, value: object, minimum: int, maximum: int | None = None) -> int:
     """Check an integer.
 
     :param name: Name of the argument.
     :param value: A Python or numpy integer; booleans and floats are refused.
     :param minimum: Smallest value allowed.
+    :param maximum: Largest value allowed; ``None`` for any.
     :return: The number as int.
-    :raises ValueError: If it is no integer or lies under the minimum.
+    :raises ValueError: If it is no integer or out of range.
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
-        raise ValueError(f"{name} must be an integer of at least {minimum}, got {value!r}")
-    return int(value)
+    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_integer or value < minimum or (maximum is not None and value > maximum):  # type: ignore[operator]
+        allowed = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+        raise ValueError(f"{name} must be an integer {allowed}, got {abridged(value)}")
+    return int(value)  # type: ignore[call-overload, no-any-return]
+
+
+def boolean(name: str, value: object) -> bool:
+    """Check a truth value.
+
+    :param name: Name of the argument.
+    :param value: A Python or numpy boolean; numbers are refused.
+    :return: The value as bool.
+    :raises ValueError: If it is anything else.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {abridged(value)}")
+    return bool(value)
 
 
 def choice(name: str, value: object, allowed: Iterable[str]) -> str:
@@ -201,7 +233,7 @@ def choice(name: str, value: object, allowed: Iterable[str]) -> str:
     """
     names = sorted(allowed)
     if not isinstance(value, str) or value not in names:
-        raise ValueError(f"{name} must be one of {', '.join(names)}; got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(names)}; got {abridged(value)}")
     return value
 
 

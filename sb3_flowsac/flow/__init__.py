@@ -1,13 +1,16 @@
 """Velocity fields, their integration and their densities. Pure torch; knows nothing of reinforcement learning."""
 
-from sb3_flowsac.flow.base import Gaussian, GaussianBase, StandardBase
+from sb3_flowsac.flow.base import LOG_SCALE_MAX, LOG_SCALE_MIN, Gaussian, GaussianBase, StandardBase
 from sb3_flowsac.flow.fields import MLPField, StructuredField, VelocityField
-from sb3_flowsac.flow.flow import ConditionalFlow, Density, FlowDistribution
+from sb3_flowsac.flow.flow import DENSITIES, ConditionalFlow, Density, FlowDistribution
 from sb3_flowsac.flow.ode import SOLVERS, Solver, Transport, Velocity, get_solver, integrate, invert, time_grid
 from sb3_flowsac.flow.paths import CondOTPath, NormalizedPath
 from sb3_flowsac.flow.transforms import ActionTransform, Identity, Tanh
 
 __all__ = [
+    "DENSITIES",
+    "LOG_SCALE_MAX",
+    "LOG_SCALE_MIN",
     "SOLVERS",
     "ActionTransform",
     "CondOTPath",

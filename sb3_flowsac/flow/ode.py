@@ -62,7 +62,7 @@ def get_solver(name: str) -> Solver:
     :param name: one of ``SOLVERS``; "midpoint" is the paper's RK2
     :raises ValueError: if there is no such solver
     """
-    if name not in SOLVERS:
+    if not isinstance(name, str) or name not in SOLVERS:
         raise ValueError(f"solver={name!r} is unknown; choose one of {sorted(SOLVERS)}")
     return SOLVERS[name]
 
@@ -77,7 +77,7 @@ def time_grid(n_steps: int, power: float = 1.0) -> tuple[float, ...]:
     """
     if isinstance(n_steps, bool) or not isinstance(n_steps, int) or n_steps < 1:
         raise ValueError(f"n_steps={n_steps!r} must be an integer of at least 1")
-    if not (math.isfinite(power) and power > 0):
+    if not (isinstance(power, int | float) and math.isfinite(power) and power > 0):
         raise ValueError(f"power={power!r} must be a positive number")
     return tuple(1.0 - (1.0 - k / n_steps) ** power for k in range(n_steps + 1))
 

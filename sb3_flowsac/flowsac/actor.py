@@ -1,6 +1,6 @@
 """The actor of FlowSAC: from observations to a conditional flow over actions."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from gymnasium import spaces
@@ -10,7 +10,12 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
+from maxent_envs.validation import boolean, choice, integer, interval, positive_float
 from sb3_flowsac.flow import (
+    DENSITIES,
+    LOG_SCALE_MAX,
+    LOG_SCALE_MIN,
+    SOLVERS,
     ActionTransform,
     ConditionalFlow,
     Density,
@@ -22,9 +27,11 @@ from sb3_flowsac.flow import (
     StructuredField,
     Tanh,
 )
+from sb3_flowsac.flowsac.arguments import check_activation, layer_sizes
 
 BaseDistribution = Literal["gaussian", "standard"]
 Field = Literal["structured", "mlp"]
+MAX_ODE_STEPS = 1000  # far above any use: each costs as much as all of a small network
 
 
 class FlowActor(BasePolicy):
@@ -47,6 +54,8 @@ class FlowActor(BasePolicy):
     :param ode_solver: "midpoint" (the paper's RK2), "heun", "rk4" or "euler"
     :param ode_grid_power: 1 for uniform steps, above 1 for steps that get finer towards the action
     :param density: "exact" for the density of the samples that the steps produce, "trace" for the paper's equation 6
+    :raises ValueError: if an argument is out of range
+    :raises TypeError: if an argument is of the wrong kind
     """
 
     features_extractor: BaseFeaturesExtractor
@@ -70,6 +79,16 @@ class FlowActor(BasePolicy):
         ode_grid_power: float = 1.0,
         density: Density = "exact",
     ) -> None:
+        net_arch = layer_sizes("net_arch", net_arch)
+        check_activation(activation_fn)
+        boolean("squash_output", squash_output)
+        choice("base", base, get_args(BaseDistribution))
+        log_std_init = interval("log_std_init", log_std_init, LOG_SCALE_MIN, LOG_SCALE_MAX)
+        choice("field", field, get_args(Field))
+        ode_steps = integer("ode_steps", ode_steps, 1, MAX_ODE_STEPS)
+        choice("ode_solver", ode_solver, SOLVERS)
+        ode_grid_power = positive_float("ode_grid_power", ode_grid_power)
+        choice("density", density, DENSITIES)
         super().__init__(
             observation_space,
             action_space,
@@ -146,16 +165,8 @@ class FlowActor(BasePolicy):
 
 
 def _make_base(name: str, features_dim: int, dim: int, log_std_init: float) -> GaussianBase | StandardBase:
-    if name == "gaussian":
-        return GaussianBase(features_dim, dim, log_std_init)
-    if name == "standard":
-        return StandardBase(dim)
-    raise ValueError(f"base={name!r} is unknown; choose 'gaussian' or 'standard'")
+    return GaussianBase(features_dim, dim, log_std_init) if name == "gaussian" else StandardBase(dim)
 
 
 def _make_field(name: str, features_dim: int, dim: int, affine: bool) -> StructuredField | MLPField:
-    if name == "structured":
-        return StructuredField(features_dim, dim, affine=affine)
-    if name == "mlp":
-        return MLPField(features_dim, dim)
-    raise ValueError(f"field={name!r} is unknown; choose 'structured' or 'mlp'")
+    return StructuredField(features_dim, dim, affine=affine) if name == "structured" else MLPField(features_dim, dim)

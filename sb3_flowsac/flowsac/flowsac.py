@@ -1,12 +1,13 @@
 """FlowSAC: soft actor-critic with a flow policy, improved by importance sampling flow matching."""
 
-import math
 from collections import defaultdict
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
@@ -17,7 +18,9 @@ from torch.nn import functional as F
 
 from sb3_flowsac.flow import FlowDistribution
 from sb3_flowsac.flowsac.actor import FlowActor
+from sb3_flowsac.flowsac.arguments import check_arguments, dictionary, initial_ent_coef, refuse_sde, usable_device, verbosity
 from sb3_flowsac.flowsac.critics import Critic
+from sb3_flowsac.flowsac.faults import REMEDY, check_figures, check_finite, check_transition, spoilt_parameters
 from sb3_flowsac.flowsac.policies import CnnPolicy, FlowPolicy, MlpPolicy, MultiInputPolicy
 from sb3_flowsac.isfm import (
     SamplingDistribution,
@@ -74,6 +77,7 @@ class FlowSAC(OffPolicyAlgorithm):
     :param device: device (cpu, cuda, ...) on which the code should be run; "auto" uses the GPU if possible
     :param _init_setup_model: whether or not to build the network at the creation of the instance
     :raises ValueError: if an argument is out of range
+    :raises TypeError: if an argument is of the wrong kind
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -124,7 +128,8 @@ class FlowSAC(OffPolicyAlgorithm):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
-        _refuse_sde(use_sde, sde_sample_freq, use_sde_at_warmup, policy_kwargs or {})
+        policy_kwargs = dictionary("policy_kwargs", policy_kwargs)
+        refuse_sde(use_sde, sde_sample_freq, use_sde_at_warmup, policy_kwargs or {})
         super().__init__(
             policy,
             env,
@@ -138,28 +143,27 @@ class FlowSAC(OffPolicyAlgorithm):
             gradient_steps,
             action_noise,
             replay_buffer_class=replay_buffer_class,
-            replay_buffer_kwargs=replay_buffer_kwargs,
+            replay_buffer_kwargs=dictionary("replay_buffer_kwargs", replay_buffer_kwargs),
             optimize_memory_usage=optimize_memory_usage,
             n_steps=n_steps,
             policy_kwargs=policy_kwargs,
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
-            verbose=verbose,
-            device=device,
+            verbose=verbosity(verbose),
+            device=usable_device(device),
             seed=seed,
             sde_support=False,
             supported_action_spaces=(spaces.Box,),
             support_multi_env=True,
         )
         self.ent_coef = ent_coef
-        self._initial_ent_coef()  # refuses what is no coefficient
-        self.target_update_interval = _at_least_one("target_update_interval", target_update_interval)
+        self.target_update_interval = target_update_interval
         self.target_entropy = target_entropy
-        self.n_proposals = _at_least_one("n_proposals", n_proposals)
+        self.n_proposals = n_proposals
         self.sampling_distribution = get_sampling_distribution(sampling_distribution)
-        self.n_next_actions = _at_least_one("n_next_actions", n_next_actions)
-        self.actor_batch_size = None if actor_batch_size is None else _at_least_one("actor_batch_size", actor_batch_size)
-        self.policy_delay = _at_least_one("policy_delay", policy_delay)
+        self.n_next_actions = n_next_actions
+        self.actor_batch_size = actor_batch_size
+        self.policy_delay = policy_delay
         self.log_ent_coef: torch.Tensor | None = None
         self.ent_coef_optimizer: torch.optim.Adam | None = None
 
@@ -167,12 +171,17 @@ class FlowSAC(OffPolicyAlgorithm):
             self._setup_model()
 
     def _setup_model(self) -> None:
-        super()._setup_model()
+        check_arguments(self)
+        try:
+            super()._setup_model()
+        except MemoryError as error:
+            raise MemoryError(f"buffer_size={self.buffer_size} transitions do not fit into the memory: {error}") from error
         self._create_aliases()
         self.batch_norm_stats = get_parameters_by_name(self.critic, ["running_"])
         self.batch_norm_stats_target = get_parameters_by_name(self.critic_target, ["running_"])
-        self.target_entropy = self._resolved_target_entropy()
-        initial, is_learnt = self._initial_ent_coef()
+        if self.target_entropy == "auto":
+            self.target_entropy = -float(get_action_dim(self.action_space))
+        initial, is_learnt = initial_ent_coef(self.ent_coef)
         if is_learnt:
             # The logarithm is learnt, so that the coefficient stays positive
             self.log_ent_coef = torch.full((1,), initial, device=self.device).log().requires_grad_(True)
@@ -180,34 +189,51 @@ class FlowSAC(OffPolicyAlgorithm):
         else:
             self.ent_coef_tensor = torch.tensor(initial, device=self.device)
 
-    def _resolved_target_entropy(self) -> float:
-        """Target entropy of the scaled action in nats; "auto" is minus its dimension."""
-        if self.target_entropy == "auto":
-            return -float(get_action_dim(self.action_space))
-        try:
-            value = float(self.target_entropy)
-        except (TypeError, ValueError):
-            value = math.nan
-        if not math.isfinite(value):
-            raise ValueError(f'target_entropy={self.target_entropy!r} must be a finite number or "auto"')
-        return value
-
-    def _initial_ent_coef(self) -> tuple[float, bool]:
-        """The number in ``ent_coef`` (1 in "auto") and whether it is learnt from there on."""
-        text = str(self.ent_coef)
-        is_learnt = text == "auto" or text.startswith("auto_")
-        try:
-            value = 1.0 if text == "auto" else float(text.removeprefix("auto_"))
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f'ent_coef={self.ent_coef!r} must be a positive number, "auto" or "auto_" and a positive number')
-        return value, is_learnt
-
     def _create_aliases(self) -> None:
         self.actor = self.policy.actor
         self.critic = self.policy.critic
         self.critic_target = self.policy.critic_target
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        setup = super()._setup_learn(*args, **kwargs)
+        check_finite("observation", self._last_obs, self.num_timesteps)
+        return setup
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Actions for the environments and for the buffer, as SB3 draws them.
+
+        :raises FloatingPointError: if one is not finite, before the environment gets it
+        """
+        actions, buffer_actions = super()._sample_action(learning_starts, action_noise, n_envs)
+        try:
+            check_finite("action", buffer_actions, self.num_timesteps)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error}; {spoilt_parameters(self.policy)}{REMEDY}") from None
+        return actions, buffer_actions
+
+    def _store_transition(
+        self,
+        replay_buffer: ReplayBuffer,
+        buffer_action: np.ndarray,
+        new_obs: np.ndarray | dict[str, np.ndarray],
+        reward: np.ndarray,
+        dones: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        """
+        Store a transition of each environment, as SB3 does.
+
+        :raises FloatingPointError: if a reward or an observation is not finite
+        """
+        normalizer = self._vec_normalize_env
+        if normalizer is None:
+            check_transition(reward, new_obs, infos, self.num_timesteps)
+        else:  # the buffer keeps what the environment gave
+            check_transition(normalizer.get_original_reward(), normalizer.get_original_obs(), infos, self.num_timesteps)
+        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """
@@ -258,6 +284,7 @@ class FlowSAC(OffPolicyAlgorithm):
         q_values = self.critic(batch.observations, batch.actions)
         critic_loss: torch.Tensor = 0.5 * F.mse_loss(q_values, target_q_values.T.expand_as(q_values)) * self.critic.n_critics
         stats["critic_loss"].append(critic_loss.detach())
+        stats["q_value"].append(q_values.detach().mean())
         stats["log_prob"].append(next_log_prob.mean())
         stats["clip_fraction"].append((next_actions.abs() > 1.0).float().mean())
         return critic_loss
@@ -287,7 +314,9 @@ class FlowSAC(OffPolicyAlgorithm):
         transform = self.actor.transform
         latents, log_density = self.sampling_distribution.sample_with_log_prob(policy, transform, self.n_proposals)
         q_values = self.critic(observations, transform(latents)).amin(0)
-        log_target = q_values / ent_coef + transform.log_det(latents) + transform.log_indicator(latents)
+        # Only differences within a state count: without the largest no Q / alpha overflows or rounds the densities away
+        advantages = q_values - q_values.amax(-1, keepdim=True)
+        log_target = advantages / ent_coef + transform.log_det(latents) + transform.log_indicator(latents)
         return latents, self_normalize(log_target - log_density)
 
     def _update_ent_coef(self, stats: dict[str, list[torch.Tensor]]) -> None:
@@ -309,21 +338,17 @@ class FlowSAC(OffPolicyAlgorithm):
         """
         Log the means over the gradient steps; the one place of a training call that waits for the device.
 
-        :raises FloatingPointError: if a figure is not finite: the rewards, observations or networks are not, either
+        :raises FloatingPointError: if a figure is not finite or the critics diverge
         """
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         if not stats:
             return
         means = torch.stack([torch.stack([value.reshape(()) for value in values]).mean() for values in stats.values()])
-        for name, mean in zip(stats, means.tolist(), strict=True):
-            if not math.isfinite(mean):
-                raise FloatingPointError(
-                    f"{name} is {mean} at gradient step {self._n_updates} (environment step {self.num_timesteps}): check "
-                    "that rewards and observations are finite and of moderate size, or lower learning_rate"
-                )
+        figures = dict(zip(stats, means.tolist(), strict=True))
+        check_figures(figures, self.policy, self._n_updates, self.num_timesteps)
+        for name, mean in figures.items():
             self.logger.record(f"train/{name}", mean)
-            if name == "log_prob":
-                self.logger.record("train/entropy", -mean)
+        self.logger.record("train/entropy", -figures["log_prob"])
         self.logger.record("train/ess_floor", 1.0 / self.n_proposals)
 
     def learn(
@@ -363,24 +388,6 @@ class FlowSAC(OffPolicyAlgorithm):
         if self.ent_coef_optimizer is None:
             return state_dicts, ["ent_coef_tensor"]
         return [*state_dicts, "ent_coef_optimizer"], ["log_ent_coef"]
-
-
-def _at_least_one(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}={value!r} must be an integer of at least 1")
-    return value
-
-
-def _refuse_sde(use_sde: bool, sde_sample_freq: int, use_sde_at_warmup: bool, policy_kwargs: dict[str, Any]) -> None:
-    """gSDE is noise on the weights of a Gaussian policy's last layer: SAC's arguments for it mean nothing to a flow."""
-    asked = {"use_sde": use_sde, "sde_sample_freq": sde_sample_freq != -1, "use_sde_at_warmup": use_sde_at_warmup}
-    given = [name for name, is_given in asked.items() if is_given]
-    given += [f"policy_kwargs[{name!r}]" for name in ("use_sde", "use_expln", "clip_mean") if name in policy_kwargs]
-    if given:
-        raise ValueError(
-            f"{', '.join(given)}: a flow policy has no generalized state-dependent exploration (gSDE). It explores by its own "
-            "samples: leave this out, and pass action_noise to explore more"
-        )
 
 
 def _first(observations: PyTorchObs, n: int | None) -> PyTorchObs:

@@ -14,16 +14,14 @@ from stable_baselines3.common.torch_layers import (
     CombinedExtractor,
     FlattenExtractor,
     NatureCNN,
-    get_actor_critic_arch,
 )
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
-from sb3_flowsac.flow import (
-    Density,
-    FlowDistribution,
-)
+from maxent_envs.validation import boolean, choice, integer, interval
+from sb3_flowsac.flow import LOG_SCALE_MAX, LOG_SCALE_MIN, Density, FlowDistribution
 from sb3_flowsac.flowsac.actor import BaseDistribution, Field, FlowActor
+from sb3_flowsac.flowsac.arguments import MAX_SIZE, architectures, check_optimizer, check_subclass, dictionary
 from sb3_flowsac.flowsac.critics import Critic, NetworkCritic, QuadraticCritic
 
 CriticForm = Literal["network", "quadratic"]
@@ -68,6 +66,7 @@ class FlowPolicy(BasePolicy):
         regulator's values, see ``QuadraticCritic``
     :param share_features_extractor: whether actor and critics share the features extractor, which then the actor trains
     :raises ValueError: if an argument is out of range or the observation space needs another policy class
+    :raises TypeError: if an argument is of the wrong kind
     """
 
     actor: FlowActor
@@ -101,11 +100,15 @@ class FlowPolicy(BasePolicy):
         critic_form: CriticForm = "network",
         share_features_extractor: bool = False,
     ) -> None:
+        check_subclass("features_extractor_class", features_extractor_class, BaseFeaturesExtractor)
+        dictionary("features_extractor_kwargs", features_extractor_kwargs)
+        boolean("normalize_images", normalize_images)
+        boolean("share_features_extractor", share_features_extractor)
         _check_extractor_fits(observation_space, features_extractor_class, normalize_images)
-        if critic_form not in get_args(CriticForm):
-            raise ValueError(f"critic_form={critic_form!r} is unknown; choose one of {list(get_args(CriticForm))}")
-        if isinstance(n_critics, bool) or not isinstance(n_critics, int) or n_critics < 1:
-            raise ValueError(f"n_critics={n_critics!r} must be an integer of at least 1")
+        check_optimizer(optimizer_class, optimizer_kwargs)
+        choice("critic_form", critic_form, get_args(CriticForm))
+        n_critics = integer("n_critics", n_critics, 1, MAX_SIZE)
+        log_std_init = interval("log_std_init", log_std_init, LOG_SCALE_MIN, LOG_SCALE_MAX)
         super().__init__(
             observation_space,
             action_space,
@@ -119,7 +122,7 @@ class FlowPolicy(BasePolicy):
         self.net_arch: list[int] | dict[str, list[int]] = [256, 256] if net_arch is None else net_arch
         self.activation_fn = activation_fn
         self.share_features_extractor = share_features_extractor
-        actor_arch, critic_arch = get_actor_critic_arch(self.net_arch)
+        actor_arch, critic_arch = architectures(self.net_arch)
         net_args = {
             "observation_space": observation_space,
             "action_space": action_space,

@@ -30,6 +30,14 @@ class SamplingDistribution(ABC):
     def log_prob(self, policy: FlowDistribution, transform: ActionTransform, latents: torch.Tensor) -> torch.Tensor:
         """Log-density of given latents, (batch, n, dim) to (batch, n)."""
 
+    def check(self, n: int) -> None:  # noqa: B027 (most have nothing to refuse)
+        """
+        Refuse a number of proposals that it cannot draw, before training asks for it.
+
+        :param n: number of proposals in each state
+        :raises ValueError: if there is no way to draw so many
+        """
+
 
 class CurrentPolicy(SamplingDistribution):
     """
@@ -87,6 +95,10 @@ class Mixture(SamplingDistribution):
             raise ValueError(f"shares={list(shares)} must be positive and sum to 1")
         parts = [part for component, share in zip(components, shares, strict=True) for part in _parts(component, share)]
         self.components, self.shares = tuple(c for c, _ in parts), tuple(share for _, share in parts)
+
+    def check(self, n: int) -> None:
+        for component, count in zip(self.components, self._counts(n), strict=True):
+            component.check(count)
 
     def _counts(self, n: int) -> list[int]:
         others = [max(1, round(share * n)) for share in self.shares[1:]]

@@ -1,0 +1,259 @@
+"""Checks of what users give to FlowSAC and FlowPolicy, before anything is built.
+
+A wrong argument is refused with its name, what was given and what is allowed. Numpy's numbers become Python's.
+"""
+
+import difflib
+import inspect
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFrequencyUnit
+from stable_baselines3.common.utils import get_device
+from torch import nn
+
+from maxent_envs.validation import abridged, boolean, finite_float, integer, interval, positive_float
+
+if TYPE_CHECKING:
+    from sb3_flowsac.flowsac.flowsac import FlowSAC
+
+MAX_COUNT = 2**31 - 1  # of steps and transitions
+MAX_SIZE = 2**16  # of networks, of what is drawn in a state: far above any use, and refused before it fills the memory
+MAX_SEED = 2**32 - 1
+# Attributes of the algorithm that are integers, with the smallest and largest value
+INTEGERS = {
+    "buffer_size": (1, MAX_COUNT),
+    "learning_starts": (0, MAX_COUNT),
+    "batch_size": (1, MAX_COUNT),
+    "gradient_steps": (-1, MAX_COUNT),
+    "n_steps": (1, MAX_COUNT),
+    "target_update_interval": (1, MAX_COUNT),
+    "policy_delay": (1, MAX_COUNT),
+    "n_proposals": (1, MAX_SIZE),
+    "n_next_actions": (1, MAX_SIZE),
+    "_stats_window_size": (1, MAX_COUNT),
+}
+OPTIONAL_INTEGERS = {"actor_batch_size": (1, MAX_COUNT), "seed": (0, MAX_SEED)}
+
+
+def check_arguments(model: "FlowSAC") -> None:
+    """
+    Check the arguments that a FlowSAC keeps as attributes, also those that a saved file brought.
+
+    :param model: the algorithm, before its networks are built
+    :raises ValueError: if an argument is out of range
+    :raises TypeError: if an argument is of the wrong kind
+    """
+    for name, (low, high) in INTEGERS.items():
+        setattr(model, name, integer(name.lstrip("_"), getattr(model, name), low, high))
+    for name, (low, high) in OPTIONAL_INTEGERS.items():
+        value = getattr(model, name)
+        setattr(model, name, None if value is None else integer(name, value, low, high))
+    model.learning_rate = learning_rate(model.learning_rate)
+    model.tau = fraction("tau", model.tau)
+    model.gamma = interval("gamma", model.gamma, 0.0, 1.0)
+    model.train_freq = train_freq(model.train_freq, model.n_envs)  # type: ignore[assignment]
+    model.optimize_memory_usage = boolean("optimize_memory_usage", model.optimize_memory_usage)
+    initial_ent_coef(model.ent_coef)
+    model.target_entropy = target_entropy(model.target_entropy)
+    model.sampling_distribution.check(model.n_proposals)
+    if not isinstance(model.action_noise, ActionNoise | None):
+        raise TypeError(f"action_noise must be None or an ActionNoise, got {abridged(model.action_noise)}")
+    check_replay_buffer(model)
+    check_policy_class(model.policy_class, model.policy_aliases["FlowPolicy"])
+    check_policy_kwargs(model.policy_class, model.policy_kwargs)
+
+
+def verbosity(value: object) -> int:
+    """Check the verbosity level; SB3 takes truth values, too."""
+    return value if isinstance(value, bool) else integer("verbose", value, 0, 2)
+
+
+def usable_device(value: object) -> torch.device:
+    """Check that PyTorch can use a device; "cuda" becomes "cpu" where there is none, as in SB3."""
+    try:
+        found = get_device(value)  # type: ignore[arg-type]
+        torch.zeros(1, device=found).item()
+    except Exception as error:  # what is raised depends on the kind of device
+        raise ValueError(f'device={value!r} must be "auto" or a device that this PyTorch can use: {error}') from error
+    return found
+
+
+def dictionary(name: str, value: object) -> dict[str, Any] | None:
+    """Check keyword arguments: a dictionary with names as keys, or ``None``."""
+    if value is None or (isinstance(value, dict) and all(isinstance(key, str) for key in value)):
+        return value
+    raise TypeError(f"{name} must be None or a dictionary whose keys are names, got {abridged(value)}")
+
+
+def refuse_sde(use_sde: bool, sde_sample_freq: int, use_sde_at_warmup: bool, policy_kwargs: dict[str, Any]) -> None:
+    """Refuse gSDE, noise on the weights of a Gaussian policy's last layer: SAC's arguments for it mean nothing to a flow."""
+    asked = {"use_sde": use_sde, "sde_sample_freq": sde_sample_freq != -1, "use_sde_at_warmup": use_sde_at_warmup}
+    given = [name for name, is_given in asked.items() if is_given]
+    given += [f"policy_kwargs[{name!r}]" for name in ("use_sde", "use_expln", "clip_mean") if name in policy_kwargs]
+    if given:
+        raise ValueError(
+            f"{', '.join(given)}: a flow policy has no generalized state-dependent exploration (gSDE). It explores by its own "
+            "samples: leave this out, and pass action_noise to explore more"
+        )
+
+
+def learning_rate(value: object) -> float | Schedule:
+    """Check a positive number, or a schedule whose first value is a finite number of at least 0."""
+    try:
+        if not callable(value):
+            return positive_float("learning_rate", value)
+        interval("learning_rate(1.0)", value(1.0), 0.0, math.inf)
+    except Exception as error:  # a user's function may raise anything
+        raise ValueError(
+            f"learning_rate={abridged(value)} must be a positive number or a function of the remaining progress: {error}"
+        ) from error
+    return value
+
+
+def fraction(name: str, value: object) -> float:
+    """Check a number above 0 and at most 1."""
+    result = finite_float(name, value)
+    if not 0 < result <= 1:
+        raise ValueError(f"{name} must be above 0 and at most 1, got {result}")
+    return result
+
+
+def train_freq(value: object, n_envs: int) -> TrainFreq:
+    """Check an integer of at least 1, alone or in a tuple with "step" or, for a single environment, "episode"."""
+    frequency, unit = value if isinstance(value, tuple) and len(value) == 2 else (value, TrainFrequencyUnit.STEP)
+    try:
+        result = TrainFreq(integer("train_freq", frequency, 1, MAX_COUNT), TrainFrequencyUnit(unit))
+    except ValueError as error:
+        raise ValueError(
+            f"train_freq={abridged(value)} must be an integer of at least 1 or a tuple of one and "
+            '"step" or "episode", such as (2, "episode")'
+        ) from error
+    if result.unit == TrainFrequencyUnit.EPISODE and n_envs > 1:
+        raise ValueError(f'train_freq={value!r} needs a single environment, there are {n_envs}; count in "step"')
+    return result
+
+
+def initial_ent_coef(value: object) -> tuple[float, bool]:
+    """The number in ``ent_coef`` (1 in "auto") and whether it is learnt from there on."""
+    is_learnt = isinstance(value, str) and (value == "auto" or value.startswith("auto_"))
+    try:
+        text = str(value)
+        number = 1.0 if text == "auto" else float(text.removeprefix("auto_"))
+    except ValueError:
+        number = math.nan
+    if not 0 < torch.tensor(number).item() < math.inf:  # in single precision, as it is used
+        raise ValueError(f'ent_coef={abridged(value)} must be a positive number, "auto" or "auto_" and a positive number')
+    return number, is_learnt
+
+
+def target_entropy(value: object) -> str | float:
+    """Check a finite number (of single precision) or "auto"."""
+    if isinstance(value, str) and value == "auto":
+        return value
+    limit = torch.finfo(torch.float32).max
+    try:
+        return interval("target_entropy", value, -limit, limit)
+    except ValueError as error:
+        raise ValueError(f'target_entropy={abridged(value)} must be a finite number or "auto"') from error
+
+
+def check_replay_buffer(model: "FlowSAC") -> None:
+    """Check the class of the replay buffer and what SB3's own would only assert."""
+    given = model.replay_buffer_class
+    if given is not None:
+        check_subclass("replay_buffer_class", given, ReplayBuffer)
+    if isinstance(model.observation_space, spaces.Dict):
+        if model.n_steps > 1 and given is None:
+            raise ValueError(f"n_steps={model.n_steps} must be 1 for Dict observations: SB3 has no n-step buffer for them")
+        if model.optimize_memory_usage:
+            raise ValueError("optimize_memory_usage=True must be False for Dict observations: SB3's buffer has no such mode")
+
+
+def check_policy_class(policy: object, base: type[BasePolicy]) -> None:
+    """Refuse a policy that is not of the family which the algorithm trains."""
+    if not (isinstance(policy, type) and issubclass(policy, base)):
+        raise TypeError(f"policy must be a name or a subclass of {base.__name__}, got {abridged(policy)}")
+
+
+def check_policy_kwargs(policy: type[BasePolicy], kwargs: Mapping[str, Any]) -> None:
+    """
+    Refuse a key that the policy does not take, and name the nearest ones.
+
+    :param policy: class of the policy
+    :param kwargs: keyword arguments for it
+    :raises TypeError: if a key is unknown
+    """
+    known = _accepted(policy)
+    for key in kwargs:
+        if key not in known:
+            near = difflib.get_close_matches(key, known)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join(known)}"
+            raise TypeError(f"policy_kwargs has the key {key!r}, which {policy.__name__} does not take; {hint}")
+
+
+def _accepted(policy: type[BasePolicy]) -> list[str]:
+    """Names of what a policy takes beside spaces and schedule; one that passes ``**kwargs`` on takes what its bases take."""
+    names: set[str] = set()
+    for constructor in (vars(base).get("__init__") for base in policy.__mro__):
+        if constructor is not None:
+            parameters = inspect.signature(constructor).parameters.values()
+            names.update(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+    return sorted(names - {"self", "observation_space", "action_space", "lr_schedule"})
+
+
+def architectures(value: object) -> tuple[list[int], list[int]]:
+    """Check ``net_arch``, one list for both networks or ``dict(pi=[...], qf=[...])``, and return the actor's and critics'."""
+    if isinstance(value, dict):
+        if set(value) != {"pi", "qf"}:
+            raise ValueError(f'net_arch must have the keys "pi" and "qf", got {abridged(value)}')
+        return layer_sizes('net_arch["pi"]', value["pi"]), layer_sizes('net_arch["qf"]', value["qf"])
+    sizes = layer_sizes("net_arch", value)
+    return sizes, sizes
+
+
+def layer_sizes(name: str, value: object) -> list[int]:
+    """Check sizes of hidden layers."""
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{name} must be a list of the sizes of the hidden layers, got {abridged(value)}")
+    return [integer(f"{name}[{i}]", size, 1, MAX_SIZE) for i, size in enumerate(value)]
+
+
+def check_activation(value: object) -> None:
+    """Check that calling the activation function's class gives a module."""
+    try:
+        is_module = callable(value) and isinstance(value(), nn.Module)
+    except Exception as error:  # what a class raises that needs arguments
+        raise TypeError(f"activation_fn={abridged(value)} must be a module class that needs no arguments: {error}") from error
+    if not is_module:
+        raise TypeError(f"activation_fn must be a class of modules such as torch.nn.ReLU, got {abridged(value)}")
+
+
+def check_subclass(name: str, value: object, base: type) -> None:
+    """Check a class."""
+    if not (isinstance(value, type) and issubclass(value, base)):
+        raise TypeError(f"{name} must be a subclass of {base.__name__}, got {abridged(value)}")
+
+
+def check_optimizer(optimizer_class: object, kwargs: object) -> None:
+    """Check that an optimizer can be made and takes steps without a closure, on one small parameter."""
+    check_subclass("optimizer_class", optimizer_class, torch.optim.Optimizer)
+    kwargs = dictionary("optimizer_kwargs", kwargs) or {}
+    if "lr" in kwargs:
+        raise ValueError("optimizer_kwargs must not have the key 'lr'; the rate is FlowSAC's learning_rate")
+    parameter = nn.Parameter(torch.zeros(1, 1))
+    parameter.grad = torch.ones(1, 1)
+    try:
+        optimizer_class([parameter], lr=1e-3, **kwargs).step()  # type: ignore[operator]
+    except Exception as error:  # optimizers raise what they like
+        raise ValueError(
+            f"optimizer_class={optimizer_class} with optimizer_kwargs={abridged(kwargs)} cannot take a step: {error}"
+        ) from error

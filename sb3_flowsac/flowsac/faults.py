@@ -1,0 +1,79 @@
+"""Numbers that are not finite, and values that diverge: stopped where they appear, with their name and the step."""
+
+import math
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+# Largest mean |Q|. Single precision resolves values of this size to about 1e5: no reward that a task gives can be seen in
+# them, and their squares are half of the way to overflow
+MAX_VALUE = 1e12
+REMEDY = "networks of this model are no longer of use, go on from a checkpoint saved before"
+
+
+def check_finite(name: str, values: Any, timestep: int) -> None:
+    """
+    Refuse numbers that are not finite.
+
+    :param name: what the numbers are
+    :param values: an array (the first axis of a batch is the environment) or a dictionary of arrays
+    :param timestep: number of environment steps so far
+    :raises FloatingPointError: with name, index and value of the first that is not finite, and the step
+    """
+    if isinstance(values, dict):
+        for key, part in values.items():
+            check_finite(f"{name}[{key!r}]", part, timestep)
+        return
+    array = np.asarray(values)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        place = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
+        index = ", ".join(map(str, place))
+        raise FloatingPointError(f"{name}[{index}] is {array[place]} at environment step {timestep}; it must be finite")
+
+
+def check_transition(reward: np.ndarray, observation: Any, infos: list[dict[str, Any]], timestep: int) -> None:
+    """
+    Refuse rewards and observations that are not finite, the last ones of episodes included.
+
+    :param reward: rewards of the environments
+    :param observation: their observations, an array or a dictionary of arrays
+    :param infos: their info dictionaries
+    :param timestep: number of environment steps so far
+    :raises FloatingPointError: as ``check_finite``
+    """
+    check_finite("reward", reward, timestep)
+    check_finite("observation", observation, timestep)
+    for i, info in enumerate(infos):
+        if "terminal_observation" in info:
+            check_finite(f"infos[{i}]['terminal_observation']", info["terminal_observation"], timestep)
+
+
+def check_figures(figures: dict[str, float], policy: nn.Module, n_updates: int, timestep: int) -> None:
+    """
+    Refuse figures of training that are not finite, and critics that diverge.
+
+    :param figures: means over the gradient steps of a training call, among them ``q_value``
+    :param policy: actor and critics, whose parameters are searched if a figure is not finite
+    :param n_updates: number of gradient steps so far
+    :param timestep: number of environment steps so far
+    :raises FloatingPointError: with the figure's name and the step
+    """
+    when = f"at gradient step {n_updates} (environment step {timestep})"
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"{name} is {value} {when}: check that rewards and observations are of moderate size, or lower learning_rate; "
+                f"{spoilt_parameters(policy)}{REMEDY}"
+            )
+    if abs(figures["q_value"]) > MAX_VALUE:
+        raise FloatingPointError(
+            f"the critics diverge: their mean Q is {figures['q_value']:.3g} {when}, beyond {MAX_VALUE:.0e}: lower "
+            f"learning_rate, tau or gamma, or scale the rewards; {REMEDY}"
+        )
+
+
+def spoilt_parameters(policy: nn.Module) -> str:
+    """Which parameters are not finite, as part of a message; empty if all are."""
+    names = [name for name, parameter in policy.named_parameters() if not parameter.isfinite().all()]
+    return f"{len(names)} parameters are not finite, the first {names[0]}; " if names else ""

@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -220,7 +221,7 @@ def existing_file(text: str) -> Path:
     :param text: what the user wrote
     :return: its path
     """
-    if not Path(text).is_file():
+    if not _is_name(text) or not Path(text).is_file():
         raise argparse.ArgumentTypeError(f"no such file: {text!r}")
     return Path(text)
 
@@ -233,7 +234,22 @@ def folder(text: str) -> Path:
     :return: its path
     """
     path = Path(text)
+    if not _is_name(text):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be a folder")
     blocking = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), None)
     if blocking is not None:
         raise argparse.ArgumentTypeError(f"{str(blocking)!r} is a file, a folder is needed")
     return path
+
+
+def _is_name(text: str) -> bool:
+    """Whether the system takes a text as the name of a file or folder, be there one or not."""
+    try:
+        os.stat(text)
+    except FileNotFoundError:
+        return bool(text)
+    except NotADirectoryError:
+        return True
+    except (OSError, ValueError):  # too long, or with a zero byte
+        return False
+    return True

@@ -218,16 +218,6 @@ def test_arguments_out_of_range_are_named(make_model, name, value):
         make_model("Pendulum-v1", **{name: value})
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_reward_that_is_not_finite_stops_training_with_its_place(make_model, value):
-    class Broken(gym.RewardWrapper):
-        def reward(self, reward):
-            return value
-
-    with pytest.raises(FloatingPointError, match=r"critic_loss is (nan|inf) at gradient step 1 \(environment step 21\)"):
-        make_model(Broken(gym.make("Pendulum-v1"))).learn(60)
-
-
 @pytest.mark.parametrize(
     ("kwargs", "named"),
     [
@@ -260,7 +250,7 @@ def test_every_argument_of_sac_is_one_of_flowsac():
     [
         ("Pendulum-v1", "MlpPolicy", {}, ValueError),  # episodes that time out need the next observation
         ("Pendulum-v1", "MlpPolicy", {"n_steps": 3}, (ValueError, NotImplementedError)),
-        (SimpleMultiObsEnv(discrete_actions=False), "MultiInputPolicy", {}, AssertionError),
+        (SimpleMultiObsEnv(discrete_actions=False), "MultiInputPolicy", {}, ValueError),
     ],
     ids=["time-limit", "n-step", "dict"],
 )
@@ -270,5 +260,5 @@ def test_memory_is_saved_under_sb3s_conditions_alone(make_model, env, policy, kw
 
 
 def test_training_by_episodes_needs_a_single_environment(make_model):
-    with pytest.raises(AssertionError, match="only one env"):
-        make_model(make_vec_env("Pendulum-v1", n_envs=2), train_freq=(1, "episode")).learn(40)
+    with pytest.raises(ValueError, match="train_freq.*single environment"):
+        make_model(make_vec_env("Pendulum-v1", n_envs=2), train_freq=(1, "episode"))

@@ -50,6 +50,8 @@ def check_arguments(model: "FlowSAC") -> None:
     :raises ValueError: if an argument is out of range
     :raises TypeError: if an argument is of the wrong kind
     """
+    if not hasattr(model, "observation_space"):
+        raise ValueError("env must be an environment or the id of one, got None")
     for name, (low, high) in INTEGERS.items():
         setattr(model, name, integer(name.lstrip("_"), getattr(model, name), low, high))
     for name, (low, high) in OPTIONAL_INTEGERS.items():
@@ -169,10 +171,17 @@ def check_replay_buffer(model: "FlowSAC") -> None:
     given = model.replay_buffer_class
     if given is not None:
         check_subclass("replay_buffer_class", given, ReplayBuffer)
+    if model.n_steps > max(1, model.buffer_size // model.n_envs):
+        raise ValueError(
+            f"n_steps={model.n_steps} must be at most the transitions of an environment that buffer_size={model.buffer_size} "
+            f"holds, {model.buffer_size // model.n_envs}"
+        )
+    if model.n_steps > 1 and model.optimize_memory_usage and given is None:
+        raise ValueError("optimize_memory_usage=True needs n_steps=1: SB3's n-step buffer has no such mode")
     if isinstance(model.observation_space, spaces.Dict):
         if model.n_steps > 1 and given is None:
             raise ValueError(f"n_steps={model.n_steps} must be 1 for Dict observations: SB3 has no n-step buffer for them")
-        if model.optimize_memory_usage:
+        if model.optimize_memory_usage and given is None:
             raise ValueError("optimize_memory_usage=True must be False for Dict observations: SB3's buffer has no such mode")
 
 
@@ -228,13 +237,15 @@ def layer_sizes(name: str, value: object) -> list[int]:
 
 
 def check_activation(value: object) -> None:
-    """Check that calling the activation function's class gives a module."""
+    """Check that calling the activation function's class gives a module that keeps the shape of what it gets."""
+    probe = torch.zeros(2, 3, 4)
     try:
-        is_module = callable(value) and isinstance(value(), nn.Module)
+        module = value() if callable(value) else None
+        fits = isinstance(module, nn.Module) and module(probe).shape == probe.shape
     except Exception as error:  # what a class raises that needs arguments
         raise TypeError(f"activation_fn={abridged(value)} must be a module class that needs no arguments: {error}") from error
-    if not is_module:
-        raise TypeError(f"activation_fn must be a class of modules such as torch.nn.ReLU, got {abridged(value)}")
+    if not fits:
+        raise TypeError(f"activation_fn must be a class of elementwise modules such as torch.nn.ReLU, got {abridged(value)}")
 
 
 def check_subclass(name: str, value: object, base: type) -> None:

@@ -76,4 +76,4 @@ def check_figures(figures: dict[str, float], policy: nn.Module, n_updates: int, 
 def spoilt_parameters(policy: nn.Module) -> str:
     """Which parameters are not finite, as part of a message; empty if all are."""
     names = [name for name, parameter in policy.named_parameters() if not parameter.isfinite().all()]
-    return f"{len(names)} parameters are not finite, the first {names[0]}; " if names else ""
+    return f"not finite among the parameters: {', '.join(names[:3])}{', ...' * (len(names) > 3)}; " if names else ""

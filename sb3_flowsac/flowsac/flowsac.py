@@ -170,6 +170,11 @@ class FlowSAC(OffPolicyAlgorithm):
         if _init_setup_model:
             self._setup_model()
 
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        if policy_name not in self.policy_aliases:
+            raise ValueError(f"policy={policy_name!r} is unknown; choose one of {', '.join(self.policy_aliases)}")
+        return self.policy_aliases[policy_name]
+
     def _setup_model(self) -> None:
         check_arguments(self)
         try:
@@ -196,7 +201,8 @@ class FlowSAC(OffPolicyAlgorithm):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         setup = super()._setup_learn(*args, **kwargs)
-        check_finite("observation", self._last_obs, self.num_timesteps)
+        first = self._last_obs if self._vec_normalize_env is None else self._last_original_obs
+        check_finite("observation", first, self.num_timesteps)
         return setup
 
     def _sample_action(

@@ -169,6 +169,16 @@ class FlowPolicy(BasePolicy):
     def _make_optimizer(self, parameters: list[nn.Parameter], lr_schedule: Schedule) -> torch.optim.Optimizer:
         return self.optimizer_class(parameters, lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
 
+    def make_features_extractor(self) -> BaseFeaturesExtractor:
+        """A new features extractor."""
+        try:
+            return super().make_features_extractor()
+        except TypeError as error:
+            raise TypeError(
+                f"features_extractor_kwargs={self.features_extractor_kwargs} do not fit "
+                f"{self.features_extractor_class.__name__}: {error}"
+            ) from error
+
     def make_actor(self) -> FlowActor:
         """A new actor with its own features extractor."""
         return FlowActor(**self._update_features_extractor(self.actor_kwargs)).to(self.device)

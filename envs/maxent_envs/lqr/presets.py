@@ -6,7 +6,10 @@ import numpy as np
 
 from maxent_envs.lqr.linalg import spectral_radius
 from maxent_envs.lqr.problem import LQRProblem
-from maxent_envs.validation import FloatArray, choice, integer, positive_float
+from maxent_envs.validation import FloatArray, choice, integer, interval
+
+MAX_SIZE = 1000  # of a random problem: a Riccati equation of that size takes seconds
+SCALES = (1e-6, 1e3)  # of its numbers: far beyond, double precision finds no solution
 
 
 def _default() -> LQRProblem:
@@ -97,18 +100,18 @@ def random_problem(
     A has normal entries, scaled to the spectral radius; B has entries N(0, 1/n); Q and R are random
     rotations of eigenvalues between 0.5 and 2 (Q) and between 0.1 and 0.4 (R); X_0 = I.
 
-    :param n_states: Number of states, at least 1.
-    :param n_inputs: Number of inputs, at least 1.
+    :param n_states: Number of states, from 1 to 1000.
+    :param n_inputs: Number of inputs, from 1 to 1000.
     :param seed: Seed, at least 0.
-    :param spectral_radius: Spectral radius of A, positive; above 1/sqrt(gamma) the system is unstable even after
+    :param spectral_radius: Spectral radius of A, from 1e-6 to 1000; above 1/sqrt(gamma) the system is unstable even after
         discounting.
-    :param noise_std: Standard deviation of the noise on each state, positive.
+    :param noise_std: Standard deviation of the noise on each state, from 1e-6 to 1000.
     :param gamma: Discount factor, strictly between 0 and 1.
     :return: The problem.
     :raises ValueError: If an argument is out of range.
     """
-    n, m = integer("n_states", n_states, 1), integer("n_inputs", n_inputs, 1)
-    radius, std = positive_float("spectral_radius", spectral_radius), positive_float("noise_std", noise_std)
+    n, m = integer("n_states", n_states, 1, MAX_SIZE), integer("n_inputs", n_inputs, 1, MAX_SIZE)
+    radius, std = interval("spectral_radius", spectral_radius, *SCALES), interval("noise_std", noise_std, *SCALES)
     rng = np.random.default_rng(integer("seed", seed, 0))
     return LQRProblem(
         A=_with_radius(rng.standard_normal((n, n)), radius),

@@ -7,7 +7,7 @@ import numpy as np
 
 from maxent_envs.lqr.linalg import action_curvature, greedy_gain, quadratic_form, transform
 from maxent_envs.lqr.policy import LinearGaussianPolicy
-from maxent_envs.validation import FloatArray, integer, positive_float, read_only, vectors
+from maxent_envs.validation import FloatArray, integer, interval, positive_float, read_only, vectors
 
 if TYPE_CHECKING:
     from maxent_envs.lqr.problem import LQRProblem
@@ -104,9 +104,10 @@ def greedy(kind: type[Evaluation], problem: "LQRProblem", alpha: float, P: Float
     :param alpha: Temperature.
     :param P: Matrix of the quadratic value, shape (n, n).
     :return: The improved policy with its own value.
-    :raises ValueError: If alpha is not positive.
+    :raises ValueError: If alpha is not positive or outside float32's range.
     """
-    alpha = positive_float("alpha", alpha)
+    limits = np.finfo(np.float32)
+    alpha = interval("alpha", positive_float("alpha", alpha), float(limits.tiny), float(limits.max))
     curvature = action_curvature(problem.B, problem.R, problem.gamma, P)
     Sigma = 0.5 * alpha * np.linalg.inv(curvature)
     K = greedy_gain(problem.A, problem.B, problem.R, problem.gamma, P)

@@ -31,10 +31,17 @@ def action_space(problem: LQRProblem, action_bound: object, alpha: float) -> Flo
     :param action_bound: One bound for all inputs, one per input, or ``None`` to derive them.
     :param alpha: Temperature from which the bound is derived.
     :return: A Box of shape (m,), float32.
-    :raises ValueError: If a bound is not positive and finite.
+    :raises ValueError: If a bound is not positive and finite in float32.
     """
-    derived = derived_action_bound(problem, alpha) if action_bound is None else action_bound
-    bound = action_bounds(derived, problem.n_inputs).astype(np.float32)
+    if action_bound is None:
+        bound = derived_action_bound(problem, alpha).astype(np.float32)
+        if not ((bound >= np.finfo(np.float32).tiny) & (bound <= FLOAT32_MAX)).all():
+            raise ValueError(
+                f"A, B, Q, R, noise_cov, initial_cov and alpha={alpha} give action bounds outside float32's range, "
+                f"{bound.tolist()}: rescale them or give action_bound"
+            )
+    else:
+        bound = action_bounds(action_bound, problem.n_inputs).astype(np.float32)
     return spaces.Box(-bound, bound, dtype=np.float32)
 
 

@@ -17,6 +17,7 @@ from maxent_envs.validation import FloatArray, integer, positive_float, shaped
 
 Observations = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
+MAX_ENVS = 2**20  # more is a slip, refused before it fills the memory
 Step = tuple[Observations, FloatArray, Flags, Flags, dict[str, Any]]
 
 
@@ -26,7 +27,7 @@ class LQRVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[
     Environment i is seeded with seed + i and has a generator of its own. After an episode's end the next step resets
     that environment (``NEXT_STEP``): it ignores the action and returns the first observation with reward 0.
 
-    :param num_envs: Number of environments, at least 1.
+    :param num_envs: Number of environments, from 1 to 2^20.
     :param max_episode_steps: Steps after which an episode is truncated, at least 1; ``None`` for never.
     :param preset: As for :class:`maxent_envs.LQREnv`, like all that follow.
     :param A: Dynamics, shape (n, n).
@@ -66,7 +67,7 @@ class LQRVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[
             preset, A=A, B=B, Q=Q, R=R, noise_cov=noise_cov, initial_cov=initial_cov, gamma=gamma
         )
         self.alpha = positive_float("alpha", alpha)
-        self.num_envs = integer("num_envs", num_envs, 1)
+        self.num_envs = integer("num_envs", num_envs, 1, MAX_ENVS)
         self.max_episode_steps = None if max_episode_steps is None else integer("max_episode_steps", max_episode_steps, 1)
         self.single_observation_space = observation_space(self.problem)
         self.single_action_space = action_space(self.problem, action_bound, self.alpha)

@@ -28,7 +28,7 @@ def test_a_buffer_of_ones_own_sets_its_own_n_steps(make_model):
 
 
 def test_dictionaries_have_none(make_model):
-    with pytest.raises(AssertionError, match="Dict observation spaces"):
+    with pytest.raises(ValueError, match="n_steps=3 must be 1 for Dict observations"):
         make_model(SimpleMultiObsEnv(discrete_actions=False), "MultiInputPolicy", n_steps=3)
 
 

@@ -286,7 +286,7 @@ def test_a_policy_is_saved_and_loaded_alone(make_policy, kwargs, tmp_path):
     ],
 )
 def test_wrong_arguments_are_named(make_policy, name, value):
-    with pytest.raises(ValueError, match=f"{name.removeprefix('ode_grid_').removeprefix('ode_')}=.*{value}"):
+    with pytest.raises(ValueError, match=f"^{name}.*{value}"):
         make_policy(**{name: value})
 
 

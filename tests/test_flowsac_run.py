@@ -260,5 +260,5 @@ def test_memory_is_saved_under_sb3s_conditions_alone(make_model, env, policy, kw
 
 
 def test_training_by_episodes_needs_a_single_environment(make_model):
-    with pytest.raises(ValueError, match="train_freq.*single environment"):
+    with pytest.raises(ValueError, match=r"train_freq.*single environment"):
         make_model(make_vec_env("Pendulum-v1", n_envs=2), train_freq=(1, "episode"))

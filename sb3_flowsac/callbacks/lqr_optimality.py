@@ -1,4 +1,4 @@
-"""Callbacks for Stable-Baselines3."""
+"""Compare a policy with the known optimum of MaxEntLQR-v0 while it learns."""
 
 import gymnasium as gym
 from stable_baselines3 import SAC
@@ -78,6 +78,18 @@ class LQROptimalityCallback(BaseCallback):
                 f"model.gamma={self._soft_model.gamma} must be the problem's gamma={self.problem.gamma}: "
                 "another discount has another optimum"
             )
+
+    def get_state(self) -> list[dict[str, float]]:
+        """The evaluations so far, for ``ResumableCheckpoint``."""
+        return self.history
+
+    def set_state(self, state: list[dict[str, float]]) -> None:
+        """
+        Go on with the evaluations of an earlier start of the run.
+
+        :param state: what ``get_state`` returned
+        """
+        self.history = state
 
     def _on_step(self) -> bool:
         if self.n_calls % self.eval_freq == 0:

@@ -1,0 +1,132 @@
+"""Checkpoints from which an interrupted run goes on as if nothing had happened."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EventCallback
+
+from maxent_envs.validation import integer
+from sb3_flowsac import resume
+from sb3_flowsac.flowsac import FlowSAC
+
+
+class ResumableCheckpoint(BaseCallback):
+    """
+    Save all that training depends on, and start from there when the same run is started again.
+
+    Run the same program again after an interruption, whatever the moment: ``learn`` goes on from the folder's latest
+    checkpoint and ends, on one CPU thread, with the parameters that the uninterrupted run has, to the last bit. A
+    folder stands for one run; that of a finished run ends ``learn`` at once, with the finished model.
+
+    A checkpoint holds networks, optimisers, the filled part of the replay buffer, ``VecNormalize``'s statistics, action
+    noise, random generators, counters, the buffers for logging and the state of the environments. It is taken between
+    two rollouts and written under a temporary name first, so that none is ever half written. It holds no pickle.
+
+    ``total_timesteps`` of ``learn`` is that of the whole run. It may be raised if the learning rate is constant.
+
+    Environments must offer ``get_state()`` and ``set_state(state)``, as ``MaxEntLQR-v0`` does, for an episode to go on
+    where it was; otherwise, or inside a wrapper whose state is not known, a warning names what is missing, and the
+    interrupted episodes start anew. Other callbacks get the number of their calls back, and their state if they have such
+    methods, as ``LQROptimalityCallback`` has.
+
+    :param folder: where the checkpoints are
+    :param save_freq: save every ``save_freq`` calls of the callback, at the next start of a rollout; with several
+        environments each call stands for ``n_envs`` steps
+    :param keep: number of checkpoints that are kept
+    :param verbose: verbosity level: 0 for no output, 1 for a line on resuming, 2 for one at each checkpoint, too
+    :raises ValueError: if a number is out of range; when training starts, if the model is no FlowSAC, the folder's
+        checkpoints are of another run, or none can be read
+    :raises OSError: if a checkpoint cannot be written; the earlier ones are kept
+    """
+
+    def __init__(self, folder: str | Path, save_freq: int, keep: int = 2, verbose: int = 1) -> None:
+        super().__init__(verbose)
+        self.save_freq = integer("save_freq", save_freq, 1)
+        self.checkpoints = resume.Checkpoints(Path(folder), integer("keep", keep, 1))
+
+    def _init_callback(self) -> None:
+        if not isinstance(self.model, FlowSAC):
+            raise ValueError(f"ResumableCheckpoint needs a FlowSAC model, got {type(self.model).__name__}")
+        self._flow_model = self.model
+
+    def _on_training_start(self) -> None:
+        if (latest := self.checkpoints.latest()) is not None:
+            self._restore(*latest)
+        self._saved_call = self.n_calls
+        self._between_rollouts = True
+
+    def _on_rollout_start(self) -> None:
+        if self.n_calls - self._saved_call >= self.save_freq:
+            self._save()
+        self._between_rollouts = False
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self._between_rollouts = True
+
+    def _on_training_end(self) -> None:
+        # A callback that ends training stops within a rollout, where no run could go on
+        if self._between_rollouts and self.n_calls > self._saved_call:
+            self._save()
+
+    def _save(self) -> None:
+        model = self._flow_model
+        content = {
+            "settings": resume.run_settings(model, self.training_env),
+            "model": resume.model_state(model),
+            "buffer": resume.buffer_state(model.replay_buffer),
+            "environment": resume.environment_state(self.training_env),
+            "callbacks": [
+                [key, callback.n_calls, callback.get_state() if hasattr(callback, "get_state") else None]
+                for key, callback in self._callbacks().items()
+            ],
+            "random": resume.random_state(model),
+        }
+        path = self.checkpoints.write(model.num_timesteps, content)
+        self._saved_call = self.n_calls
+        if self.verbose >= 2:
+            print(f"Saved {path}")
+
+    def _restore(self, path: Path, content: dict[str, Any]) -> None:
+        model = self._flow_model
+        resume.check_same_run(path, content["settings"], resume.run_settings(model, self.training_env))
+        resume.restore_model(model, content["model"])
+        first_observations = resume.restore_environment(self.training_env, content["environment"])
+        resume.restore_buffer(model.replay_buffer, content["buffer"], first_observations is not None)
+        if first_observations is not None:
+            model._last_obs = first_observations
+            normalizer = model.get_vec_normalize_env()
+            model._last_original_obs = None if normalizer is None else normalizer.get_original_obs()
+        callbacks = self._callbacks()
+        for key, n_calls, state in content["callbacks"]:
+            if key in callbacks:
+                callbacks[key].n_calls = n_calls
+                if state is not None:
+                    callbacks[key].set_state(state)
+        resume.restore_random(model, content["random"])  # last: nothing draws from them before training does
+        self.num_timesteps = model.num_timesteps
+        if self.verbose >= 1:
+            print(f"Resuming at step {model.num_timesteps} from {path}")
+
+    def _callbacks(self) -> dict[str, Any]:
+        """All callbacks of the run, by their class and a number among those of the class."""
+        seen: Counter[str] = Counter()
+        found = {}
+        for callback in _tree(self.locals["callback"]):
+            name = type(callback).__name__
+            found[f"{name} {seen[name]}"] = callback
+            seen[name] += 1
+        return found
+
+
+def _tree(callback: BaseCallback) -> Iterator[BaseCallback]:
+    yield callback
+    children = callback.callbacks if isinstance(callback, CallbackList) else []
+    if isinstance(callback, EventCallback) and callback.callback is not None:
+        children = [callback.callback]
+    for child in children:
+        yield from _tree(child)

@@ -1,0 +1,20 @@
+"""The state of a training run: taken, kept in files without pickles, put back. ``ResumableCheckpoint`` is its front door."""
+
+from sb3_flowsac.resume.checkpoints import Checkpoints
+from sb3_flowsac.resume.environments import environment_state, restore_environment
+from sb3_flowsac.resume.model import buffer_state, model_state, random_state, restore_buffer, restore_model, restore_random
+from sb3_flowsac.resume.settings import check_same_run, run_settings
+
+__all__ = [
+    "Checkpoints",
+    "buffer_state",
+    "check_same_run",
+    "environment_state",
+    "model_state",
+    "random_state",
+    "restore_buffer",
+    "restore_environment",
+    "restore_model",
+    "restore_random",
+    "run_settings",
+]

@@ -26,8 +26,8 @@ from sb3_flowsac.callbacks import LQROptimalityCallback, ResumableCheckpoint
 from sb3_flowsac.resume import Checkpoints
 from sb3_flowsac.resume.archive import read_archive, write_archive
 
-TOTAL = 90
-TINY = {"learning_starts": 20, "batch_size": 8, "buffer_size": 64, "n_proposals": 4, "seed": 0, "device": "cpu"}
+TOTAL = 60
+TINY = {"learning_starts": 20, "batch_size": 8, "buffer_size": 45, "n_proposals": 4, "seed": 0, "device": "cpu"}
 
 
 def lqr(n_envs=1, episode_steps=7, **kwargs):
@@ -37,7 +37,7 @@ def lqr(n_envs=1, episode_steps=7, **kwargs):
 
 
 def small(env=None, **kwargs):
-    policy_kwargs = {"net_arch": [8], **kwargs.pop("policy_kwargs", {})}
+    policy_kwargs = {"net_arch": [8], "ode_steps": 1, "density": "trace", **kwargs.pop("policy_kwargs", {})}
     return FlowSAC("FlowPolicy", lqr() if env is None else env, policy_kwargs=policy_kwargs, **{**TINY, **kwargs})
 
 
@@ -70,6 +70,12 @@ def scramble():
     torch.manual_seed(99)
 
 
+@pytest.fixture(scope="module")
+def rewards():
+    """Rewards in the buffer of the uninterrupted run: they depend on all actions, and so on all that is learnt."""
+    return small().learn(TOTAL).replay_buffer.rewards
+
+
 def everything(model):
     """All that training changes and that can be seen from outside."""
     tensors = {**model.policy.state_dict(), "alpha": model.current_ent_coef()}
@@ -80,7 +86,7 @@ def everything(model):
     contents = vars(model.replay_buffer).items()
     arrays |= {f"buffer.{name}": value for name, value in contents if isinstance(value, int | np.ndarray)}
     arrays |= {"last_obs": model._last_obs, "steps": model.num_timesteps, "updates": model._n_updates}
-    arrays |= {"episodes": model._episode_num, "returns": [episode["r"] for episode in model.ep_info_buffer]}
+    arrays |= {"episodes": model._episode_num, "returns": [float(episode["r"]) for episode in model.ep_info_buffer]}
     arrays |= {"python": random.random(), "numpy": np.random.random(), "torch": torch.rand(1).numpy()}
     normalizer = model.get_vec_normalize_env()
     if normalizer is not None:
@@ -88,8 +94,7 @@ def everything(model):
     return arrays
 
 
-def assert_same(model, other):
-    ours, theirs = everything(model), everything(other)
+def assert_same(ours, theirs):
     assert ours.keys() == theirs.keys()
     for name in ours:
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name, strict=True)
@@ -104,7 +109,9 @@ RUNS = {
         lqr(2), action_noise=OrnsteinUhlenbeckActionNoise(np.zeros(2), np.full(2, 0.3)), train_freq=3, gradient_steps=-1
     ),
     "normalised, several environments": lambda: small(VecNormalize(lqr(3)), ent_coef=0.3),
-    "n-step returns, several environments": lambda: small(lqr(2), n_steps=3, action_noise=NormalActionNoise(0.0, 0.1)),
+    "n-step returns, several environments": lambda: small(
+        lqr(2), n_steps=3, action_noise=NormalActionNoise(np.zeros(2), np.full(2, 0.1))
+    ),
     "whole episodes, decaying learning rate": lambda: small(
         train_freq=(2, "episode"), gradient_steps=4, learning_rate=lambda left: 1e-3 * left
     ),
@@ -114,26 +121,19 @@ RUNS = {
 
 @pytest.mark.parametrize("name", RUNS)
 def test_stopped_and_resumed_is_uninterrupted(name, tmp_path):
-    uninterrupted = RUNS[name]().learn(TOTAL)
-    expected = everything(uninterrupted)  # draws once from each generator, as the second call below does
-    for step in (16, 47, 83):  # before learning starts, with a full buffer or not, within an episode
+    expected = everything(RUNS[name]().learn(TOTAL))
+    for step in (16, 53):  # before learning starts, then with a buffer that is full or nearly so; within an episode
         scramble()
         stop_at(step, RUNS[name](), tmp_path)
     scramble()
-    resumed = RUNS[name]()
-    resumed.learn(TOTAL, callback=ResumableCheckpoint(tmp_path, 5, verbose=0))
-    found = everything(resumed)
-    assert found.keys() == expected.keys()
-    for key in expected:
-        np.testing.assert_array_equal(found[key], expected[key], err_msg=key, strict=True)
+    assert_same(everything(RUNS[name]().learn(TOTAL, callback=ResumableCheckpoint(tmp_path, 5, verbose=0))), expected)
 
 
-def test_every_step_is_a_good_one_to_stop_at(tmp_path):
-    expected = everything(small().learn(40))["critic.layers.0.weight"]
-    for step in range(1, 40, 3):
-        stop_at(step, small(), tmp_path / str(step), save_freq=4, total=40)
-        resumed = small().learn(40, callback=ResumableCheckpoint(tmp_path / str(step), 4, verbose=0))
-        np.testing.assert_array_equal(everything(resumed)["critic.layers.0.weight"], expected)
+@pytest.mark.parametrize("step", [1, 19, 22, 28, 59])
+def test_every_step_is_a_good_one_to_stop_at(step, tmp_path, rewards):
+    stop_at(step, small(), tmp_path, save_freq=4)
+    resumed = small().learn(TOTAL, callback=ResumableCheckpoint(tmp_path, 4, verbose=0))
+    np.testing.assert_array_equal(resumed.replay_buffer.rewards, rewards)
 
 
 def test_environments_in_other_processes(tmp_path):
@@ -142,15 +142,12 @@ def test_environments_in_other_processes(tmp_path):
             "maxent_envs:MaxEntLQR-v0", 2, seed=0, vec_env_cls=SubprocVecEnv, env_kwargs={"max_episode_steps": 7}
         )
 
-    uninterrupted = small(lqr(2)).learn(60)
+    uninterrupted = small(lqr(2)).learn(TOTAL)
     interrupted = small(env())
-    stop_at(35, interrupted, tmp_path, total=60)
+    stop_at(35, interrupted, tmp_path)
     interrupted.env.close()
-    resumed = small(lqr(2)).learn(60, callback=ResumableCheckpoint(tmp_path, 5, verbose=0))
+    resumed = small(lqr(2)).learn(TOTAL, callback=ResumableCheckpoint(tmp_path, 5, verbose=0))
     np.testing.assert_array_equal(resumed.replay_buffer.observations, uninterrupted.replay_buffer.observations)
-    np.testing.assert_array_equal(
-        *[everything(model)["critic.layers.0.weight"] for model in (resumed, uninterrupted)], strict=True
-    )
 
 
 def test_logs_and_callbacks_go_on(tmp_path):
@@ -170,31 +167,31 @@ def test_logs_and_callbacks_go_on(tmp_path):
         return [{key: value for key, value in row.items() if key not in times} for row in rows], lqr_callback.history
 
     rows, history = run(tmp_path / "a")
-    run(tmp_path / "b", ResumableCheckpoint(tmp_path / "run", 25, verbose=0), step=60)
+    run(tmp_path / "b", ResumableCheckpoint(tmp_path / "run", 25, verbose=0), step=45)
     later_rows, later_history = run(tmp_path / "c", ResumableCheckpoint(tmp_path / "run", 25, verbose=0))
-    assert later_history == history and [row["timesteps"] for row in history] == [20, 40, 60, 80, 90]
-    assert later_rows == [row for row in rows if row["time/total_timesteps"] > 50] and len(later_rows) > 4
+    assert later_history == history and [row["timesteps"] for row in history] == [20, 40, 60]
+    assert later_rows == [row for row in rows if row["time/total_timesteps"] > 25] and len(later_rows) > 4
 
 
-def test_a_finished_run_ends_at_once_and_may_be_extended(tmp_path, capsys):
-    finished = small().learn(50, callback=ResumableCheckpoint(tmp_path, 20))
+def test_a_finished_run_ends_at_once_and_may_be_extended(tmp_path, capsys, rewards):
+    finished = everything(small().learn(40, callback=ResumableCheckpoint(tmp_path, 20)))
     again = small()
-    again.learn(50, callback=[ResumableCheckpoint(tmp_path, 20), Stop(0)])
-    assert "Resuming at step 50" in capsys.readouterr().out
-    assert_same(again, finished)
+    again.learn(40, callback=[ResumableCheckpoint(tmp_path, 20), Stop(0)])
+    assert "Resuming at step 40" in capsys.readouterr().out
+    assert_same(everything(again), finished)
     extended = small().learn(TOTAL, callback=ResumableCheckpoint(tmp_path, 20), reset_num_timesteps=False)
     assert extended.num_timesteps == TOTAL
-    np.testing.assert_array_equal(extended.replay_buffer.rewards, small().learn(TOTAL).replay_buffer.rewards)
+    np.testing.assert_array_equal(extended.replay_buffer.rewards, rewards)
 
 
-def test_the_end_of_training_by_a_callback_is_not_a_checkpoint(tmp_path):
+def test_the_end_of_training_by_a_callback_is_not_a_checkpoint(tmp_path, rewards):
     class End(BaseCallback):
         def _on_step(self):
             return self.num_timesteps < 33
 
     small().learn(TOTAL, callback=[ResumableCheckpoint(tmp_path, 10, verbose=0), End()])
     resumed = small().learn(TOTAL, callback=ResumableCheckpoint(tmp_path, 10, verbose=0))
-    np.testing.assert_array_equal(resumed.replay_buffer.rewards, small().learn(TOTAL).replay_buffer.rewards)
+    np.testing.assert_array_equal(resumed.replay_buffer.rewards, rewards)
 
 
 def test_the_latest_checkpoints_are_kept(tmp_path):
@@ -228,11 +225,11 @@ def test_episodes_that_cannot_go_on_start_anew_with_a_warning(name, tmp_path):
     resumed = small(env())
     named = {"Pendulum-v1": "PendulumEnv", "wrapper": "Unknown"}.get(name, name)
     with pytest.warns(RuntimeWarning, match=f"start anew, because of {named}"):
-        resumed.learn(60, callback=ResumableCheckpoint(tmp_path, 100, verbose=0))
+        resumed.learn(45, callback=ResumableCheckpoint(tmp_path, 100, verbose=0))
     buffer = resumed.replay_buffer
     # The episode ended at the checkpoint at step 30 for the buffer, without being terminal
-    assert buffer.dones[29] == 1 and buffer.timeouts[29] == 1 and buffer.dones[30:59].sum() == 0
-    assert resumed.num_timesteps == 60 and resumed._n_updates == 40
+    assert buffer.dones[29] == 1 and buffer.timeouts[29] == 1 and buffer.dones[30:36].sum() == 0
+    assert resumed.num_timesteps == 45 and resumed._n_updates == 25
     assert not np.array_equal(buffer.observations[30], buffer.observations[0]), "not the first episode once more"
 
 
@@ -245,7 +242,6 @@ def test_state_that_cannot_be_kept_is_named(tmp_path):
             pass
 
     env = make_vec_env("MaxEntLQR-v0", wrapper_class=Odd)
-    env.env_method("__str__")
     model = small(env)
     model.replay_buffer.tree = object()
     with pytest.raises(TypeError, match="replay buffer's tree is a object"):
@@ -263,7 +259,7 @@ def test_state_that_cannot_be_kept_is_named(tmp_path):
     [
         (lambda: small(tau=0.1), "tau was 0.005, now 0.1"),
         (lambda: small(seed=1), "seed was 0, now 1"),
-        (lambda: small(policy_kwargs={"density": "trace"}), "policy_kwargs was .*net_arch.*density: 'trace'"),
+        (lambda: small(policy_kwargs={"n_critics": 1}), "policy_kwargs was .*net_arch.*now .*n_critics: 1"),
         (lambda: small(lqr(2)), "vec_env was .*1 environments.*2 environments"),
         (lambda: small(lqr(gamma=0.9, A=[[1.0]], B=[[1.0]], Q=[[1.0]], R=[[1.0]])), "environments was .*gamma: 0.9"),
         (lambda: small(lqr(episode_steps=8)), "environments was .*7.*now .*8"),
@@ -282,7 +278,7 @@ def test_another_run_is_refused(other, message, tmp_path):
 
 def test_another_length_is_refused_if_the_learning_rate_depends_on_it(tmp_path):
     stop_at(12, small(learning_rate=lambda left: left), tmp_path)
-    with pytest.raises(ValueError, match="total_timesteps was 90, now 100"):
+    with pytest.raises(ValueError, match="total_timesteps was 60, now 100"):
         small(learning_rate=lambda left: left).learn(100, callback=ResumableCheckpoint(tmp_path, 5))
 
 
@@ -295,7 +291,7 @@ def test_another_version_is_named(tmp_path, monkeypatch):
 
 def test_wrong_arguments_are_refused(tmp_path):
     for arguments in ({"save_freq": 0}, {"save_freq": 5, "keep": 0}, {"save_freq": 2.5}):
-        with pytest.raises(ValueError, match="save_freq|keep"):
+        with pytest.raises(ValueError, match=r"save_freq|keep"):
             ResumableCheckpoint(tmp_path, **arguments)
     with pytest.raises(ValueError, match="needs a FlowSAC model, got SAC"):
         SAC("MlpPolicy", "Pendulum-v1", buffer_size=10).learn(5, callback=ResumableCheckpoint(tmp_path, 5))
@@ -304,23 +300,27 @@ def test_wrong_arguments_are_refused(tmp_path):
 # Damaged files and full disks
 
 
+def flipped(content, position, bits):
+    return content[:position] + bytes([content[position] ^ bits]) + content[position + 1 :]
+
+
 class Bomb:
     def __reduce__(self):
         return os.mkdir, ("exploded",)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text", "pickle", "npy of objects", "one bit", "another version"])
-def test_a_damaged_checkpoint_is_named_and_the_older_one_used(damage, tmp_path, monkeypatch):
+def test_a_damaged_checkpoint_is_named_and_the_older_one_used(damage, tmp_path, monkeypatch, rewards):
     monkeypatch.chdir(tmp_path)
     stop_at(32, small(), tmp_path)
-    older, latest = Checkpoints(tmp_path, 2).paths()
+    _, latest = Checkpoints(tmp_path, 2).paths()
     content = latest.read_bytes()
     if damage == "npy of objects":
         with latest.open("wb") as file:
             np.save(file, np.array([Bomb()]), allow_pickle=True)
     elif damage == "another version":
         monkeypatch.setattr("sb3_flowsac.resume.archive.FORMAT", {"format": "sb3-flowsac checkpoint", "version": 2})
-        write_archive(latest, read_archive_of_version_1(older))
+        write_archive(latest, {})
         monkeypatch.undo()
     else:
         latest.write_bytes(
@@ -329,19 +329,14 @@ def test_a_damaged_checkpoint_is_named_and_the_older_one_used(damage, tmp_path, 
                 "empty": b"",
                 "text": b"not a checkpoint",
                 "pickle": pickle.dumps(Bomb()),
-                "one bit": content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 1]) + content[len(content) // 2 + 1 :],
+                "one bit": flipped(content, len(content) // 2, 1),
             }[damage]
         )
     resumed = small()
     with pytest.warns(RuntimeWarning, match=f"{latest.name} is damaged or no checkpoint"):
         resumed.learn(TOTAL, callback=ResumableCheckpoint(tmp_path, 5, verbose=0))
-    assert_same(resumed, small().learn(TOTAL)) if False else None
-    np.testing.assert_array_equal(resumed.replay_buffer.rewards, small().learn(TOTAL).replay_buffer.rewards)
+    np.testing.assert_array_equal(resumed.replay_buffer.rewards, rewards)
     assert not (tmp_path / "exploded").exists()
-
-
-def read_archive_of_version_1(path):
-    return {"anything": 1}
 
 
 def test_no_readable_checkpoint_is_an_error(tmp_path):
@@ -356,7 +351,7 @@ def test_every_flipped_byte_of_a_file_is_noticed(tmp_path):
     content = path.read_bytes()
     assert read_archive(path)["nested"] == [{"x": (1, float("inf"), None)}]
     for position in range(0, len(content), 7):
-        path.write_bytes(content[:position] + bytes([content[position] ^ 0xFF]) + content[position + 1 :])
+        path.write_bytes(flipped(content, position, 0xFF))
         try:
             found = read_archive(path)
         except ValueError as error:
@@ -365,7 +360,7 @@ def test_every_flipped_byte_of_a_file_is_noticed(tmp_path):
             np.testing.assert_array_equal(found["numbers"], np.arange(3))
 
 
-def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path, monkeypatch, rewards):
     stop_at(32, small(), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
@@ -392,7 +387,7 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path, monkeypatch):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     monkeypatch.undo()
     resumed = small().learn(TOTAL, callback=ResumableCheckpoint(tmp_path, 5, verbose=0))
-    np.testing.assert_array_equal(resumed.replay_buffer.rewards, small().learn(TOTAL).replay_buffer.rewards)
+    np.testing.assert_array_equal(resumed.replay_buffer.rewards, rewards)
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -413,36 +408,31 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
 # Killed processes
 
 
-def run_until_killed(folder, started):
+def run(folder, total):
     torch.set_num_threads(1)
-    started.set()
-    small().learn(600, callback=ResumableCheckpoint(folder, 10, verbose=0))
+    return small().learn(total, callback=ResumableCheckpoint(folder, 5, verbose=0))
 
 
 def test_killed_runs_end_as_uninterrupted_ones(tmp_path):
-    """SIGKILL at random moments, also while a checkpoint is written: none is ever damaged, and nothing is lost."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["sb3_flowsac.callbacks", __name__])
-    moments = np.random.default_rng(0).uniform(0.2, 0.8, 3)
-    exit_codes = []
-    for seconds in [*moments, None]:
-        started = context.Event()
-        process = context.Process(target=run_until_killed, args=(tmp_path, started))
+    """SIGKILL at random moments, some while a checkpoint is written: none is ever damaged, and nothing is lost."""
+    context = multiprocessing.get_context("forkserver")  # imports once, not for each process
+    context.set_forkserver_preload(["sb3_flowsac.callbacks", "torch._dynamo"])
+    for delay in np.random.default_rng(0).uniform(0.0, 0.1, 3):
+        before = Checkpoints(tmp_path, 2).paths()
+        process = context.Process(target=run, args=(tmp_path, 120))
         process.start()
-        assert started.wait(30)
-        if seconds is not None:
-            time.sleep(seconds)
-            process.kill()
-        process.join(60)
-        exit_codes.append(process.exitcode)
+        while Checkpoints(tmp_path, 2).paths() == before and process.is_alive():
+            time.sleep(0.005)
+        time.sleep(delay)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         for path in Checkpoints(tmp_path, 2).paths():
             read_archive(path)
-    assert exit_codes == [-signal.SIGKILL] * 3 + [0]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        resumed = small().learn(600, callback=ResumableCheckpoint(tmp_path, 10, verbose=0))
-    uninterrupted = small().learn(600)
-    for ours, theirs in zip(resumed.policy.parameters(), uninterrupted.policy.parameters(), strict=True):
+        resumed = run(tmp_path, 120)
+    for ours, theirs in zip(resumed.policy.parameters(), small().learn(120).policy.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
 

@@ -52,6 +52,7 @@ class ResumableCheckpoint(BaseCallback):
         self._flow_model = self.model
 
     def _on_training_start(self) -> None:
+        self._settings = resume.run_settings(self._flow_model, self.training_env)
         if (latest := self.checkpoints.latest()) is not None:
             self._restore(*latest)
         self._saved_call = self.n_calls
@@ -76,7 +77,7 @@ class ResumableCheckpoint(BaseCallback):
     def _save(self) -> None:
         model = self._flow_model
         content = {
-            "settings": resume.run_settings(model, self.training_env),
+            "settings": self._settings,
             "model": resume.model_state(model),
             "buffer": resume.buffer_state(model.replay_buffer),
             "environment": resume.environment_state(self.training_env),
@@ -93,7 +94,7 @@ class ResumableCheckpoint(BaseCallback):
 
     def _restore(self, path: Path, content: dict[str, Any]) -> None:
         model = self._flow_model
-        resume.check_same_run(path, content["settings"], resume.run_settings(model, self.training_env))
+        resume.check_same_run(path, content["settings"], self._settings)
         resume.restore_model(model, content["model"])
         first_observations = resume.restore_environment(self.training_env, content["environment"])
         resume.restore_buffer(model.replay_buffer, content["buffer"], first_observations is not None)

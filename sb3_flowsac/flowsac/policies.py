@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from typing import Any, Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from stable_baselines3.common.torch_layers import (
     NatureCNN,
 )
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.common.utils import get_device
 from torch import nn
 
 from maxent_envs.validation import boolean, choice, integer, interval
@@ -23,7 +25,9 @@ from sb3_flowsac.flow import LOG_SCALE_MAX, LOG_SCALE_MIN, Density, FlowDistribu
 from sb3_flowsac.flowsac.actor import BaseDistribution, Field, FlowActor
 from sb3_flowsac.flowsac.arguments import MAX_SIZE, architectures, check_optimizer, check_subclass, dictionary
 from sb3_flowsac.flowsac.critics import Critic, NetworkCritic, QuadraticCritic
+from sb3_flowsac.flowsac.pretrained import read_config, read_policy, write_policy
 
+SelfFlowPolicy = TypeVar("SelfFlowPolicy", bound="FlowPolicy")
 CriticForm = Literal["network", "quadratic"]
 
 # Most pairs of state and action whose density is computed at once: bounds the memory of long evaluations
@@ -208,6 +212,44 @@ class FlowPolicy(BasePolicy):
             features_extractor_kwargs=self.features_extractor_kwargs,
         )
         return data
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """
+        Write the policy to ``config.json`` and ``model.safetensors``, files without pickles that ``from_pretrained`` reads.
+
+        :param folder: where to write; made if needed
+        :raises ValueError: if a space is not a Box, Discrete, MultiDiscrete, MultiBinary or a Dict of them, or an argument
+            of the policy is not a number, text, list, dictionary or class
+        :raises OSError: if a file cannot be written
+        """
+        write_policy(self, Path(folder))
+
+    @classmethod
+    def from_pretrained(
+        cls: type[SelfFlowPolicy], folder: str | Path, device: torch.device | str = "auto", **policy_kwargs: Any
+    ) -> SelfFlowPolicy:
+        """
+        Read a policy that ``save_pretrained`` has written. Nothing in the files can run code.
+
+        Called on ``FlowPolicy`` it gives the class that was saved, if that is one of this package's.
+
+        :param folder: where the files are
+        :param device: device on which the policy should run
+        :param policy_kwargs: arguments of the policy in place of those in the file: the custom classes that it names, such
+            as ``features_extractor_class``, and what has no weights, such as ``ode_steps``
+        :return: the policy, in evaluation mode
+        :raises ValueError: if the files are damaged, of an unknown version, or do not fit each other or this class; names
+            file and key
+        :raises OSError: if a file cannot be read
+        """
+        config = read_config(Path(folder))
+        name = config["policy"]
+        classes = {known.__name__: known for known in (FlowPolicy, CnnPolicy, MultiInputPolicy)}
+        policy_class = cls if name == cls.__name__ else classes.get(name)
+        if policy_class is None or not issubclass(policy_class, cls):
+            raise ValueError(f"{folder} holds a {name}, which is no {cls.__name__}; use {name}.from_pretrained")
+        policy = read_policy(policy_class, config, Path(folder), policy_kwargs)
+        return policy.to(get_device(device))  # type: ignore[return-value]
 
     def set_training_mode(self, mode: bool) -> None:
         """

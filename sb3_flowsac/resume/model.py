@@ -107,8 +107,9 @@ def random_state(model: FlowSAC) -> dict[str, Any]:
     :param model: the model
     :return: the states, see ``restore_random``
     """
+    version, numbers, gauss = random.getstate()
     return {
-        "python": random.getstate(),
+        "python": (version, np.array(numbers), gauss),
         "numpy": np.random.get_state(),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state(model.device) if model.device.type == "cuda" else None,
@@ -123,7 +124,8 @@ def restore_random(model: FlowSAC, state: dict[str, Any]) -> None:
     :param model: the model
     :param state: what ``random_state`` returned
     """
-    random.setstate(state["python"])
+    version, numbers, gauss = state["python"]
+    random.setstate((version, tuple(numbers.tolist()), gauss))
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"])
     if state["cuda"] is not None and model.device.type == "cuda":
@@ -143,13 +145,16 @@ def _numbers(noise: ActionNoise) -> dict[str, Any]:
 
 def _contents(buffer: ReplayBuffer) -> dict[str, Any]:
     """The attributes of a buffer that change as it fills."""
-    contents = {name: value for name, value in vars(buffer).items() if not isinstance(value, FIXED)}
+    contents = {}
+    for name, value in vars(buffer).items():
+        parts = value.values() if isinstance(value, dict) else [value]
+        if all(isinstance(part, FIXED) for part in parts):
+            continue
+        if not all(isinstance(part, bool | int | float | np.number | np.ndarray) for part in parts):
+            raise TypeError(f"the replay buffer's {name} is a {type(value).__name__}: only arrays and numbers can be kept")
+        contents[name] = value
     if isinstance(buffer, HerReplayBuffer) and not buffer.copy_info_dict:
         del contents["infos"]
-    for name, value in contents.items():
-        kinds = value.values() if isinstance(value, dict) else [value]
-        if not all(isinstance(kind, bool | int | float | np.number | np.ndarray | tuple) for kind in kinds):
-            raise TypeError(f"the replay buffer's {name} is a {type(value).__name__}: only arrays and numbers can be kept")
     return contents
 
 

@@ -1,0 +1,313 @@
+"""Policies in safetensors and JSON: the same policy comes back, and nothing in the files can run code."""
+
+import json
+import os
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from safetensors.torch import load_file, save_file
+from stable_baselines3.common.torch_layers import FlattenExtractor, NatureCNN
+
+from sb3_flowsac import CnnPolicy, FlowPolicy, MultiInputPolicy
+from sb3_flowsac.flowsac.spaces_json import space_from_json, space_to_json
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+VECTOR = spaces.Box(-np.inf, np.array([1.0, np.inf, 0.1], np.float32))
+ACTION = spaces.Box(np.array([-2.0, 0.1], np.float32), np.array([1.0, 0.7], np.float32))
+IMAGE = spaces.Box(0, 255, (1, 36, 36), np.uint8)
+MIXED = spaces.Dict(
+    [
+        ("vector", VECTOR),
+        ("number", spaces.Discrete(4)),
+        ("numbers", spaces.MultiDiscrete([2, 3])),
+        ("bits", spaces.MultiBinary(3)),
+    ]
+)
+POLICIES = {
+    "default": (FlowPolicy, VECTOR, {}),
+    "every argument": (
+        FlowPolicy,
+        VECTOR,
+        {
+            "net_arch": {"pi": [8], "qf": [8, 4]},
+            "activation_fn": torch.nn.Tanh,
+            "squash_output": False,
+            "base": "standard",
+            "field": "mlp",
+            "ode_steps": 2,
+            "ode_solver": "heun",
+            "density": "trace",
+            "optimizer_class": torch.optim.AdamW,
+            "optimizer_kwargs": {"betas": (0.9, 0.99)},
+            "n_critics": 1,
+        },
+    ),
+    "quadratic": (FlowPolicy, VECTOR, {"critic_form": "quadratic", "log_std_init": -1.4, "share_features_extractor": True}),
+    "images": (CnnPolicy, IMAGE, {"features_extractor_kwargs": {"features_dim": 8}, "share_features_extractor": True}),
+    "dictionaries": (MultiInputPolicy, MIXED, {}),
+}
+
+
+class Doubled(FlattenExtractor):
+    """A features extractor of the user's own."""
+
+    def __init__(self, observation_space, factor=2.0):
+        super().__init__(observation_space)
+        self.factor = factor
+
+    def forward(self, observations):
+        return self.factor * super().forward(observations)
+
+
+def new(policy_class=FlowPolicy, space=VECTOR, seed=1, **kwargs):
+    """A policy whose weights are all different from those that a new one gets."""
+    torch.manual_seed(seed)
+    policy = policy_class(space, ACTION, lambda _: 1e-3, **{"net_arch": [8], **kwargs})
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape))
+    return policy
+
+
+def observations(space, n=5):
+    space.seed(0)
+    drawn = [space.sample() for _ in range(n)]
+    return {key: np.stack([d[key] for d in drawn]) for key in drawn[0]} if isinstance(space, spaces.Dict) else np.stack(drawn)
+
+
+def assert_same(policy, other):
+    ours, theirs = policy.state_dict(), other.state_dict()
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+    obs = observations(policy.observation_space)
+    for deterministic in (True, False):
+        predictions = []
+        for each in (policy, other):
+            torch.manual_seed(2)
+            predictions.append(each.predict(obs, deterministic=deterministic)[0])
+        np.testing.assert_array_equal(*predictions, strict=True)
+    drawn = [each.sample(obs, 3, torch.Generator().manual_seed(0)) for each in (policy, other)]
+    assert torch.equal(drawn[0][0], drawn[1][0]) and torch.equal(drawn[0][1], drawn[1][1])
+    assert torch.equal(policy.log_prob(obs, drawn[0][0]), other.log_prob(obs, drawn[0][0]))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    new().save_pretrained(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_the_same_policy_comes_back(name, tmp_path):
+    policy_class, space, kwargs = POLICIES[name]
+    policy = new(policy_class, space, **kwargs)
+    policy.save_pretrained(tmp_path / "a" / "b")
+    before = torch.get_rng_state()
+    loaded = policy_class.from_pretrained(tmp_path / "a" / "b", device="cpu")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert type(loaded) is policy_class and not loaded.training
+    ours, theirs = policy._get_constructor_parameters(), loaded._get_constructor_parameters()
+    for parameters in (ours, theirs):
+        del parameters["lr_schedule"]
+        parameters["optimizer_kwargs"] = {k: list(v) for k, v in parameters["optimizer_kwargs"].items() if k == "betas"}
+    assert ours == theirs
+    assert_same(policy, loaded)
+    assert type(FlowPolicy.from_pretrained(tmp_path / "a" / "b")) is policy_class
+    assert sorted(os.listdir(tmp_path / "a" / "b")) == [CONFIG, WEIGHTS]
+
+
+def test_a_trained_model_s_policy_in_double_precision_and_overwriting(make_model, tmp_path):
+    model = make_model("Pendulum-v1", learning_starts=5).learn(10)
+    model.policy.save_pretrained(tmp_path)
+    assert_same(model.policy, FlowPolicy.from_pretrained(tmp_path, "cpu"))
+    double = new().double()
+    double.save_pretrained(tmp_path)
+    loaded = FlowPolicy.from_pretrained(tmp_path, "cpu")
+    assert next(loaded.parameters()).dtype == torch.float64 and loaded.action_scale.dtype == torch.float64
+    assert all(torch.equal(*pair) for pair in zip(double.parameters(), loaded.parameters(), strict=True))
+
+
+def test_arguments_without_weights_may_be_replaced(saved):
+    assert FlowPolicy.from_pretrained(saved, ode_steps=9).flow_kwargs["ode_steps"] == 9
+    with pytest.raises(ValueError, match=r"config.json describes no valid FlowPolicy: .*ode_stepz"):
+        FlowPolicy.from_pretrained(saved, ode_stepz=9)
+
+
+def test_custom_classes_are_handed_over(tmp_path):
+    policy = new(features_extractor_class=Doubled, features_extractor_kwargs={"factor": 3.0})
+    policy.save_pretrained(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"holds a custom class, .*\.Doubled.*from_pretrained\(folder, features_extractor_class=\.\.\.\)"
+    ):
+        FlowPolicy.from_pretrained(tmp_path)
+    assert_same(policy, FlowPolicy.from_pretrained(tmp_path, features_extractor_class=Doubled))
+
+
+def test_a_policy_class_of_one_s_own(tmp_path):
+    class Own(FlowPolicy):
+        pass
+
+    new(Own).save_pretrained(tmp_path)
+    assert type(Own.from_pretrained(tmp_path)) is Own
+    with pytest.raises(ValueError, match=r"holds a Own, which is no FlowPolicy; use Own\.from_pretrained"):
+        FlowPolicy.from_pretrained(tmp_path)
+    new().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"holds a FlowPolicy, which is no CnnPolicy; use FlowPolicy\.from_pretrained"):
+        CnnPolicy.from_pretrained(tmp_path)
+
+
+def test_what_json_cannot_hold_is_refused_on_saving(tmp_path):
+    with pytest.raises(ValueError, match=r"activation_fn=.* cannot be written as JSON"):
+        new(activation_fn=lambda: torch.nn.ReLU()).save_pretrained(tmp_path)
+    policy = new(FlowPolicy, VECTOR)
+    policy.observation_space = spaces.Text(3)
+    with pytest.raises(ValueError, match="is a Text; those that can be written are Box, Discrete"):
+        policy.save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+# Spaces
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        VECTOR,
+        ACTION,
+        IMAGE,
+        spaces.Box(-1, 1, (2, 3), np.float64),
+        spaces.Box(np.array([[-5, 2**40]]), np.array([[7, 2**41]]), dtype=np.int64),
+        spaces.Box(-np.inf, np.inf, ()),
+        spaces.Discrete(5, start=-2),
+        spaces.MultiDiscrete([[2, 3], [4, 5]], start=[[0, 1], [2, 3]]),
+        spaces.MultiBinary(4),
+        spaces.MultiBinary([2, 3]),
+        spaces.Dict([("z", ACTION), ("a", spaces.Dict(inner=IMAGE))]),
+    ],
+    ids=str,
+)
+def test_spaces_come_back_equal(space):
+    text = json.dumps(space_to_json(space), allow_nan=False)
+    restored = space_from_json(json.loads(text))
+    assert restored == space and type(restored) is type(space) and restored.dtype == space.dtype
+    if isinstance(space, spaces.Dict):
+        assert list(restored.spaces) == list(space.spaces)
+    assert len(json.dumps(space_to_json(IMAGE))) < 100
+
+
+# Files that are not what they should be
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 2}, "config.json has version 2; this sb3-flowsac reads version 1"),
+        ({"format": "other"}, "config.json is no policy of sb3-flowsac"),
+        ({"policy": "Evil"}, "holds a Evil, which is no FlowPolicy"),
+        ({"policy": None}, "config.json: policy must be a str, got None"),
+        ({"observation_space": {"type": "Sphere"}}, "config.json: observation_space: a description needs a type among"),
+        ({"action_space": {"type": "Box", "shape": [2]}}, "action_space: Box is described wrongly: KeyError: 'dtype'"),
+        ({"observation_space": {"type": "Discrete", "n": -1, "start": 0, "dtype": "int64"}}, "Discrete is described wrongly"),
+        ({"policy_kwargs": []}, r"config.json: policy_kwargs must be a dict, got \[\]"),
+        ({"policy_kwargs": {"net_arch": "wide"}}, "config.json describes no valid FlowPolicy"),
+        ({"policy_kwargs": {"activation_fn": {"class": "os.system"}}}, "activation_fn: 'os.system' is no class that"),
+        ({"policy_kwargs": {"activation_fn": {"class": "torch.nn.modules"}}}, "is no class that a file may name"),
+        ({"policy_kwargs": {"activation_fn": {"class": "torch.nn.init.torch.os.system"}}}, "is no class that a file may name"),
+        ({"policy_kwargs": {"activation_fn": {"class": "x.__class__"}}}, "'x.__class__' is no class that a file may name"),
+        ({"policy_kwargs": {"net_arch": [16]}}, r"does not fit config.json: actor\..* is torch.float32 of shape"),
+    ],
+)  # fmt: skip
+def test_a_wrong_config_is_named(saved, change, message):
+    config = json.loads((saved / CONFIG).read_text())
+    (saved / CONFIG).write_text(json.dumps({**config, **change}))
+    with pytest.raises(ValueError, match=message):
+        FlowPolicy.from_pretrained(saved)
+
+
+def test_wrong_weights_are_named(saved):
+    weights = load_file(saved / WEIGHTS)
+    key = "actor.flow.base.head.weight" if "actor.flow.base.head.weight" in weights else min(weights)
+    changes = {
+        f"{key} is missing": {name: value for name, value in weights.items() if name != key},
+        "extra is not of this policy": {**weights, "extra": torch.zeros(1)},
+        f"{key} is torch.float32 of shape .1,., needed is torch.float32 of shape": {**weights, key: torch.zeros(1)},
+        f"{key} is torch.int64 of shape": {**weights, key: weights[key].long()},
+    }
+    for message, changed in changes.items():
+        save_file(changed, saved / WEIGHTS)
+        with pytest.raises(ValueError, match=f"{WEIGHTS} does not fit {CONFIG}: {message}"):
+            FlowPolicy.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
+def test_truncated_and_missing_files_are_named(saved, name):
+    content = (saved / name).read_bytes()
+    for length in (0, 1, 7, 9, len(content) // 2, len(content) - 3):
+        (saved / name).write_bytes(content[:length])
+        with pytest.raises(ValueError, match=name):
+            FlowPolicy.from_pretrained(saved)
+    (saved / name).unlink()
+    with pytest.raises(FileNotFoundError, match=name):
+        FlowPolicy.from_pretrained(saved)
+
+
+class Bomb:
+    """Unpickled, it makes a folder."""
+
+    def __reduce__(self):
+        return os.mkdir, ("exploded",)
+
+
+def test_a_pickle_is_never_run(saved, tmp_path_factory, monkeypatch):
+    here = tmp_path_factory.mktemp("here")
+    monkeypatch.chdir(here)
+    as_torch = here / "bomb.pt"
+    torch.save(Bomb(), as_torch)
+    bombs = {"pickle": pickle.dumps(Bomb()), "torch": as_torch.read_bytes(), "text": pickle.dumps(Bomb(), protocol=0)}
+    for bomb in bombs.values():
+        for name in (CONFIG, WEIGHTS):
+            folder = here / "folder"
+            shutil.copytree(saved, folder)
+            for other in ("policy.pkl", "model.pt", "model.zip", "model.bin", "pytorch_model.bin", "data.pkl"):
+                (folder / other).write_bytes(bomb)
+            FlowPolicy.from_pretrained(folder)  # files of other names are not looked at
+            (folder / name).write_bytes(bomb)
+            with pytest.raises(ValueError, match=name):
+                FlowPolicy.from_pretrained(folder)
+            shutil.rmtree(folder)
+    assert not (here / "exploded").exists()
+    with pytest.raises(FileExistsError):  # the bomb is live
+        for _ in range(2):
+            pickle.loads(bombs["pickle"])
+
+
+def test_no_unpickler_is_called(saved, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a pickle is read")
+
+    for target in ("pickle.load", "pickle.loads", "pickle.Unpickler", "torch.load", "cloudpickle.load", "cloudpickle.loads"):
+        monkeypatch.setattr(target, refuse)
+    FlowPolicy.from_pretrained(saved)
+
+
+def test_an_interrupted_save_keeps_the_earlier_files(saved, monkeypatch):
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+
+    def fail(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sb3_flowsac.files.os.fsync", fail)
+    with pytest.raises(OSError, match=rf"cannot write: No space left on device: .*{WEIGHTS}"):
+        new(seed=5).save_pretrained(saved)
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+
+
+def test_extractors_of_sb3_are_named_and_no_code(saved):
+    new(CnnPolicy, IMAGE, features_extractor_kwargs={"features_dim": 4}).save_pretrained(saved)
+    kwargs = json.loads((saved / CONFIG).read_text())["policy_kwargs"]
+    assert kwargs["features_extractor_class"] == {"class": "stable_baselines3.common.torch_layers.NatureCNN"}
+    assert kwargs["activation_fn"] == {"class": "torch.nn.ReLU"} and kwargs["optimizer_class"] == {"class": "torch.optim.Adam"}
+    assert FlowPolicy.from_pretrained(saved).features_extractor_class is NatureCNN

@@ -21,6 +21,7 @@ from sb3_flowsac.resume.settings import layers
 WRAPPERS: dict[str, tuple[str, ...]] = {
     "Monitor": ("rewards", "needs_reset", "total_steps", "episode_returns", "episode_lengths", "episode_times"),
     "TimeLimit": ("_elapsed_steps",),
+    "PatchedTimeLimit": ("_elapsed_steps",),  # the RL Zoo's
     **dict.fromkeys(("OrderEnforcing", "PassiveEnvChecker", "ClipAction", "RescaleAction", "FlattenObservation"), ()),
     **dict.fromkeys(("FilterObservation", "RescaleObservation", "DtypeObservation", "TransformReward", "ClipReward"), ()),
 }

@@ -10,6 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
+from sb3_flowsac.files import replacing
+
 Result = dict[str, Any]
 
 
@@ -121,12 +123,10 @@ def write_json(path: Path, content: object) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """
-    Write a text file whole or not at all: to a temporary file beside it, which then takes its name.
+    Write a text file whole or not at all, see :func:`sb3_flowsac.files.replacing`.
 
     :param path: the file; its folder is made if needed
     :param text: its content
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as file:
+        file.write(text.encode())

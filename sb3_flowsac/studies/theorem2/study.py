@@ -77,7 +77,7 @@ def run_theorem2(
     cells = _cells(n_samples, shifts, seeds, fit)
     console = Console()
     tasks = [Task(name, fit_cell, {"cell": cell}, asdict(cell)) for name, cell in cells.items()]
-    results = run_tasks(tasks, Path(out) / "cells", integer("jobs", jobs, 1), console)
+    results = run_tasks(tasks, Path(out) / "theorem2", integer("jobs", jobs, 1), console)
     entries = {name: _entry(cell, result) for (name, cell), result in zip(cells.items(), results, strict=True)}
     floor = entries.pop("floor")
     by_n = [entry for name, entry in entries.items() if name.startswith("n-")]

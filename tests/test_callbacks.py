@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from stable_baselines3 import SAC
+from stable_baselines3 import TD3
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import Figure, configure
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
@@ -192,8 +192,8 @@ def test_another_task_is_refused(make_env, message):
 
 
 def test_another_algorithm_is_refused():
-    with pytest.raises(ValueError, match="needs a FlowSAC model, got SAC"):
-        start(SAC("MlpPolicy", "MaxEntLQR-v0", gamma=0.95, policy_kwargs={"net_arch": [8]}), make_callback())
+    with pytest.raises(ValueError, match="needs a FlowSAC or SAC model, got TD3"):
+        start(TD3("MlpPolicy", "MaxEntLQR-v0", gamma=0.95, policy_kwargs={"net_arch": [8]}), make_callback())
 
 
 @pytest.mark.parametrize(

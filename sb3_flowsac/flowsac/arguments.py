@@ -94,10 +94,14 @@ def dictionary(name: str, value: object) -> dict[str, Any] | None:
     raise TypeError(f"{name} must be None or a dictionary whose keys are names, got {abridged(value)}")
 
 
-def refuse_sde(use_sde: bool, sde_sample_freq: int, use_sde_at_warmup: bool, policy_kwargs: dict[str, Any]) -> None:
+def refuse_sde(use_sde: object, sde_sample_freq: object, use_sde_at_warmup: object, policy_kwargs: Mapping[str, Any]) -> None:
     """Refuse gSDE, noise on the weights of a Gaussian policy's last layer: SAC's arguments for it mean nothing to a flow."""
-    asked = {"use_sde": use_sde, "sde_sample_freq": sde_sample_freq != -1, "use_sde_at_warmup": use_sde_at_warmup}
-    given = [name for name, is_given in asked.items() if is_given]
+    is_default = {
+        "use_sde": use_sde is False,
+        "sde_sample_freq": isinstance(sde_sample_freq, int) and sde_sample_freq == -1,
+        "use_sde_at_warmup": use_sde_at_warmup is False,
+    }
+    given = [name for name, default in is_default.items() if not default]
     given += [f"policy_kwargs[{name!r}]" for name in ("use_sde", "use_expln", "clip_mean") if name in policy_kwargs]
     if given:
         raise ValueError(

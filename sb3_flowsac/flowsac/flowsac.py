@@ -18,7 +18,15 @@ from torch.nn import functional as F
 
 from sb3_flowsac.flow import FlowDistribution
 from sb3_flowsac.flowsac.actor import FlowActor
-from sb3_flowsac.flowsac.arguments import check_arguments, dictionary, initial_ent_coef, refuse_sde, usable_device, verbosity
+from sb3_flowsac.flowsac.arguments import (
+    check_arguments,
+    check_policy_class,
+    dictionary,
+    initial_ent_coef,
+    refuse_sde,
+    usable_device,
+    verbosity,
+)
 from sb3_flowsac.flowsac.critics import Critic
 from sb3_flowsac.flowsac.faults import REMEDY, check_figures, check_finite, check_transition, spoilt_parameters
 from sb3_flowsac.flowsac.policies import CnnPolicy, FlowPolicy, MlpPolicy, MultiInputPolicy
@@ -128,6 +136,8 @@ class FlowSAC(OffPolicyAlgorithm):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
+        if not isinstance(policy, str):
+            check_policy_class(policy, FlowPolicy)
         policy_kwargs = dictionary("policy_kwargs", policy_kwargs)
         refuse_sde(use_sde, sde_sample_freq, use_sde_at_warmup, policy_kwargs or {})
         super().__init__(

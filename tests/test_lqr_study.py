@@ -352,6 +352,28 @@ def test_study_goes_on_where_an_earlier_start_ended(tmp_path, problem, monkeypat
     assert [alpha for _, alpha, _ in trained] == [0.5, 0.1, 0.1]
 
 
+def test_an_interrupted_run_goes_on_and_ends_as_the_whole_one(tmp_path, problem, monkeypatch, capsys):
+    whole, cut = (tiny_spec(problem, 0.5, 0, 480, tmp_path / name) for name in ("whole", "cut"))
+    expected = training.execute(whole)
+    evaluate = LQROptimalityCallback._evaluate
+
+    def interrupt(callback):
+        if callback.num_timesteps > 300:
+            raise KeyboardInterrupt
+        evaluate(callback)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LQROptimalityCallback, "_evaluate", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            training.execute(cut)
+    assert list(cut.checkpoints.iterdir())
+    result = training.execute(cut)
+    assert "Resuming at step" in capsys.readouterr().out
+    assert result["history"] == expected["history"]
+    assert {**result["row"], "seconds": 0} == {**expected["row"], "seconds": 0}
+    assert not cut.checkpoints.exists()
+
+
 def test_saved_model_predicts_as_the_trained_one(tmp_path, monkeypatch):
     trained = []
     monkeypatch.setitem(

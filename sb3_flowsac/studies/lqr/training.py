@@ -1,16 +1,20 @@
 """One run of the LQR study: a model trained, compared with the optimum and saved."""
 
 import json
+import shutil
 import time
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3.common.callbacks import BaseCallback
 
 from maxent_envs import LQRProblem
-from sb3_flowsac.callbacks import LQROptimalityCallback
+from sb3_flowsac.callbacks import LQROptimalityCallback, ResumableCheckpoint
+from sb3_flowsac.flowsac import FlowSAC
 from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings, evaluate_policy_on_lqr
 from sb3_flowsac.studies.lqr.models import FLOW_SETTINGS, MODELS, N_ENVS, TUNED_SAC_SETTINGS
 from sb3_flowsac.studies.lqr.policies import LearntPolicy
@@ -60,6 +64,12 @@ class RunSpec:
         return self.out / "runs" / self.name / "model.zip"
 
     @property
+    def checkpoints(self) -> Path:
+        """Where the run keeps what it needs to go on after an interruption; of other settings, elsewhere."""
+        digest = sha256(json.dumps(self.settings).encode()).hexdigest()
+        return self.model.parent / f"checkpoints-{digest[:12]}"
+
+    @property
     def settings(self) -> dict[str, Any]:
         """All that the run's result depends on, in JSON's terms."""
         return {
@@ -98,12 +108,16 @@ def _execute(spec: RunSpec) -> Result:
     model = MODELS[spec.algorithm](spec.problem, spec.alpha, spec.seed, tensorboard_log=str(spec.out / "tensorboard"))
     eval_freq = max(1, spec.timesteps // N_ENVS // N_CURVE_POINTS)
     callback = LQROptimalityCallback(eval_freq, **asdict(spec.curve_evaluation))
-    model.learn(spec.timesteps, callback=callback, tb_log_name=spec.name, progress_bar=spec.progress_bar)
+    callbacks: list[BaseCallback] = [callback]
+    if isinstance(model, FlowSAC):
+        callbacks.append(ResumableCheckpoint(spec.checkpoints, eval_freq))
+    model.learn(spec.timesteps, callback=callbacks, tb_log_name=spec.name, progress_bar=spec.progress_bar)
     if model.env is not None:
         model.env.close()
     evaluation = evaluate_policy_on_lqr(LearntPolicy(model), spec.problem.solve(spec.alpha), spec.evaluation)
     spec.model.parent.mkdir(parents=True, exist_ok=True)
     model.save(spec.model)
+    shutil.rmtree(spec.checkpoints, ignore_errors=True)
     row = {
         "algorithm": spec.algorithm,
         "alpha": spec.alpha,

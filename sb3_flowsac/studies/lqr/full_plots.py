@@ -49,7 +49,10 @@ def save_full_plots(
 
 def returns_figure(problem: LQRProblem, groups: Mapping[float, Sequence[Result]]) -> Figure:
     """
-    Figure 1: returns in training against episodes, solid with a band over seeds; the optimum's, dashed.
+    Figure 1: returns in training against episodes, solid with a band over seeds, and the optimum's.
+
+    The closed form (dashed) is an expectation; what the optimum gets on the evaluation's own trajectories (dotted) is what a
+    learnt optimum gets there, too.
 
     :param problem: what the runs have learnt
     :param groups: FlowSAC's results of each temperature
@@ -63,12 +66,17 @@ def returns_figure(problem: LQRProblem, groups: Mapping[float, Sequence[Result]]
         axes.plot(episodes, returns.mean(axis=0), color=colour, label=f"alpha {alpha:g}")
         axes.fill_between(episodes, returns.min(axis=0), returns.max(axis=0), color=colour, alpha=0.2, linewidth=0)
         optimal = problem.solve(alpha).expected_return(runs[0]["row"]["horizon"])
-        axes.axhline(optimal, color=colour, linestyle="--")
+        axes.axhline(optimal, color=colour, linestyle="--", label=None if number else "optimum, closed form")
+        axes.axhline(
+            runs[0]["history"][0]["optimal_return"],
+            color=colour,
+            linestyle=":",
+            label=None if number else "optimum, on the same trajectories",
+        )
     axes.set_ylim(min(lowest_return_shown(runs) for runs in groups.values()), 0.0)
     axes.set_xlabel(f"episodes of {EPISODE_STEPS} steps")
     axes.set_ylabel("discounted return without entropy")
-    axes.set_title("mean over seeds, band from the lowest to the highest; dashed: optimum", fontsize="medium")
-    axes.legend()
+    figure.legend(loc="outside upper center", ncols=3, fontsize="small")
     return figure
 
 
@@ -85,7 +93,7 @@ def distances_figure(results: Sequence[Result]) -> Figure:
         for axes, moment, symbol in zip(row_of_axes, ("mean", "cov"), ("mean + K x", "cov - Sigma"), strict=True):
             _draw_distances(axes, results, moment, relative)
             axes.set_ylabel(f"||{symbol}||" + (" / optimum's (%)" if relative else ""))
-    figure.axes[0].legend(fontsize="small")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize="small")
     return figure
 
 
@@ -130,8 +138,8 @@ def gap_figure(summary: Sequence[Mapping[str, Any]]) -> Figure:
             heights = [factor * row[key] for row in rows]
             errors = [factor * row.get(f"{key}_ci", 0.0) for row in rows]
             axes.bar(places, heights, BAR, yerr=errors, color=COLOURS[algorithm], label=label)
-        axes.set_yscale("symlog", linthresh=0.1 * factor**0.5)
+        axes.set_yscale("log")
         axes.set_xticks(range(len(alphas)), [f"alpha {alpha:g}" for alpha in alphas])
         axes.set_title(title, fontsize="medium")
-    figure.axes[0].legend(fontsize="small")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize="small")
     return figure

@@ -1,6 +1,7 @@
 """The examples of the pages run, and print what the pages say."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest

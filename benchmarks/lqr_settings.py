@@ -9,10 +9,13 @@ import copy
 from typing import Any
 
 import torch
+from stable_baselines3.common.utils import LinearSchedule
+from torch import nn
 
 from maxent_envs import preset
 from sb3_flowsac.studies.lqr import models, training
-from sb3_flowsac.studies.lqr.evaluation import LearntPolicy, evaluate_policy_on_lqr
+from sb3_flowsac.studies.lqr.evaluation import evaluate_policy_on_lqr
+from sb3_flowsac.studies.lqr.policies import LearntPolicy
 
 
 def variants() -> dict[str, dict[str, Any]]:
@@ -26,7 +29,12 @@ def variants() -> dict[str, dict[str, Any]]:
         "as in the study": {},
         "network critic [128, 128]": policy(critic_form="network", net_arch={"pi": [64, 64], "qf": [128, 128]}),
         "network critic, two": policy(critic_form="network", net_arch={"pi": [64, 64], "qf": [128, 128]}, n_critics=2),
+        "rectifiers": policy(activation_fn=nn.ReLU),
         "Adam's default betas": policy(optimizer_kwargs={}),
+        "learning rate to 2%": {"learning_rate": LinearSchedule(models.LEARNING_RATE, 0.02 * models.LEARNING_RATE, 1.0)},
+        "batches of 256": {"batch_size": 256},
+        "actor every second step": {"policy_delay": 2},
+        "keep 12,000 transitions": {"buffer_size": 12_000},
         "keep all transitions": {"buffer_size": 1_000_000},
         "no action noise": {"action_noise": None},
         "n_steps=3": {"n_steps": 3},

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,6 +17,34 @@ from maxent_envs.validation import FloatArray
 from sb3_flowsac.flow import Tanh
 from sb3_flowsac.flow.base import standard_normal_log_prob
 from sb3_flowsac.flowsac import FlowSAC
+
+
+class StochasticPolicy(Protocol):
+    """
+    A policy as the evaluation sees it: a function of the LQR's state.
+
+    ``action_space`` is the Box to which actions are clipped when they are applied, ``device`` that of the generator
+    which ``sample`` takes. Draw the noise of an action as ``torch.randn(batch, n, m, generator=generator)`` in float32:
+    then it is common to the policy and to the optimum that it is compared with.
+    """
+
+    @property
+    def action_space(self) -> spaces.Box:
+        """The Box of the actions, shape (m,)."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the policy draws its noise."""
+
+    def sample(self, states: FloatArray, n: int, generator: torch.Generator) -> tuple[FloatArray, FloatArray]:
+        """
+        Draw actions, before any clipping, with their log-density.
+
+        :param states: states of the LQR, (batch, n_states)
+        :param n: number of actions in each state
+        :param generator: source of the noise
+        :return: actions in the environment's units, (batch, n, n_inputs), and log-densities, (batch, n)
+        """
 
 
 class LinearPolicy:

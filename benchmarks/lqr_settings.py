@@ -13,9 +13,9 @@ from stable_baselines3.common.utils import LinearSchedule
 from torch import nn
 
 from maxent_envs import preset
+from sb3_flowsac.lqr.evaluation import evaluate_policy_on_lqr
+from sb3_flowsac.lqr.policies import LearntPolicy
 from sb3_flowsac.studies.lqr import models, training
-from sb3_flowsac.studies.lqr.evaluation import evaluate_policy_on_lqr
-from sb3_flowsac.studies.lqr.policies import LearntPolicy
 
 
 def variants() -> dict[str, dict[str, Any]]:

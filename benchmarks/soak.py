@@ -24,9 +24,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from maxent_envs import preset
 from sb3_flowsac import FlowSAC
-from sb3_flowsac.studies.lqr.evaluation import evaluate_policy_on_lqr
+from sb3_flowsac.lqr.evaluation import evaluate_policy_on_lqr
+from sb3_flowsac.lqr.policies import LearntPolicy
 from sb3_flowsac.studies.lqr.models import N_ENVS, lqr_model
-from sb3_flowsac.studies.lqr.policies import LearntPolicy
 from sb3_flowsac.studies.lqr.training import CURVE_EVALUATION
 from sb3_flowsac.studies.tasks import write_json
 

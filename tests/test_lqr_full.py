@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 import maxent_envs
+from sb3_flowsac.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.studies.lqr import full, report, training
-from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.studies.lqr.full import DIAGONAL, best_diagonal_row, run_full, summarize
 from sb3_flowsac.studies.lqr.training import RunSpec
 

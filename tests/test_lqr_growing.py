@@ -9,8 +9,8 @@ from stable_baselines3.common.logger import configure
 
 from maxent_envs import random_problem
 from sb3_flowsac import FlowSAC
+from sb3_flowsac.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.studies.lqr import growing, training
-from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.studies.lqr.growing import run_growing
 from sb3_flowsac.studies.lqr.runs import training_figures
 from sb3_flowsac.studies.lqr.training import RunSpec

@@ -13,7 +13,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from maxent_envs import LQRProblem, preset
-from sb3_flowsac.studies.lqr.policies import DeterministicPolicy, LinearPolicy
+from sb3_flowsac.lqr.policies import DeterministicPolicy, LinearPolicy
 from sb3_flowsac.studies.lqr.robustness import (
     Disturbance,
     SavedModel,

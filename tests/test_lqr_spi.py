@@ -9,7 +9,7 @@ import torch
 
 from maxent_envs import LinearGaussianPolicy, preset
 from sb3_flowsac.isfm import CurrentPolicy, effective_sample_size, self_normalize
-from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings
+from sb3_flowsac.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.studies.lqr.spi import execute, run_spi, start
 from sb3_flowsac.studies.lqr.spi_flow import (
     FlowLQRPolicy,

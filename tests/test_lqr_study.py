@@ -18,13 +18,13 @@ import maxent_envs
 from maxent_envs import LQRProblem, preset, uniform_action_spread
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.callbacks import LQROptimalityCallback
+from sb3_flowsac.lqr.evaluation import EvaluationSettings, distribution_errors, evaluate_policy_on_lqr
+from sb3_flowsac.lqr.policies import LearntPolicy
+from sb3_flowsac.lqr.rollouts import paired_returns
 from sb3_flowsac.plotting import action_distribution_figure, ellipse
 from sb3_flowsac.studies.lqr import models, training
-from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings, distribution_errors, evaluate_policy_on_lqr
 from sb3_flowsac.studies.lqr.models import FLOW_SETTINGS, N_ENVS, QuadraticSACCritic, lqr_model, tuned_sac_model
 from sb3_flowsac.studies.lqr.plots import save_plots
-from sb3_flowsac.studies.lqr.policies import LearntPolicy
-from sb3_flowsac.studies.lqr.rollouts import paired_returns
 from sb3_flowsac.studies.lqr.study import run_study
 from sb3_flowsac.studies.lqr.training import RunSpec
 from sb3_flowsac.studies.tasks import run_tasks

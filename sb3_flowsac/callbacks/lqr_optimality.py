@@ -9,9 +9,9 @@ from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from maxent_envs import LQRProblem
 from maxent_envs.validation import integer
 from sb3_flowsac.flowsac import FlowSAC
+from sb3_flowsac.lqr.evaluation import EvaluationSettings, LQREvaluation, evaluate_policy_on_lqr
+from sb3_flowsac.lqr.policies import LearntPolicy, temperature
 from sb3_flowsac.plotting import action_distribution_figure
-from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings, LQREvaluation, evaluate_policy_on_lqr
-from sb3_flowsac.studies.lqr.policies import LearntPolicy, temperature
 
 # Wrappers that change what a state, an action or a reward means; the closed-form optimum is no longer the one to learn
 CHANGING_WRAPPERS = (gym.ObservationWrapper, gym.ActionWrapper, gym.RewardWrapper, gym.wrappers.NormalizeReward)

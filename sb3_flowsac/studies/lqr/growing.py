@@ -11,8 +11,8 @@ from rich.table import Table
 
 from maxent_envs import LQRProblem, random_problem
 from maxent_envs.validation import integer, positive_float
+from sb3_flowsac.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.plotting import LEARNT, OPTIMAL
-from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.studies.lqr.plots import DOTS_PER_INCH
 from sb3_flowsac.studies.lqr.runs import CURVE_EVALUATION, train_and_read_log
 from sb3_flowsac.studies.lqr.training import FINAL_EVALUATION, TIMESTEPS, RunSpec

@@ -25,11 +25,11 @@ from rich.table import Table
 from maxent_envs import LQRProblem, LQRSolution
 from maxent_envs.validation import FloatArray, integer, positive_float
 from sb3_flowsac.flowsac import FlowSAC
+from sb3_flowsac.lqr.evaluation import EvaluationSettings
+from sb3_flowsac.lqr.policies import DeterministicPolicy, LearntPolicy, LinearPolicy, StochasticPolicy
+from sb3_flowsac.lqr.rollouts import rollouts
 from sb3_flowsac.plotting import LEARNT, OPTIMAL
-from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.studies.lqr.plots import DOTS_PER_INCH
-from sb3_flowsac.studies.lqr.policies import DeterministicPolicy, LearntPolicy, LinearPolicy, StochasticPolicy
-from sb3_flowsac.studies.lqr.rollouts import rollouts
 from sb3_flowsac.studies.lqr.runs import CURVE_EVALUATION, train_and_read_log
 from sb3_flowsac.studies.lqr.training import FINAL_EVALUATION, TIMESTEPS, RunSpec
 from sb3_flowsac.studies.tasks import Result, Task, run_tasks, write_json

@@ -22,10 +22,10 @@ from stable_baselines3 import SAC
 from maxent_envs import LQRProblem, LQRSolution
 from maxent_envs.validation import choice, finite_float, integer
 from sb3_flowsac.flowsac import FlowSAC
+from sb3_flowsac.lqr.policies import DeterministicPolicy, LearntPolicy, LinearPolicy, StochasticPolicy
+from sb3_flowsac.lqr.rollouts import NextState, rollouts
 from sb3_flowsac.studies.lqr.plots import DOTS_PER_INCH
-from sb3_flowsac.studies.lqr.policies import DeterministicPolicy, LearntPolicy, LinearPolicy, StochasticPolicy
 from sb3_flowsac.studies.lqr.robustness_report import figure, tables
-from sb3_flowsac.studies.lqr.rollouts import NextState, rollouts
 from sb3_flowsac.studies.tasks import Result, Task, run_tasks, write_json
 
 

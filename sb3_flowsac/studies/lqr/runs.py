@@ -4,7 +4,7 @@ import numpy as np
 from stable_baselines3.common.utils import get_latest_run_id
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings
+from sb3_flowsac.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.studies.lqr.training import RunSpec, execute
 from sb3_flowsac.studies.tasks import Result
 

@@ -20,7 +20,7 @@ from rich.table import Table
 from maxent_envs import EvaluatedPolicy, LQRProblem, optimal_spread
 from maxent_envs.lqr.linalg import spectral_radius
 from maxent_envs.validation import FloatArray, integer, positive_float
-from sb3_flowsac.studies.lqr.evaluation import evaluate_policy_on_lqr
+from sb3_flowsac.lqr.evaluation import evaluate_policy_on_lqr
 from sb3_flowsac.studies.lqr.spi_flow import FlowLQRPolicy, SPISettings, fit_gaussian, improve, visited_states
 from sb3_flowsac.studies.lqr.spi_plots import spi_figure
 from sb3_flowsac.studies.tasks import Task, run_tasks, write_json

@@ -18,8 +18,8 @@ from maxent_envs.validation import FloatArray, integer, positive_float
 from sb3_flowsac.flow import FlowDistribution
 from sb3_flowsac.flowsac.actor import FlowActor
 from sb3_flowsac.isfm import CurrentPolicy, effective_sample_size, isfm_loss, self_normalize
-from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings
-from sb3_flowsac.studies.lqr.policies import StochasticPolicy
+from sb3_flowsac.lqr.evaluation import EvaluationSettings
+from sb3_flowsac.lqr.policies import StochasticPolicy
 
 # Arguments of FlowActor. At the start the flow is as wide as the optimum's actions are over all states
 ACTOR_SETTINGS: dict[str, Any] = {

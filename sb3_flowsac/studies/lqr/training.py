@@ -15,9 +15,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from maxent_envs import LQRProblem
 from sb3_flowsac.callbacks import LQROptimalityCallback, ResumableCheckpoint
 from sb3_flowsac.flowsac import FlowSAC
-from sb3_flowsac.studies.lqr.evaluation import EvaluationSettings, evaluate_policy_on_lqr
+from sb3_flowsac.lqr.evaluation import EvaluationSettings, evaluate_policy_on_lqr
+from sb3_flowsac.lqr.policies import LearntPolicy
 from sb3_flowsac.studies.lqr.models import FLOW_SETTINGS, MODELS, N_ENVS, TUNED_SAC_SETTINGS
-from sb3_flowsac.studies.lqr.policies import LearntPolicy
 from sb3_flowsac.studies.tasks import Result, Task
 
 TIMESTEPS = 40_000

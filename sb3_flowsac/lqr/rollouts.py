@@ -9,7 +9,7 @@ import torch
 
 from maxent_envs import LQRProblem, LQRSolution
 from maxent_envs.validation import FloatArray
-from sb3_flowsac.studies.lqr.policies import LinearPolicy, StochasticPolicy
+from sb3_flowsac.lqr.policies import LinearPolicy, StochasticPolicy
 
 NextState: TypeAlias = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
 

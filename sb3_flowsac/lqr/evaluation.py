@@ -7,8 +7,8 @@ import torch
 
 from maxent_envs import LQRSolution
 from maxent_envs.validation import FloatArray, integer
-from sb3_flowsac.studies.lqr.policies import LinearPolicy, StochasticPolicy
-from sb3_flowsac.studies.lqr.rollouts import PairedReturns, paired_returns
+from sb3_flowsac.lqr.policies import LinearPolicy, StochasticPolicy
+from sb3_flowsac.lqr.rollouts import PairedReturns, paired_returns
 
 MIN_ACTIONS = 4  # a covariance needs two, and the estimator's floor compares two halves
 EXAMPLE_QUANTILES = (0.1, 0.5, 0.9)

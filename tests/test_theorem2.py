@@ -87,7 +87,7 @@ def test_weights_are_those_of_the_theorem_up_to_a_constant():
     samples, weights = weighted_samples(cell)
     exact = np.exp(target().logpdf(samples.numpy()) - cell.sampling.logpdf(samples.numpy()))
     assert (abs(exact.mean(axis=1) - 1.0) < 4.0 * exact.std(axis=1) / 20_000**0.5).all()
-    np.testing.assert_allclose(weights * exact.sum(axis=1, keepdims=True), exact, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(weights.numpy() * exact.sum(axis=1, keepdims=True), exact, rtol=1e-3, atol=1e-4)
 
 
 def test_each_seed_is_fitted_by_itself():

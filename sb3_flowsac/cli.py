@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import math
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 COMMON_TASKS = """\
 common tasks:
   flowsac lqr                            learn a max-entropy LQR and compare with its known optimum (minutes)
-  flowsac lqr --problem my_lqr.yml       the same for a system of your own
+  flowsac lqr --problem my_lqr.yml --out my_lqr   the same for a system of your own
   flowsac lqr --full --jobs 2            the paper's case study, with figures and a report (hours)
   flowsac train --env Pendulum-v1 -P     train on an environment with the RL Zoo
   flowsac enjoy --env Pendulum-v1        watch the model that train has saved
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments:
         parser.print_help()
         return 0
-    run_lqr(parser, parser.parse_args(arguments))
+    run_lqr(parser, parser.parse_args(arguments), shlex.join(["flowsac", *arguments]))
     return 0
 
 
@@ -97,28 +98,32 @@ def add_lqr(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--jobs", type=positive_int, default=1, metavar="N", help="runs at the same time (default: 1)")
     parser.add_argument(
-        "--out", type=folder, default=Path("flowsac_lqr"), metavar="DIR", help="folder for the results (default: flowsac_lqr)"
+        "--out",
+        type=folder,
+        metavar="DIR",
+        help="folder for the results (default: flowsac_lqr; full, spi: flowsac_lqr_full, flowsac_lqr_spi)",
     )
 
 
-def run_lqr(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+def run_lqr(parser: argparse.ArgumentParser, options: argparse.Namespace, command: str) -> None:
     """
     Run ``flowsac lqr``.
 
     :param parser: parser that ends the command if the options name no valid problem
     :param options: parsed options
+    :param command: the command line, for the report
     """
     if options.spi and options.timesteps is not None:
         parser.error("argument --timesteps: not with --spi, which takes no environment steps")
     if options.full and options.seed is not None and len(set(options.seed)) < 2:
         parser.error("argument --seed: --full needs at least two seeds, for confidence intervals")
     problem = chosen_problem(parser, options)
-    big = options.full or options.spi
+    kind = "full" if options.full else "spi" if options.spi else ""
     arguments: dict[str, Any] = {
         "problem": problem,
-        "alphas": options.alpha or ([0.1, 0.5, 1.0, 2.0] if big else [0.1, 0.5]),
-        "seeds": options.seed or ([0, 1, 2, 3, 4] if big else [0]),
-        "out": options.out,
+        "alphas": options.alpha or ([0.1, 0.5, 1.0, 2.0] if kind else [0.1, 0.5]),
+        "seeds": options.seed or ([0, 1, 2, 3, 4] if kind else [0]),
+        "out": options.out or Path(f"flowsac_lqr_{kind}" if kind else "flowsac_lqr"),
         "jobs": options.jobs,
     }
     if options.spi:
@@ -128,7 +133,7 @@ def run_lqr(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Non
     elif options.full:
         from sb3_flowsac.studies.lqr.full import run_full
 
-        run_full(**arguments, timesteps=options.timesteps)
+        run_full(**arguments, timesteps=options.timesteps, command=command)
     else:
         from sb3_flowsac.studies.lqr.study import run_study
 

@@ -73,12 +73,13 @@ def test_runs_as_a_module_and_leaves_the_heavy_rooms_alone():
 def test_lqr_defaults(study):
     for arguments in (["lqr"], ["lqr", "--full"], ["lqr", "--spi"]):
         assert main(arguments) == 0
-    common = {"problem": maxent_envs.preset(), "jobs": 1, "out": Path("flowsac_lqr")}
+    common = {"problem": maxent_envs.preset(), "jobs": 1}
     case_study = {**common, "alphas": [0.1, 0.5, 1.0, 2.0], "seeds": [0, 1, 2, 3, 4]}
+    full = {"out": Path("flowsac_lqr_full"), "timesteps": None, "command": "flowsac lqr --full"}
     assert study == [
-        ("study", {**common, "alphas": [0.1, 0.5], "seeds": [0], "timesteps": None}),
-        ("full", {**case_study, "timesteps": None}),
-        ("spi", case_study),
+        ("study", {**common, "alphas": [0.1, 0.5], "seeds": [0], "out": Path("flowsac_lqr"), "timesteps": None}),
+        ("full", {**case_study, **full}),
+        ("spi", {**case_study, "out": Path("flowsac_lqr_spi")}),
     ]
 
 
@@ -96,7 +97,11 @@ def test_lqr_options_reach_the_study(study, tmp_path, kind):
         "jobs": 2,
         "out": tmp_path / "new" / "folder",
     }
-    assert study == [(kind, expected if kind == "spi" else {**expected, "timesteps": 900})]
+    ((name, arguments),) = study
+    assert name == kind
+    assert arguments.pop("timesteps", 900) == 900
+    assert arguments.pop("command", "flowsac lqr --full").startswith("flowsac lqr --full")
+    assert arguments == expected
 
 
 def test_presets_and_random_systems_reach_the_study(study):

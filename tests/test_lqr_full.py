@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+from functools import partial
+from unittest.mock import create_autospec
 
 import numpy as np
 import pytest
@@ -18,7 +20,17 @@ TINY = EvaluationSettings(n_rollouts=8, horizon=5, n_states=4, n_actions=20)
 SPI = {"alpha": 0.5, "seed": 0, "flow": {"gain_error": [1.0, 0.01]}, "mean_error": 0.011, "cov_error": 0.02, "seconds": 3.2}
 COLD = {"alpha": 0.5, "gain_error": 0.01, "spread": 0.5, "optimal_spread": 0.4, "loss": 9.0, "optimal_loss": 8.0}
 ROBUST = {"label": "flow", "controller": "stochastic", "kind": "input bias", "magnitude": 0.1, "loss": 0.25}
+SLOPE = {"value": 0.5, "low": 0.4, "high": 0.6}
+THEOREM = {
+    "slopes": {"n_samples": {"upper": None}, "renyi_4": {"upper": SLOPE}},
+    "bound": {"n_samples": -0.5, "renyi_4": 0.75},
+}
 GROWN = {"n_states": 24, "n_inputs": 12, "mean_error": 0.2, "failure": None, "ess": None}
+
+
+def note(asked, name, row, **given):
+    asked[name] = given
+    return row if name == "run_theorem2" else [row]
 
 
 def entry(algorithm, seed, **figures):
@@ -63,6 +75,7 @@ def test_tables_name_what_the_rows_hold():
     assert heading == "| policy | controller | input bias 0.1 | input bias 0.3 |"
     assert line == "| flow | stochastic | 0.250 | 0.750 |"
     assert report.growing_table([GROWN]).splitlines()[-1].startswith("| 24 | 12 | 20.0% |  |")
+    assert report.growing_table([{"n_states": 24, "n_inputs": 12, "failure": "nan"}]).endswith("| nan |")
 
 
 def test_case_study_writes_its_report(tmp_path, monkeypatch):
@@ -70,13 +83,15 @@ def test_case_study_writes_its_report(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "N_CURVE_POINTS", 2)
     asked = {}
     rows = {"run_spi": SPI, "run_zero_temperature": {**COLD, "deterministic_loss": 0.1}, "run_growing": GROWN}
-    for name, row in {**rows, "run_robustness": ROBUST, "run_theorem2": {}}.items():
-        monkeypatch.setattr(full, name, lambda name=name, row=row, **given: asked.update({name: given}) or [row])
-    summary = run_full(alphas=[0.5], seeds=[0, 1], out=tmp_path, problem=maxent_envs.preset("scalar"), timesteps=240)
+    for name, row in {**rows, "run_theorem2": THEOREM}.items():
+        stand_in = create_autospec(getattr(full, name), side_effect=partial(note, asked, name, row))
+        monkeypatch.setattr(full, name, stand_in)
+    arguments = {"alphas": [0.5], "seeds": [0, 1], "problem": maxent_envs.preset("scalar"), "timesteps": 240}
+    summary = run_full(**arguments, out=tmp_path, command="flowsac lqr --full")
     assert [row["algorithm"] for row in summary] == ["flowsac", "sac-tuned", "sac-default", DIAGONAL]
     assert all(row["seeds"] == 2 and row["updates"] > 0 for row in summary[:3])
-    assert set(asked["run_robustness"]["policies"]) == {
-        *(f"{name}, alpha 0.5" for name in ("flowsac", "sac-tuned", "sac-default", "optimum"))
+    assert {row["label"] for row in json.loads((tmp_path / "robustness.json").read_text())} == {
+        f"{name}, alpha 0.5" for name in ("flowsac", "sac-tuned", "optimum")
     }
     assert asked["run_growing"]["timesteps"] == asked["run_zero_temperature"]["timesteps"] == 240
     assert json.loads((tmp_path / "summary.json").read_text())["rows"] == summary
@@ -84,7 +99,15 @@ def test_case_study_writes_its_report(tmp_path, monkeypatch):
         assert [float(row["cov_error"]) for row in csv.DictReader(file)] == [row["cov_error"] for row in summary]
     page = (tmp_path / "report.md").read_text()
     assert report.summary_table(summary) in page
-    assert "torch" in page
+    for text in (
+        "## The problem",
+        "    A: ",
+        "    flowsac lqr --full",
+        "torch",
+        "machine: Linux",
+        "Slope of log W2^2 against R_4: 0.50",
+    ):
+        assert text.lower() in page.lower()
     for name in ("figure_1", "figure_2", "gaussian_gap", "action_distributions"):
         assert f"({name}.png)" in page
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")

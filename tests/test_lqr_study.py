@@ -349,8 +349,9 @@ def test_study_goes_on_where_an_earlier_start_ended(tmp_path, problem, monkeypat
     assert [alpha for _, alpha, _ in trained] == [0.5]
     (tmp_path / both[0]["model"]).parent.joinpath("result.json").write_text("{")  # a result that was cut off
     run_study(alphas=[0.1], seeds=[0], **arguments)
-    run_study(alphas=[0.1], seeds=[0], **{**arguments, "timesteps": 24})  # another study
-    assert [alpha for _, alpha, _ in trained] == [0.5, 0.1, 0.1]
+    with pytest.raises(ValueError, match="holds a result of another study .timesteps differ"):
+        run_study(alphas=[0.1], seeds=[0], **{**arguments, "timesteps": 24})
+    assert [alpha for _, alpha, _ in trained] == [0.5, 0.1]
 
 
 def test_an_interrupted_run_goes_on_and_ends_as_the_whole_one(tmp_path, problem, monkeypatch, capsys):
@@ -372,7 +373,11 @@ def test_an_interrupted_run_goes_on_and_ends_as_the_whole_one(tmp_path, problem,
     assert "Resuming at step" in capsys.readouterr().out
     assert result["history"] == expected["history"]
     assert {**result["row"], "seconds": 0} == {**expected["row"], "seconds": 0}
-    assert not cut.checkpoints.exists()
+
+
+def test_a_finished_study_keeps_no_checkpoints(tmp_path, problem):
+    run_study(alphas=[0.1], seeds=[0], problem=problem, timesteps=240, out=tmp_path)
+    assert not list(tmp_path.rglob("checkpoints-*"))
 
 
 def test_saved_model_predicts_as_the_trained_one(tmp_path, monkeypatch):

@@ -109,6 +109,7 @@ RUNS = {
         lqr(2), action_noise=OrnsteinUhlenbeckActionNoise(np.zeros(2), np.full(2, 0.3)), train_freq=3, gradient_steps=-1
     ),
     "normalised, several environments": lambda: small(VecNormalize(lqr(3)), ent_coef=0.3),
+    "rewards alone normalised": lambda: small(VecNormalize(lqr(), norm_obs=False)),
     "n-step returns, several environments": lambda: small(
         lqr(2), n_steps=3, action_noise=NormalActionNoise(np.zeros(2), np.full(2, 0.1))
     ),

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from rich.console import Console
 
 from sb3_flowsac.studies.tasks import Task, kept_result, run_tasks, write_json
@@ -16,6 +17,10 @@ def double(number, calls=None):
     if number < 0:
         raise ValueError(f"no {number}")
     return {"twice": 2 * number}
+
+
+def count_threads():
+    return {"threads": torch.get_num_threads()}
 
 
 def task(number, **arguments):
@@ -34,12 +39,42 @@ def test_processes_give_the_same(tmp_path):
     assert [result["twice"] for result in run_tasks([task(3), task(1)], tmp_path, 2, QUIET)] == [6, 2]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"settings": {"number": [4, 1.0]}, "result": {}}'])
-def test_a_damaged_or_other_result_is_not_used(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"settings": {}, "versions": {}}', b"3"])
+def test_a_damaged_result_is_computed_again(tmp_path, content):
     run_tasks([task(3)], tmp_path, 1, QUIET)
-    (tmp_path / "numbers" / "3.json").write_text(content)
+    (tmp_path / "numbers" / "3.json").write_bytes(content)
     assert kept_result(task(3), tmp_path) is None
     assert run_tasks([task(3)], tmp_path, 1, QUIET) == [{"twice": 6}]
+
+
+@pytest.mark.parametrize("part", ["settings", "versions"])
+def test_a_result_of_another_study_is_not_overwritten(tmp_path, part):
+    run_tasks([task(3)], tmp_path, 1, QUIET)
+    path = tmp_path / "numbers" / "3.json"
+    kept = json.loads(path.read_text())
+    name = next(iter(kept[part]))
+    kept[part][name] = "another"
+    path.write_text(json.dumps(kept))
+    calls = []
+    with pytest.raises(ValueError, match=rf"3\.json holds a result of another study \({name} differ\)"):
+        run_tasks([task(1, calls=calls), task(3)], tmp_path, 1, QUIET)
+    assert calls == []
+    assert json.loads(path.read_text()) == kept
+
+
+def test_two_tasks_of_one_name_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="different names"):
+        run_tasks([task(3), task(3)], tmp_path, 1, QUIET)
+
+
+def test_a_task_runs_on_one_thread_and_gives_the_others_back(tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert run_tasks([Task("threads", count_threads, {}, {})], tmp_path, 1, QUIET) == [{"threads": 1}]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

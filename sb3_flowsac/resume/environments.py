@@ -49,7 +49,7 @@ def environment_state(env: VecEnv) -> dict[str, Any]:
     normalizers = [layer for layer in layers(env) if isinstance(layer, VecNormalize)]
     state: dict[str, Any] = {
         "obstacles": obstacles,
-        "statistics": [{"obs": _statistics(v.obs_rms), "ret": _statistics(v.ret_rms)} for v in normalizers],
+        "statistics": [{name: _statistics(getattr(v, name)) for name in _moments(v)} for v in normalizers],
     }
     if obstacles:
         state["generators"] = [generator.bit_generator.state for generator in env.get_attr("np_random")]
@@ -72,8 +72,8 @@ def restore_environment(env: VecEnv, state: dict[str, Any]) -> Any:
     """
     normalizers = [layer for layer in layers(env) if isinstance(layer, VecNormalize)]
     for normalizer, statistics in zip(normalizers, state["statistics"], strict=True):
-        normalizer.obs_rms = _set_statistics(normalizer.obs_rms, statistics["obs"])
-        normalizer.ret_rms = _set_statistics(normalizer.ret_rms, statistics["ret"])
+        for name in _moments(normalizer):
+            setattr(normalizer, name, _set_statistics(getattr(normalizer, name), statistics[name]))
     if state["obstacles"]:
         warnings.warn(
             f"the interrupted episodes cannot go on and start anew, because of {', '.join(state['obstacles'])}: "
@@ -119,6 +119,11 @@ def _attributes(env: VecEnv) -> list[str]:
 
 def _wrapping(env: VecEnv) -> list[VecEnvWrapper]:
     return [layer for layer in layers(env) if isinstance(layer, VecEnvWrapper)]
+
+
+def _moments(normalizer: VecNormalize) -> list[str]:
+    """Names of the statistics that a normalizer has: those of the observations only if it normalises them."""
+    return ["ret_rms", "obs_rms"] if normalizer.norm_obs else ["ret_rms"]
 
 
 def _statistics(rms: Any) -> dict[str, Any]:

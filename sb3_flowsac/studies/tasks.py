@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from sb3_flowsac.files import replacing
+from sb3_flowsac.studies.versions import versions
 
 Result = dict[str, Any]
 
@@ -23,7 +25,7 @@ class Task:
     :param name: what the task is called, also its file: a relative path without suffix
     :param function: a module's function that returns what JSON can hold; it may run in another process
     :param arguments: its keyword arguments, picklable
-    :param settings: all that the result depends on, in JSON's terms; a kept result of other settings is not used
+    :param settings: all that the result depends on besides the versions of the packages, in JSON's terms
     """
 
     name: str
@@ -32,8 +34,19 @@ class Task:
     settings: dict[str, Any]
 
     def __call__(self) -> Result:
-        """Call the function."""
-        return self.function(**self.arguments)
+        """Call the function, on one thread: no slower for small networks, far faster where others want the cores."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return self.function(**self.arguments)
+        finally:
+            torch.set_num_threads(threads)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Settings and versions as JSON holds them: a tuple becomes a list."""
+        identity: dict[str, Any] = json.loads(json.dumps({"settings": self.settings, "versions": versions()}))
+        return identity
 
 
 def run_tasks(tasks: Sequence[Task], folder: Path, jobs: int, console: Console) -> list[Result]:
@@ -42,12 +55,17 @@ def run_tasks(tasks: Sequence[Task], folder: Path, jobs: int, console: Console) 
 
     A task that fails does not keep the others from ending; its exception is raised afterwards.
 
-    :param tasks: the tasks; no two of the same name
+    :param tasks: the tasks
     :param folder: where results are kept, ``NAME.json`` for each task
     :param jobs: number of tasks at the same time, each in a process of its own if more than one
     :param console: where progress is shown
     :return: the results in the order of the tasks
+    :raises ValueError: before anything is computed, if two tasks have one name or a result of other settings would be
+        overwritten
     """
+    names = [task.name for task in tasks]
+    if len(set(names)) < len(names):
+        raise ValueError(f"tasks must have different names, got {names}")
     results = {task.name: kept for task in tasks if (kept := kept_result(task, folder)) is not None}
     missing = [task for task in tasks if task.name not in results]
     if results:
@@ -58,7 +76,7 @@ def run_tasks(tasks: Sequence[Task], folder: Path, jobs: int, console: Console) 
             console.print(f"Failed ({number} of {len(missing)}): {task.name}: {outcome}")
             failures.append(outcome)
             continue
-        write_json(folder / f"{task.name}.json", {"settings": task.settings, "result": outcome})
+        write_json(folder / f"{task.name}.json", {**task.identity, "result": outcome})
         results[task.name] = outcome
         console.print(f"Done ({number} of {len(missing)}): {task.name}")
     if failures:
@@ -68,19 +86,30 @@ def run_tasks(tasks: Sequence[Task], folder: Path, jobs: int, console: Console) 
 
 def kept_result(task: Task, folder: Path) -> Result | None:
     """
-    The result that an earlier start has kept, if it has the same settings.
+    The result that an earlier start has kept.
 
     :param task: the task
     :param folder: where results are kept
-    :return: the result, or ``None``
+    :return: the result, or ``None`` if there is none or its file is damaged
+    :raises ValueError: if what is kept under the task's name has other settings or is of other versions
     """
+    path = folder / f"{task.name}.json"
     try:
-        kept = json.loads((folder / f"{task.name}.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        found, result = {key: kept[key] for key in task.identity}, kept["result"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    # Compared as JSON holds them: a tuple has become a list
-    same = isinstance(kept, dict) and kept.get("settings") == json.loads(json.dumps(task.settings))
-    return kept["result"] if same else None
+    if found == task.identity:
+        return result if isinstance(result, dict) else None
+    differing = [
+        key
+        for part, settings in task.identity.items()
+        for key in {**settings, **found[part]}
+        if settings.get(key) != found[part].get(key)
+    ]
+    raise ValueError(
+        f"{path} holds a result of another study ({', '.join(differing)} differ): delete it or take another folder"
+    )
 
 
 def _outcomes(tasks: Sequence[Task], jobs: int, console: Console) -> Iterator[tuple[Task, Result | Exception]]:

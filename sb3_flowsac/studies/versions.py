@@ -10,6 +10,10 @@ PACKAGES = ("stable-baselines3", "torch", "gymnasium", "numpy", "scipy")
 
 
 def versions() -> dict[str, str]:
-    """Versions of this package, of Python and of the packages that figures depend on, and the kind of machine."""
-    found = {"sb3-flowsac": __version__, "python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-    return {**found, "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"}
+    """Versions of this package, of Python and of the packages that figures depend on."""
+    return {"sb3-flowsac": __version__, "python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def machine() -> str:
+    """The kind of machine."""
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"

@@ -9,11 +9,10 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from maxent_envs import LQRProblem, random_problem
+from maxent_envs import random_problem
 from maxent_envs.validation import integer, positive_float
 from sb3_flowsac.lqr.evaluation import EvaluationSettings
-from sb3_flowsac.plotting import LEARNT, OPTIMAL
-from sb3_flowsac.studies.lqr.plots import DOTS_PER_INCH
+from sb3_flowsac.plotting import LEARNT, OPTIMAL, save_figure
 from sb3_flowsac.studies.lqr.runs import CURVE_EVALUATION, train_and_read_log
 from sb3_flowsac.studies.lqr.training import FINAL_EVALUATION, TIMESTEPS, RunSpec
 from sb3_flowsac.studies.tasks import Result, Task, run_tasks, write_json
@@ -45,7 +44,8 @@ def run_growing(
     :param alpha: temperature
     :param seeds: seeds, each of a problem and of the run on it
     :param out: folder for the results, made if needed
-    :param timesteps: environment steps of a run; by default ``budget`` of the problem
+    :param timesteps: environment steps of a run; by default the study's, the same for every size: the rows show what
+        one budget buys
     :param evaluation: size of the comparison with the optimum
     :param jobs: number of runs at the same time
     :return: a row for each size and seed: n_states, n_inputs, critic_entries, timesteps, failure
@@ -66,25 +66,15 @@ def run_growing(
     tasks = [Task(_name(spec), learn_and_compare, {"spec": spec}, spec.settings) for spec in specs]
     rows = run_tasks(tasks, out, jobs, console)
     write_json(out / "growing.json", rows)
-    _figure(rows).savefig(out / "growing.png", dpi=DOTS_PER_INCH)
+    save_figure(_figure(rows), out / "growing.png")
     console.print(_table(rows))
     print(f"Results: {out / 'growing.json'}\nPicture: {out / 'growing.png'}")
     return rows
 
 
-def budget(problem: LQRProblem) -> int:
-    """
-    Environment steps for a problem: the study's for every size, so that the rows show what one budget buys.
-
-    :param problem: the problem
-    :return: number of steps
-    """
-    return TIMESTEPS
-
-
 def _spec(n: int, alpha: float, seed: int, timesteps: int | None, out: Path, evaluation: EvaluationSettings) -> RunSpec:
     problem = random_problem(n_states=n, n_inputs=n // 2, seed=seed)
-    steps = budget(problem) if timesteps is None else integer("timesteps", timesteps, 1)
+    steps = TIMESTEPS if timesteps is None else integer("timesteps", timesteps, 1)
     folder = out / "growing" / f"n-{n}"
     return RunSpec(problem, alpha, seed, steps, folder, evaluation=evaluation, curve_evaluation=CURVE_EVALUATION)
 

@@ -28,8 +28,7 @@ from sb3_flowsac.flowsac import FlowSAC
 from sb3_flowsac.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.lqr.policies import DeterministicPolicy, LearntPolicy, LinearPolicy, StochasticPolicy
 from sb3_flowsac.lqr.rollouts import rollouts
-from sb3_flowsac.plotting import LEARNT, OPTIMAL
-from sb3_flowsac.studies.lqr.plots import DOTS_PER_INCH
+from sb3_flowsac.plotting import LEARNT, OPTIMAL, save_figure
 from sb3_flowsac.studies.lqr.runs import CURVE_EVALUATION, train_and_read_log
 from sb3_flowsac.studies.lqr.training import FINAL_EVALUATION, TIMESTEPS, RunSpec
 from sb3_flowsac.studies.tasks import Result, Task, run_tasks, write_json
@@ -75,7 +74,7 @@ def run_zero_temperature(
     tasks = [Task(spec.name, learn_and_compare, {"spec": spec}, spec.settings) for spec in specs]
     rows = run_tasks(tasks, folder, jobs, console)
     write_json(out / "zero_temperature.json", rows)
-    _figure(rows).savefig(out / "zero_temperature.png", dpi=DOTS_PER_INCH)
+    save_figure(_figure(rows), out / "zero_temperature.png")
     console.print(_table(rows))
     print(f"Results: {out / 'zero_temperature.json'}\nPicture: {out / 'zero_temperature.png'}")
     return rows

@@ -8,10 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from maxent_envs import LQRProblem
-from sb3_flowsac.plotting import LEARNT, OPTIMAL, action_distribution_figure
+from sb3_flowsac.plotting import LEARNT, OPTIMAL, action_distribution_figure, save_figure
 from sb3_flowsac.studies.tasks import Result
-
-DOTS_PER_INCH = 120
 
 
 def save_plots(problem: LQRProblem, results: Sequence[Result], out: Path) -> list[Path]:
@@ -44,7 +42,7 @@ def save_figures(figures: Mapping[str, Figure], out: Path) -> list[Path]:
     """
     paths = [out / f"{name}.png" for name in figures]
     for path, figure in zip(paths, figures.values(), strict=True):
-        figure.savefig(path, dpi=DOTS_PER_INCH)
+        save_figure(figure, path)
     return paths
 
 

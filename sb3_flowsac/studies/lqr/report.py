@@ -6,20 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from maxent_envs import LQRProblem
 from sb3_flowsac.studies.tasks import write_json, write_text
-from sb3_flowsac.studies.versions import versions
+from sb3_flowsac.studies.versions import machine, versions
 
 Row = Mapping[str, Any]
 
 
 def write_summary(summary: Sequence[Row], out: Path) -> None:
     """
-    Write ``summary.json`` (with versions), ``summary.csv`` and ``summary.md``.
+    Write ``summary.json`` (with versions and machine), ``summary.csv`` and ``summary.md``.
 
     :param summary: rows of ``full.summarize``
     :param out: folder for the files
     """
-    write_json(out / "summary.json", {"versions": versions(), "rows": list(summary)})
+    write_json(out / "summary.json", {"versions": versions(), "machine": machine(), "rows": list(summary)})
     columns = list(dict.fromkeys(key for row in summary for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -118,12 +119,13 @@ def growing_table(rows: Sequence[Row]) -> str:
         "seconds": ".0f",
     }
     return markdown_table(
-        ("states", "inputs", *(name.replace("_", " ") for name in shown)),
+        ("states", "inputs", *(name.replace("_", " ") for name in shown), "failure"),
         (
             [
                 f"{row['n_states']}",
                 f"{row['n_inputs']}",
                 *("" if row.get(name) is None else f"{row[name]:{form}}" for name, form in shown.items()),
+                row["failure"] or "",
             ]
             for row in rows
         ),
@@ -144,17 +146,44 @@ def robustness_table(rows: Sequence[Row]) -> str:
     return markdown_table(("policy", "controller", *headings), ([*names, *found.values()] for names, found in losses.items()))
 
 
-def write_report(parts: Mapping[str, str], command: str, out: Path) -> Path:
+def problem_text(problem: LQRProblem) -> str:
+    """
+    The problem's matrices, as a file for ``--problem`` holds them.
+
+    :param problem: the problem
+    """
+    lines = "\n".join(f"    {key}: {value}" for key, value in problem.to_dict().items())
+    return f"x' = A x + B u + w, reward -(x'Qx + u'Ru), initial and noise covariance, discount:\n\n{lines}"
+
+
+def theorem2_text(content: Row) -> str:
+    """
+    Slopes of the Theorem 2 study beside the bound's.
+
+    :param content: what ``run_theorem2`` returns
+    """
+    texts = []
+    for key, name in (("n_samples", "log N"), ("renyi_4", "R_4")):
+        slope = content["slopes"][key]["upper"]
+        if slope is not None:
+            interval = f"95% interval {slope['low']:.2f} to {slope['high']:.2f}"
+            bound = f"the bound's is {content['bound'][key]:g}"
+            texts.append(f"Slope of log W2^2 against {name}: {slope['value']:.2f} ({interval}); {bound}.")
+    return " ".join(texts)
+
+
+def write_report(parts: Mapping[str, str], command: str | None, out: Path) -> Path:
     """
     Write the report page, ``report.md``.
 
     :param parts: Markdown text of each part by its heading
-    :param command: the command that wrote it
+    :param command: the command line that wrote it, if it was one
     :param out: folder for the page, beside its pictures
     :return: the page
     """
     used = ", ".join(f"{name} {number}" for name, number in versions().items())
-    lines = ["# The LQR case study", f"Written by\n\n    {command}\n\nwith {used}."]
+    origin = "" if command is None else f"Written by\n\n    {command}\n\n"
+    lines = ["# The LQR case study", f"{origin}Versions: {used}. Machine: {machine()}."]
     lines += [f"## {heading}\n\n{text}" for heading, text in parts.items()]
     path = out / "report.md"
     write_text(path, "\n\n".join(lines) + "\n")

@@ -24,7 +24,7 @@ from maxent_envs.validation import choice, finite_float, integer
 from sb3_flowsac.flowsac import FlowSAC
 from sb3_flowsac.lqr.policies import DeterministicPolicy, LearntPolicy, LinearPolicy, StochasticPolicy
 from sb3_flowsac.lqr.rollouts import NextState, rollouts
-from sb3_flowsac.studies.lqr.plots import DOTS_PER_INCH
+from sb3_flowsac.plotting import save_figure
 from sb3_flowsac.studies.lqr.robustness_report import figure, tables
 from sb3_flowsac.studies.tasks import Result, Task, run_tasks, write_json
 
@@ -172,7 +172,7 @@ def run_robustness(
     ]
     rows = [row for result in run_tasks(tasks, out / "robustness", jobs, console) for row in result["rows"]]
     write_json(out / "robustness.json", rows)
-    figure(rows).savefig(out / "robustness.png", dpi=DOTS_PER_INCH)
+    save_figure(figure(rows), out / "robustness.png")
     for table in tables(rows):
         console.print(table)
     print(f"Results: {out / 'robustness.json'}\nPicture: {out / 'robustness.png'}")

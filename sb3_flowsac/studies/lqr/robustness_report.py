@@ -21,7 +21,7 @@ def figure(rows: Sequence[Result]) -> Figure:
     :return: the figure
     """
     kinds = _distinct(rows, "kind")
-    result = Figure(figsize=(3.6 * len(kinds), 6.0), layout="constrained")
+    result = Figure(figsize=(3.6 * len(kinds), 7.0), layout="constrained")
     grid = result.subplots(len(CONTROLLERS), len(kinds), squeeze=False)
     for axes_row, controller in zip(grid, CONTROLLERS, strict=True):
         for axes, kind in zip(axes_row, kinds, strict=True):
@@ -29,19 +29,26 @@ def figure(rows: Sequence[Result]) -> Figure:
             axes.set_title(f"{kind}, {controller}", fontsize="medium")
             axes.set_xlabel("magnitude")
         axes_row[0].set_ylabel("loss of return")
-    grid[0, 0].legend(fontsize="small")
+    result.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
     return result
 
 
 def _draw(axes: Axes, rows: Sequence[Result]) -> None:
+    """A line for each policy: its colour by its own name, its shade by what follows the comma, such as a temperature."""
+    names = list(dict.fromkeys(row["label"].partition(", ")[0] for row in rows))
+    variants = list(dict.fromkeys(row["label"].partition(", ")[2] for row in rows))
     for label in _distinct(rows, "label"):
         found = [row for row in rows if row["label"] == label]
+        name, _, variant = label.partition(", ")
         axes.errorbar(
             [row["magnitude"] for row in found],
             [row["loss"] for row in found],
             yerr=[2.0 * row["loss_se"] for row in found],
             linestyle="--" if found[0]["optimum"] else "-",
             marker="" if found[0]["optimum"] else "o",
+            markersize=4,
+            color="black" if found[0]["optimum"] else f"C{names.index(name)}",
+            alpha=(1.0 + variants.index(variant)) / len(variants),
             label=label,
         )
     axes.set_yscale("log")

@@ -21,12 +21,20 @@ from maxent_envs import EvaluatedPolicy, LQRProblem, optimal_spread
 from maxent_envs.lqr.linalg import spectral_radius
 from maxent_envs.validation import FloatArray, integer, positive_float
 from sb3_flowsac.lqr.evaluation import evaluate_policy_on_lqr
-from sb3_flowsac.studies.lqr.spi_flow import FlowLQRPolicy, SPISettings, fit_gaussian, improve, visited_states
+from sb3_flowsac.plotting import save_figure
+from sb3_flowsac.studies.lqr.spi_flow import (
+    ACTOR_SETTINGS,
+    FIELD_SHARE,
+    FlowLQRPolicy,
+    SPISettings,
+    fit_gaussian,
+    improve,
+    visited_states,
+)
 from sb3_flowsac.studies.lqr.spi_plots import spi_figure
 from sb3_flowsac.studies.tasks import Task, run_tasks, write_json
 
 DETUNED = 100.0  # how many times dearer inputs are to the regulator that starts an unstable problem
-DOTS_PER_INCH = 120
 
 
 def run_spi(
@@ -64,14 +72,15 @@ def run_spi(
     out, console = Path(out), Console()
     rows = run_tasks(tasks, out / "spi", jobs, console)
     write_json(out / "spi.json", rows)
-    spi_figure(rows).savefig(out / "spi.png", dpi=DOTS_PER_INCH)
+    save_figure(spi_figure(rows), out / "spi.png")
     _report(console, rows, out)
     return rows
 
 
 def _task(problem: LQRProblem, alpha: float, seed: int, settings: SPISettings) -> Task:
     arguments = {"problem": problem, "alpha": alpha, "seed": seed, "settings": settings}
-    kept = {"problem": problem.to_dict(), "alpha": alpha, "seed": seed, "spi": asdict(settings)}
+    fixed = {"actor": repr(ACTOR_SETTINGS), "field_share": FIELD_SHARE, "detuned": DETUNED}
+    kept = {"problem": problem.to_dict(), "alpha": alpha, "seed": seed, "spi": asdict(settings), **fixed}
     return Task(f"alpha-{alpha}-seed-{seed}", execute, arguments, kept)
 
 
@@ -90,14 +99,10 @@ def execute(problem: LQRProblem, alpha: float, seed: int, settings: SPISettings)
         improvement as a share of the proposals; the last policy's figures (``LQREvaluation.metrics``); seconds
     :raises RuntimeError: if the flow fails to stabilise the problem
     """
-    start, threads = time.perf_counter(), torch.get_num_threads()
-    torch.set_num_threads(1)  # no slower for networks of this size, and far faster where another process wants the cores
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            row = _execute(problem, alpha, seed, settings)
-    finally:
-        torch.set_num_threads(threads)
+    start = time.perf_counter()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        row = _execute(problem, alpha, seed, settings)
     return {"alpha": alpha, "seed": seed, **row, "seconds": round(time.perf_counter() - start, 1)}
 
 

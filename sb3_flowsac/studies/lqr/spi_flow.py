@@ -32,7 +32,7 @@ ACTOR_SETTINGS: dict[str, Any] = {
     "log_std_init": -math.log(SPREAD_MULTIPLE),
 }
 FINAL_EVALUATION = EvaluationSettings(n_rollouts=500, horizon=100, n_states=100, n_actions=4000, seed=1)
-FIELD_SHARE = 0.1  # of the learning rate: the field's regression is noise where the target is the base's own kind, a Gaussian
+FIELD_SHARE = 0.03  # of the learning rate: the field's regression is noise where the target is the base's own kind, a Gaussian
 CHUNK = 2**16  # most actions that are drawn at once: bounds the memory
 
 Act = Callable[[FloatArray], FloatArray]
@@ -56,7 +56,7 @@ class SPISettings:
     """
 
     n_iterations: int = 6
-    n_steps: int = 150
+    n_steps: int = 200
     n_states: int = 4096
     batch_size: int = 256
     n_proposals: int = 16

@@ -1,5 +1,6 @@
 """The study behind ``flowsac lqr``: learn max-entropy LQRs and compare with their known optimum."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from maxent_envs import LQRProblem
 from maxent_envs.validation import integer, positive_float
 from sb3_flowsac.studies.lqr.plots import save_plots
 from sb3_flowsac.studies.lqr.training import TIMESTEPS, RunSpec
-from sb3_flowsac.studies.tasks import run_tasks, write_json
+from sb3_flowsac.studies.tasks import Result, run_tasks, write_json
 
 
 def run_study(
@@ -44,7 +45,7 @@ def run_study(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     console = Console()
-    results = run_tasks([spec.task() for spec in specs], out, jobs, console)
+    results = run_all(specs, out, jobs, console)
     rows = [result["row"] for result in results]
     write_json(out / "results.json", rows)
     pictures = save_plots(problem, results, out)
@@ -87,6 +88,22 @@ def run_specs(
     ]
 
 
+def run_all(specs: Sequence[RunSpec], out: Path, jobs: int, console: Console) -> list[Result]:
+    """
+    Results of all runs; what they kept to go on after an interruption is deleted.
+
+    :param specs: the runs
+    :param out: folder of the study
+    :param jobs: number of runs at the same time
+    :param console: where progress is shown
+    :return: what ``training.execute`` has found in each
+    """
+    results = run_tasks([spec.task() for spec in specs], out, jobs, console)
+    for spec in specs:
+        shutil.rmtree(spec.checkpoints, ignore_errors=True)
+    return results
+
+
 def _report(console: Console, rows: Sequence[dict[str, Any]], pictures: Sequence[Path], out: Path) -> None:
     table = Table(title="FlowSAC on MaxEntLQR-v0 and the closed-form optimum (cov.: covariance)")
     for column in ("alpha", "seed", "return", "optimal return", "mean error", "cov. error", "seconds"):
@@ -107,5 +124,5 @@ def _report(console: Console, rows: Sequence[dict[str, Any]], pictures: Sequence
     print(f"Models:   {out / 'runs'}")
     print(f"Curves:   tensorboard --logdir {out / 'tensorboard'}")
     print("Next:     flowsac lqr --preset unstable --out unstable_lqr")
-    print("          flowsac lqr --problem my_lqr.yml   (a system of your own, with keys A, B, Q, R)")
+    print("          flowsac lqr --problem my_lqr.yml --out my_lqr   (a system of your own, with keys A, B, Q, R)")
     print(f'          FlowSAC.load("{out / rows[0]["model"]}").policy.sample(observation, n=1000)')

@@ -1,15 +1,12 @@
 """One run of the LQR study: a model trained, compared with the optimum and saved."""
 
 import json
-import shutil
 import time
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from maxent_envs import LQRProblem
@@ -17,13 +14,22 @@ from sb3_flowsac.callbacks import LQROptimalityCallback, ResumableCheckpoint
 from sb3_flowsac.flowsac import FlowSAC
 from sb3_flowsac.lqr.evaluation import EvaluationSettings, evaluate_policy_on_lqr
 from sb3_flowsac.lqr.policies import LearntPolicy
-from sb3_flowsac.studies.lqr.models import FLOW_SETTINGS, MODELS, N_ENVS, TUNED_SAC_SETTINGS
+from sb3_flowsac.studies.lqr.models import (
+    ACTION_NOISE,
+    EPISODE_STEPS,
+    FLOW_SETTINGS,
+    LOG_STD_INIT,
+    MODELS,
+    N_ENVS,
+    TUNED_SAC_SETTINGS,
+)
 from sb3_flowsac.studies.tasks import Result, Task
 
 TIMESTEPS = 40_000
 FINAL_EVALUATION = EvaluationSettings(n_rollouts=2000, horizon=100, n_states=100, n_actions=4000, seed=1)
 N_CURVE_POINTS = 20
 CURVE_EVALUATION = EvaluationSettings(n_rollouts=100, horizon=100, n_states=25, n_actions=1000, seed=0)
+COMMON = {"n_envs": N_ENVS, "episode_steps": EPISODE_STEPS, "action_noise": ACTION_NOISE, "log_std_init": LOG_STD_INIT}
 SETTINGS: dict[str, dict[str, Any]] = {"flowsac": FLOW_SETTINGS, "sac-tuned": TUNED_SAC_SETTINGS, "sac-default": {}}
 
 
@@ -73,13 +79,13 @@ class RunSpec:
     def settings(self) -> dict[str, Any]:
         """All that the run's result depends on, in JSON's terms."""
         return {
-            "problem": {key: np.asarray(value).tolist() for key, value in self.problem.to_dict().items()},
+            "problem": self.problem.to_dict(),
             "alpha": self.alpha,
             "seed": self.seed,
             "timesteps": self.timesteps,
             "evaluation": asdict(self.evaluation),
             "curve_evaluation": {**asdict(self.curve_evaluation), "points": N_CURVE_POINTS},
-            "model": json.loads(json.dumps(SETTINGS[self.algorithm], default=repr)),
+            "model": json.loads(json.dumps({**COMMON, **SETTINGS[self.algorithm]}, default=repr)),
         }
 
     def task(self) -> Task:
@@ -95,15 +101,6 @@ def execute(spec: RunSpec) -> Result:
     :return: ``row``, the run's entry in results.json; ``history``, the callback's evaluations (see
         ``LQROptimalityCallback.history``); ``examples``, actions drawn in three states
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # no slower for networks of this size, and far faster where another process wants the cores
-    try:
-        return _execute(spec)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _execute(spec: RunSpec) -> Result:
     start = time.perf_counter()
     model = MODELS[spec.algorithm](spec.problem, spec.alpha, spec.seed, tensorboard_log=str(spec.out / "tensorboard"))
     eval_freq = max(1, spec.timesteps // N_ENVS // N_CURVE_POINTS)
@@ -117,7 +114,6 @@ def _execute(spec: RunSpec) -> Result:
     evaluation = evaluate_policy_on_lqr(LearntPolicy(model), spec.problem.solve(spec.alpha), spec.evaluation)
     spec.model.parent.mkdir(parents=True, exist_ok=True)
     model.save(spec.model)
-    shutil.rmtree(spec.checkpoints, ignore_errors=True)
     row = {
         "algorithm": spec.algorithm,
         "alpha": spec.alpha,

@@ -1,7 +1,5 @@
 """One cell of the study: flows fitted to N weighted samples of one sampling distribution, one flow for each seed."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,20 +81,9 @@ def fit_cell(cell: Cell) -> Result:
     :return: lists over the seeds: bounds ``lower`` and ``upper`` of the squared W2 distance, ``empirical`` the distance of
         samples, ``empirical_zero`` the same between two samples of the target, ``ess`` the effective sample size
     """
-    with _one_thread():
-        flow = _new_flow(cell)
-        ess = _train(flow, cell)
-        return {"ess": ess, **_distances(flow.double(), cell)}
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    flow = _new_flow(cell)
+    ess = _train(flow, cell)
+    return {"ess": ess, **_distances(flow.double(), cell)}
 
 
 def _new_flow(cell: Cell) -> ConditionalFlow:

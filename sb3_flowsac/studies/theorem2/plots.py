@@ -1,21 +1,17 @@
 """The picture of the Theorem 2 study."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-DOTS_PER_INCH = 120
 
-
-def save_plot(content: dict[str, Any], path: Path) -> None:
+def theorem2_figure(content: dict[str, Any]) -> Figure:
     """
     Draw the squared distance against N and against R_4, with the bound's rates through the first mean.
 
     :param content: what ``theorem2.json`` holds
-    :param path: the PNG file, written whole or not at all
     """
     figure = Figure(figsize=(9.0, 3.6), layout="constrained")
     axes_n, axes_renyi = figure.subplots(1, 2, sharey=True)
@@ -28,9 +24,7 @@ def save_plot(content: dict[str, Any], path: Path) -> None:
     axes_renyi.set(xlabel="Renyi divergence R_4(target || h), nats", title="h moved away from the target, N = 1024")
     axes_n.legend(fontsize="small")
     axes_renyi.legend(fontsize="small")
-    temporary = path.with_name(path.name + ".tmp")
-    figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH)
-    temporary.replace(path)
+    return figure
 
 
 def _draw(axes: Axes, entries: list[dict[str, Any]], key: str, rate: float) -> None:

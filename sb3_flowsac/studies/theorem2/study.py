@@ -11,12 +11,13 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from maxent_envs.validation import integer
+from sb3_flowsac.plotting import save_figure
 from sb3_flowsac.studies.tasks import Result, Task, run_tasks, write_json
 from sb3_flowsac.studies.theorem2.distances import gaussian_renyi
 from sb3_flowsac.studies.theorem2.fit import TARGET_COV, TARGET_MEAN, Cell, FitSettings, fit_cell, target
-from sb3_flowsac.studies.theorem2.plots import save_plot
+from sb3_flowsac.studies.theorem2.plots import theorem2_figure
 from sb3_flowsac.studies.theorem2.slopes import log_mean_slope
-from sb3_flowsac.studies.versions import versions
+from sb3_flowsac.studies.versions import machine, versions
 
 N_SAMPLES = (32, 128, 512, 2048, 8192)
 SHIFTS = (0.0, 1.0, 1.5, 1.75, 2.0, 2.25)
@@ -25,6 +26,7 @@ N_OF_SHIFTS = 1024
 FIT = FitSettings()
 DISTANCES = ("upper", "lower")
 REPORTED = (*DISTANCES, "empirical")
+TARGET = {"target_mean": TARGET_MEAN, "target_cov": TARGET_COV}
 BOUND = {"n_samples": -0.5, "renyi_4": 0.75}
 
 CONDITIONS = """\
@@ -63,7 +65,7 @@ def run_theorem2(
     parameter set, the exact minimiser, the exact ODE.
 
     Writes ``theorem2.json`` and ``theorem2.png`` to ``out`` and prints a table. Results of single cells are kept in
-    ``out/cells``; a study that was broken off goes on from them.
+    ``out/theorem2``; a study that was broken off goes on from them.
 
     :param out: folder for the results, made if needed
     :param jobs: number of cells at the same time, each in a process of its own if more than one
@@ -76,7 +78,7 @@ def run_theorem2(
     """
     cells = _cells(n_samples, shifts, seeds, fit)
     console = Console()
-    tasks = [Task(name, fit_cell, {"cell": cell}, asdict(cell)) for name, cell in cells.items()]
+    tasks = [Task(name, fit_cell, {"cell": cell}, {**asdict(cell), **TARGET}) for name, cell in cells.items()]
     results = run_tasks(tasks, Path(out) / "theorem2", integer("jobs", jobs, 1), console)
     entries = {name: _entry(cell, result) for (name, cell), result in zip(cells.items(), results, strict=True)}
     floor = entries.pop("floor")
@@ -84,7 +86,8 @@ def run_theorem2(
     by_shift = [entry for name, entry in entries.items() if name.startswith("shift-")]
     content = {
         "versions": versions(),
-        "settings": {"target": {"mean": TARGET_MEAN, "cov": TARGET_COV}, "seeds": list(seeds), "fit": asdict(fit)},
+        "machine": machine(),
+        "settings": {**TARGET, "seeds": list(seeds), "fit": asdict(fit)},
         "bound": BOUND,
         "floor": floor,
         "by_n_samples": by_n,
@@ -93,7 +96,7 @@ def run_theorem2(
         "rank_correlation": _rank_correlation(by_shift),
     }
     write_json(Path(out) / "theorem2.json", content)
-    save_plot(content, Path(out) / "theorem2.png")
+    save_figure(theorem2_figure(content), Path(out) / "theorem2.png")
     _report(console, content, Path(out))
     return content
 

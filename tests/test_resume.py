@@ -90,7 +90,9 @@ def everything(model):
     arrays |= {"python": random.random(), "numpy": np.random.random(), "torch": torch.rand(1).numpy()}
     normalizer = model.get_vec_normalize_env()
     if normalizer is not None:
-        arrays |= {"mean": normalizer.obs_rms.mean, "reward_var": normalizer.ret_rms.var, "running": normalizer.returns}
+        arrays |= {"reward_var": normalizer.ret_rms.var, "running": normalizer.returns}
+    if normalizer is not None and normalizer.norm_obs:
+        arrays |= {"mean": normalizer.obs_rms.mean}
     return arrays
 
 

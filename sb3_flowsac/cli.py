@@ -126,18 +126,23 @@ def run_lqr(parser: argparse.ArgumentParser, options: argparse.Namespace, comman
         "out": options.out or Path(f"flowsac_lqr_{kind}" if kind else "flowsac_lqr"),
         "jobs": options.jobs,
     }
-    if options.spi:
-        from sb3_flowsac.studies.lqr.spi import run_spi
+    from sb3_flowsac.studies.tasks import OtherStudyError
 
-        run_spi(**arguments)
-    elif options.full:
-        from sb3_flowsac.studies.lqr.full import run_full
+    try:
+        if options.spi:
+            from sb3_flowsac.studies.lqr.spi import run_spi
 
-        run_full(**arguments, timesteps=options.timesteps, command=command)
-    else:
-        from sb3_flowsac.studies.lqr.study import run_study
+            run_spi(**arguments)
+        elif options.full:
+            from sb3_flowsac.studies.lqr.full import run_full
 
-        run_study(**arguments, timesteps=options.timesteps)
+            run_full(**arguments, timesteps=options.timesteps, command=command)
+        else:
+            from sb3_flowsac.studies.lqr.study import run_study
+
+            run_study(**arguments, timesteps=options.timesteps)
+    except OtherStudyError as error:
+        parser.error(f"argument --out: {error}")
 
 
 def chosen_problem(parser: argparse.ArgumentParser, options: argparse.Namespace) -> "LQRProblem":

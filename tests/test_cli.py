@@ -12,6 +12,7 @@ import pytest
 import maxent_envs
 from sb3_flowsac import __version__
 from sb3_flowsac.cli import main
+from sb3_flowsac.studies.tasks import OtherStudyError
 
 
 @pytest.fixture
@@ -102,6 +103,15 @@ def test_lqr_options_reach_the_study(study, tmp_path, kind):
     assert arguments.pop("timesteps", 900) == 900
     assert arguments.pop("command", "flowsac lqr --full").startswith("flowsac lqr --full")
     assert arguments == expected
+
+
+def test_a_folder_of_another_study_is_named(tmp_path, capsys, monkeypatch):
+    def run_study(**arguments):
+        raise OtherStudyError("runs/a.json holds a result of another study")
+
+    monkeypatch.setattr("sb3_flowsac.studies.lqr.study.run_study", run_study)
+    assert exit_code(["lqr", "--out", str(tmp_path)]) == 2
+    assert "argument --out: runs/a.json holds a result of another study" in capsys.readouterr().err
 
 
 def test_presets_and_random_systems_reach_the_study(study):

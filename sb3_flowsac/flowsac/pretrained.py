@@ -146,7 +146,7 @@ def _from_json(value: Any, name: str) -> Any:
     if not isinstance(value, dict):
         return value
     if value.keys() == {"custom class"}:
-        argument = name.rpartition(": ")[2]
+        argument = name.rpartition(": ")[2].partition("[")[0]
         raise ValueError(
             f"{name}: this policy holds a custom class, {value['custom class']}; import it and hand it over: "
             f"from_pretrained(folder, {argument}=...)"

@@ -17,6 +17,10 @@ from sb3_flowsac.studies.versions import versions
 Result = dict[str, Any]
 
 
+class OtherStudyError(ValueError):
+    """A folder holds results of another study, which would be overwritten."""
+
+
 @dataclass(frozen=True)
 class Task:
     """
@@ -60,8 +64,8 @@ def run_tasks(tasks: Sequence[Task], folder: Path, jobs: int, console: Console) 
     :param jobs: number of tasks at the same time, each in a process of its own if more than one
     :param console: where progress is shown
     :return: the results in the order of the tasks
-    :raises ValueError: before anything is computed, if two tasks have one name or a result of other settings would be
-        overwritten
+    :raises ValueError: if two tasks have one name
+    :raises OtherStudyError: before anything is computed, if a result of other settings would be overwritten
     """
     names = [task.name for task in tasks]
     if len(set(names)) < len(names):
@@ -91,7 +95,7 @@ def kept_result(task: Task, folder: Path) -> Result | None:
     :param task: the task
     :param folder: where results are kept
     :return: the result, or ``None`` if there is none or its file is damaged
-    :raises ValueError: if what is kept under the task's name has other settings or is of other versions
+    :raises OtherStudyError: if what is kept under the task's name has other settings or is of other versions
     """
     path = folder / f"{task.name}.json"
     try:
@@ -107,7 +111,7 @@ def kept_result(task: Task, folder: Path) -> Result | None:
         for key in {**settings, **found[part]}
         if settings.get(key) != found[part].get(key)
     ]
-    raise ValueError(
+    raise OtherStudyError(
         f"{path} holds a result of another study ({', '.join(differing)} differ): delete it or take another folder"
     )
 

@@ -27,7 +27,7 @@ class Blind(gym.Env):
         return np.zeros(3, np.float32), 0.0, True, False, {}
 
 
-CRITIC_STATS = ("critic_loss", "log_prob", "clip_fraction")
+CRITIC_STATS = ("critic_loss", "q_value", "log_prob", "clip_fraction")
 ACTOR_STATS = ("irregular_fraction", "actor_loss", "ess", "renyi_2", "renyi_4", "max_weight")
 
 

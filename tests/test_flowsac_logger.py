@@ -53,7 +53,7 @@ def test_names(make_model, tmp_path, ent_coef):
 @pytest.mark.parametrize("squashed", [True, False], ids=["squashed", "unsquashed"])
 def test_values(make_model, tmp_path, squashed):
     policy_kwargs = {"squash_output": squashed, "log_std_init": 0.0}
-    records, _ = run(make_model, tmp_path, ent_coef=0.2, policy_kwargs=policy_kwargs)
+    records, _ = run(make_model, tmp_path, ent_coef=0.2, policy_kwargs=policy_kwargs, batch_size=1000)
     last = records[-1]
     assert all(math.isfinite(value) for name, value in last.items() if name.startswith("train/"))
     assert last["train/n_updates"] == 399 - 190  # the records of step 400 are written before its gradient step
@@ -65,7 +65,8 @@ def test_values(make_model, tmp_path, squashed):
     assert 0 <= last["train/renyi_2"] <= last["train/renyi_4"] <= math.log(8)
     if squashed:
         assert last["train/clip_fraction"] == 0.0
-        assert last["train/entropy"] <= math.log(2) + 1e-3  # no density on [-1, 1] has more
+        # No density on [-1, 1] has more than log 2; the mean of 1,000 draws errs by some hundredths (a unit of 2 by log 2)
+        assert last["train/entropy"] <= math.log(2) + 4 * 0.5 / math.sqrt(1000)
     else:
         assert 0.05 < last["train/clip_fraction"] < 1
 

@@ -114,7 +114,7 @@ def test_results_are_the_callers_own():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"num_envs": 0}, "num_envs must be an integer of at least 1, got 0"),
+        ({"num_envs": 0}, "num_envs must be an integer from 1 to 1048576, got 0"),
         ({"max_episode_steps": 0}, "max_episode_steps must be an integer of at least 1, got 0"),
         ({"render_mode": "rgb_array"}, "render_mode must be None"),
         ({"preset": "scalar", "gamma": 0.9}, "must not be mixed"),

@@ -349,7 +349,7 @@ def test_study_goes_on_where_an_earlier_start_ended(tmp_path, problem, monkeypat
     assert [alpha for _, alpha, _ in trained] == [0.5]
     (tmp_path / both[0]["model"]).parent.joinpath("result.json").write_text("{")  # a result that was cut off
     run_study(alphas=[0.1], seeds=[0], **arguments)
-    with pytest.raises(ValueError, match="holds a result of another study .timesteps differ"):
+    with pytest.raises(ValueError, match=r"holds a result of another study .timesteps differ"):
         run_study(alphas=[0.1], seeds=[0], **{**arguments, "timesteps": 24})
     assert [alpha for _, alpha, _ in trained] == [0.5, 0.1]
 

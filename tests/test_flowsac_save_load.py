@@ -145,3 +145,10 @@ def test_system_info_is_printed_on_request(make_model, tmp_path, capsys):
     make_model("Pendulum-v1").save(tmp_path / "model")
     FlowSAC.load(tmp_path / "model", print_system_info=True)
     assert "Stable-Baselines3" in capsys.readouterr().out
+
+
+def test_a_model_is_loaded_to_be_replayed_as_the_zoo_does(make_model, tmp_path):
+    make_model("Pendulum-v1").save(tmp_path / "model")
+    unused = {"learning_rate": 0.0, "lr_schedule": lambda _: 0.0, "clip_range": lambda _: 0.0}
+    model = FlowSAC.load(tmp_path / "model", custom_objects=unused, buffer_size=1)
+    assert (model.learning_rate, model.buffer_size) == (0.0, 1)

@@ -18,7 +18,7 @@ from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFreq
 from stable_baselines3.common.utils import get_device
 from torch import nn
 
-from maxent_envs.validation import abridged, boolean, finite_float, integer, interval, positive_float
+from maxent_envs.validation import abridged, boolean, finite_float, integer, interval
 
 if TYPE_CHECKING:
     from sb3_flowsac.flowsac.flowsac import FlowSAC
@@ -111,14 +111,14 @@ def refuse_sde(use_sde: object, sde_sample_freq: object, use_sde_at_warmup: obje
 
 
 def learning_rate(value: object) -> float | Schedule:
-    """Check a positive number, or a schedule whose first value is a finite number of at least 0."""
+    """Check a finite number of at least 0 (the RL Zoo replays models with 0), or a schedule whose first value is one."""
     try:
         if not callable(value):
-            return positive_float("learning_rate", value)
+            return interval("learning_rate", value, 0.0, math.inf)
         interval("learning_rate(1.0)", value(1.0), 0.0, math.inf)
     except Exception as error:  # a user's function may raise anything
         raise ValueError(
-            f"learning_rate={abridged(value)} must be a positive number or a function of the remaining progress: {error}"
+            f"learning_rate={abridged(value)} must be a number of at least 0 or a function of the remaining progress: {error}"
         ) from error
     return value
 

@@ -1,0 +1,146 @@
+"""Targets made of Gaussians: one, or several that are separate modes."""
+
+from abc import abstractmethod
+from functools import reduce
+
+import numpy as np
+import numpy.typing as npt
+from array_api_compat import array_namespace
+
+from maxent_envs.targets.base import Array, Target, like, numpy_array
+from maxent_envs.targets.truncated import log_normalizer, sample_truncated
+from maxent_envs.validation import FloatArray, integer, interval, positive_float, read_only, shaped
+
+
+class GaussianMixture(Target):
+    """p(a|s) = sum_k w_k N(a; m_k(s), std^2 I), each component truncated to the Box and normalised there.
+
+    A component so has the mass w_k in every state. Subclasses say where the modes are, inside the Box.
+
+    :param state_dim: Length of the state.
+    :param action_dim: Length d of the action.
+    :param std: Standard deviation of each component before truncation, positive.
+    :param weights: Masses w_k of the components, positive, of sum 1.
+    :raises ValueError: If an argument is out of range.
+    """
+
+    def __init__(self, state_dim: int, action_dim: int, std: float, weights: npt.ArrayLike = (1.0,)) -> None:
+        super().__init__(state_dim, action_dim)
+        self.std = positive_float("std", std)
+        masses = shaped("weights", weights, (np.size(weights),))
+        if not (masses > 0.0).all() or abs(masses.sum() - 1.0) > 1e-6:
+            raise ValueError(f"weights must be positive and have the sum 1, got {masses.tolist()}")
+        self._masses = read_only(masses / masses.sum())
+
+    @abstractmethod
+    def modes(self, states: Array) -> FloatArray:
+        """Centres m_k(s) of the components.
+
+        :param states: Shape (batch, state_dim).
+        :return: Shape (batch, number of components, action_dim), inside the Box.
+        """
+
+    @property
+    def mode_masses(self) -> FloatArray:
+        """Probability w_k of each component."""
+        return self._masses
+
+    def mode_of(self, states: Array, actions: Array) -> npt.NDArray[np.intp]:
+        """The nearest mode; the share of the actions near it is its mass as far as the components do not overlap.
+
+        :param states: Shape (batch, state_dim).
+        :param actions: Shape (batch, n, action_dim), no gradient required.
+        :return: Indices into :attr:`mode_masses`, shape (batch, n).
+        """
+        modes = self.modes(self.checked(states, actions))
+        squares = np.square(numpy_array(actions)[:, :, None] - modes[:, None]).sum(-1)
+        return np.asarray(squares.argmin(-1))
+
+    def log_density(self, states: Array, actions: Array) -> Array:
+        """log p(a|s), see :meth:`Target.log_density`."""
+        modes = self.modes(self.checked(states, actions))
+        constants = np.log(self._masses) - log_normalizer(modes, self.std)
+        xp = array_namespace(actions)
+        components = (
+            like(actions, constants[:, None, k]) - 0.5 * xp.sum(((actions - like(actions, centre)) / self.std) ** 2, axis=-1)
+            for k, centre in enumerate(np.split(modes, modes.shape[1], axis=1))
+        )
+        return reduce(xp.logaddexp, components)
+
+    def sample(self, states: Array, n: int, rng: np.random.Generator) -> FloatArray:
+        """Actions from p(a|s), see :meth:`Target.sample`."""
+        modes = self.modes(self.checked(states))
+        component = rng.choice(len(self._masses), size=(len(modes), n), p=self._masses)
+        return sample_truncated(np.take_along_axis(modes, component[..., None], axis=1), self.std, rng)
+
+
+class SharpGaussian(GaussianMixture):
+    """One narrow Gaussian with the mean 0.5 tanh(W s), s ~ N(0, I_8), and a fixed random W.
+
+    :param dim: Length of the action.
+    :param std: Standard deviation of each coordinate before truncation.
+    :raises ValueError: If an argument is out of range.
+    """
+
+    def __init__(self, dim: int = 2, std: float = 0.07) -> None:
+        super().__init__(state_dim=8, action_dim=integer("dim", dim, 1), std=std)
+        self._weight = np.random.default_rng(0).standard_normal((dim, self.state_dim)) / np.sqrt(self.state_dim)
+
+    def sample_states(self, n: int, rng: np.random.Generator) -> FloatArray:
+        """Standard normal states."""
+        return rng.standard_normal((n, self.state_dim))
+
+    def modes(self, states: Array) -> FloatArray:
+        """The mean as the one mode, shape (batch, 1, dim)."""
+        return np.asarray(0.5 * np.tanh(self.checked(states) @ self._weight.T)[:, None])
+
+
+class RotatingMixture(GaussianMixture):
+    """Modes evenly spaced on a circle that turns with the state (cos theta, sin theta), theta uniform.
+
+    Mode k stands at the angle theta + 2 pi k / n_modes.
+
+    :param std: Standard deviation of each mode before truncation.
+    :param radius: Distance of the modes from the centre, from 0 to 1.
+    :param n_modes: How many.
+    :param weights: Mass of each mode, of sum 1; equal ones if ``None``.
+    :raises ValueError: If an argument is out of range.
+    """
+
+    def __init__(self, std: float = 0.12, radius: float = 0.7, n_modes: int = 4, weights: npt.ArrayLike | None = None) -> None:
+        count = integer("n_modes", n_modes, 1)
+        masses = np.full(count, 1.0 / count) if weights is None else shaped("weights", weights, (count,))
+        super().__init__(state_dim=2, action_dim=2, std=std, weights=masses)
+        self.radius = interval("radius", radius, 0.0, 1.0)
+
+    def sample_states(self, n: int, rng: np.random.Generator) -> FloatArray:
+        """States evenly spread on the unit circle."""
+        theta = rng.uniform(0.0, 2.0 * np.pi, n)
+        return np.stack([np.cos(theta), np.sin(theta)], axis=-1)
+
+    def modes(self, states: Array) -> FloatArray:
+        """Centres of the modes, shape (batch, n_modes, 2)."""
+        cosine, sine = self.checked(states).T
+        count = len(self._masses)
+        angles = np.arctan2(sine, cosine)[:, None] + 2.0 * np.pi * np.arange(count) / count
+        return self.radius * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+
+
+class TwoHumps(GaussianMixture):
+    """Two modes on the diagonal of the Box, at -0.5 with the mass 0.7 and at 0.5 with the mass 0.3; one state, 0.
+
+    :param dim: Length of the action.
+    :param std: Standard deviation of each mode before truncation.
+    :raises ValueError: If an argument is out of range.
+    """
+
+    def __init__(self, dim: int = 1, std: float = 0.15) -> None:
+        super().__init__(state_dim=1, action_dim=integer("dim", dim, 1), std=std, weights=(0.7, 0.3))
+
+    def sample_states(self, n: int, rng: np.random.Generator) -> FloatArray:
+        """Zeros."""
+        return np.zeros((n, 1))
+
+    def modes(self, states: Array) -> FloatArray:
+        """The two centres, the same in every state, shape (batch, 2, dim)."""
+        return np.tile([[[-0.5], [0.5]]], (len(self.checked(states)), 1, self.action_dim))

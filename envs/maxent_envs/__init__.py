@@ -1,11 +1,12 @@
 """Gymnasium environments whose max-entropy optimum is known in closed form.
 
-Importing the package registers ``MaxEntLQR-v0``. Where nothing has imported it (worker processes), name the package in
-the id: ``"maxent_envs:MaxEntLQR-v0"``.
+Importing the package registers ``MaxEntLQR-v0``, ``BoltzmannBandit-v0`` and ``MultiGoal-v0``. Where nothing has imported
+it (worker processes), name the package in the id: ``"maxent_envs:MaxEntLQR-v0"``.
 """
 
 import gymnasium as gym
 
+from maxent_envs.boltzmann_bandit import BoltzmannBanditEnv
 from maxent_envs.lqr.bounds import clip_probability, derived_action_bound, optimal_spread, uniform_action_spread
 from maxent_envs.lqr.env import LQREnv
 from maxent_envs.lqr.policy import LinearGaussianPolicy
@@ -14,18 +15,25 @@ from maxent_envs.lqr.problem import LQRProblem
 from maxent_envs.lqr.solution import EvaluatedPolicy, LQRSolution
 from maxent_envs.lqr.sources import load_problem
 from maxent_envs.lqr.vector import LQRVectorEnv
+from maxent_envs.multi_goal import MultiGoalEnv, plot_rollouts
+from maxent_envs.targets import Target, get_target
 
 __all__ = [
+    "BoltzmannBanditEnv",
     "EvaluatedPolicy",
     "LQREnv",
     "LQRProblem",
     "LQRSolution",
     "LQRVectorEnv",
     "LinearGaussianPolicy",
+    "MultiGoalEnv",
+    "Target",
     "clip_probability",
     "derived_action_bound",
+    "get_target",
     "load_problem",
     "optimal_spread",
+    "plot_rollouts",
     "preset",
     "preset_names",
     "random_problem",
@@ -38,3 +46,5 @@ gym.register(
     vector_entry_point="maxent_envs.lqr.vector:LQRVectorEnv",
     max_episode_steps=100,
 )
+gym.register(id="BoltzmannBandit-v0", entry_point="maxent_envs.boltzmann_bandit:BoltzmannBanditEnv")
+gym.register(id="MultiGoal-v0", entry_point="maxent_envs.multi_goal:MultiGoalEnv", max_episode_steps=30)

@@ -1,24 +1,21 @@
 """MaxEntLQR-v0: linear-quadratic regulation whose max-entropy optimum is known in closed form."""
 
-from copy import deepcopy
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
-from gymnasium.error import ResetNeeded
 
 from maxent_envs.lqr.problem import LQRProblem
 from maxent_envs.lqr.rendering import TrajectoryView
 from maxent_envs.lqr.solution import LQRSolution
 from maxent_envs.lqr.sources import problem_from_arguments
-from maxent_envs.lqr.spaces import action_space, initial_state_option, observation, observation_space
+from maxent_envs.lqr.spaces import action_space, observation, observation_space
 from maxent_envs.validation import FloatArray, choice, positive_float, shaped
+from maxent_envs.vector_state import Float32Array, VectorStateEnv, initial_state_option
 
-Observation = npt.NDArray[np.float32]
 
-
-class LQREnv(gym.Env[Observation, npt.NDArray[np.float32]]):
+class LQREnv(VectorStateEnv):
     """Steer x_{k+1} = A x_k + B u_k + w_k to the origin; reward -(x'Qx + u'Ru) of the state left and the action taken.
 
     Observations are the state in float32; all arithmetic is in float64. Episodes never terminate; the registered
@@ -64,7 +61,6 @@ class LQREnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         self.alpha = positive_float("alpha", alpha)
         self.observation_space = observation_space(self.problem)
         self.action_space = action_space(self.problem, action_bound, self.alpha)
-        self._state: FloatArray | None = None
         self._view: TrajectoryView | None = None
         self.render_mode = render_mode
         if render_mode is not None:
@@ -76,7 +72,7 @@ class LQREnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         """The max-entropy optimum at the temperature ``alpha`` of the environment."""
         return self.problem.solve(self.alpha)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Float32Array, dict[str, Any]]:
         """Start an episode.
 
         :param seed: Seed of the noise and of the first state; ``None`` goes on with the generator as it is.
@@ -88,12 +84,11 @@ class LQREnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         given = initial_state_option(options, (self.problem.n_states,))
         drawn = self.problem.initial_state(self._standard_normal())
         self._state = drawn if given is None else given
-        if self._view is not None:
-            self._view.start(self._state)
+        self._start_drawing(self._state)
         self._show()
         return observation(self._state), {}
 
-    def step(self, action: object) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: object) -> tuple[Float32Array, float, bool, bool, dict[str, Any]]:
         """Apply one action.
 
         :param action: The inputs u, shape (m,); applied as given, also outside the Box.
@@ -111,36 +106,6 @@ class LQREnv(gym.Env[Observation, npt.NDArray[np.float32]]):
             self._view.add(u, self._state)
         self._show()
         return observation(self._state), reward, False, False, {}
-
-    def get_state(self) -> dict[str, Any]:
-        """Everything that the future of the environment depends on, for an exact resume.
-
-        The step count of a ``TimeLimit`` wrapper is the wrapper's and not in it, nor is the drawn trajectory.
-
-        :return: A dictionary of plain Python values that can be pickled and dumped to JSON: ``state`` (list of
-            floats, or ``None`` before the first reset) and ``rng`` (state of the bit generator).
-        """
-        return {
-            "state": None if self._state is None else self._state.tolist(),
-            "rng": deepcopy(self.np_random.bit_generator.state),
-        }
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Go on exactly where :meth:`get_state` was called.
-
-        :param state: What :meth:`get_state` returned, of an environment with as many states.
-        :raises ValueError: If the dictionary has other keys or values that do not fit.
-        """
-        if not isinstance(state, dict) or set(state) != {"state", "rng"}:
-            raise ValueError(f"state must be a dictionary with the keys state and rng, got {state!r}")
-        restored = None if state["state"] is None else shaped("state['state']", state["state"], (self.problem.n_states,))
-        try:
-            self.np_random.bit_generator.state = deepcopy(state["rng"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"state['rng'] must be the state of a PCG64 bit generator, got {state['rng']!r}") from error
-        self._state = restored
-        if self._view is not None and restored is not None:
-            self._view.start(restored)
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Draw the episode: its path in the plane of the first two states, the optimal action beside the taken one.
@@ -162,14 +127,13 @@ class LQREnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         if self._view is not None:
             self._view.close()
 
+    def _start_drawing(self, state: FloatArray) -> None:
+        if self._view is not None:
+            self._view.start(state)
+
     def _show(self) -> None:
         if self.render_mode == "human":
             self.render()
 
     def _standard_normal(self) -> FloatArray:
         return self.np_random.standard_normal(self.problem.n_states)
-
-    def _current_state(self) -> FloatArray:
-        if self._state is None:
-            raise ResetNeeded("reset() must be called before step() and render()")
-        return self._state

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from maxent_envs.drawing import rgb_image
 from maxent_envs.lqr.solution import LQRSolution
 from maxent_envs.validation import FloatArray
 
@@ -52,14 +53,7 @@ class TrajectoryView:
 
         :return: RGB, shape (320, 640, 3).
         """
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=SIZE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
-        canvas: Any = FigureCanvasAgg(figure)
-        self._draw(figure)
-        pixels, (width, height) = canvas.print_to_buffer()
-        return np.frombuffer(pixels, dtype=np.uint8).reshape(height, width, 4)[..., :3].copy()
+        return rgb_image(self._draw, SIZE_INCHES, DOTS_PER_INCH)
 
     def show(self) -> None:
         """Draw into a window, opened at the first call, and wait for one frame."""

@@ -1,18 +1,13 @@
 """What the single and the batched environment share: spaces, and the checks of what passes through them."""
 
-from typing import TypeAlias
-
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
 from maxent_envs.lqr.bounds import action_bounds, derived_action_bound
 from maxent_envs.lqr.problem import LQRProblem
-from maxent_envs.validation import FloatArray, abridged, vectors
-
-Float32Space: TypeAlias = spaces.Space[npt.NDArray[np.float32]]
-
-FLOAT32_MAX = np.finfo(np.float32).max
+from maxent_envs.validation import FloatArray, abridged
+from maxent_envs.vector_state import FLOAT32_MAX, Float32Space, unbounded_space
 
 
 def observation_space(problem: LQRProblem) -> Float32Space:
@@ -21,7 +16,7 @@ def observation_space(problem: LQRProblem) -> Float32Space:
     :param problem: The problem.
     :return: A Box of shape (n,), bounded by the largest float32 so that no checker warns of infinite bounds.
     """
-    return spaces.Box(-FLOAT32_MAX, FLOAT32_MAX, shape=(problem.n_states,), dtype=np.float32)
+    return unbounded_space(problem.n_states)
 
 
 def action_space(problem: LQRProblem, action_bound: object, alpha: float) -> Float32Space:
@@ -43,24 +38,6 @@ def action_space(problem: LQRProblem, action_bound: object, alpha: float) -> Flo
     else:
         bound = action_bounds(action_bound, problem.n_inputs).astype(np.float32)
     return spaces.Box(-bound, bound, dtype=np.float32)
-
-
-def initial_state_option(options: object, shape: tuple[int, ...]) -> FloatArray | None:
-    """Read the initial state from the options of ``reset``.
-
-    :param options: ``None`` or a dictionary whose only key may be ``"state"``.
-    :param shape: Shape of the state required; a state without the leading axes stands for all environments.
-    :return: The state in float64 and of that shape, or ``None`` if it is to be drawn.
-    :raises ValueError: If the options are something else or the state has the wrong shape.
-    """
-    if not options:
-        return None
-    if not isinstance(options, dict) or set(options) != {"state"}:
-        raise ValueError(f"options must be None or a dictionary with the key 'state' only, got {abridged(options)}")
-    state = vectors("options['state']", options["state"], shape[-1])
-    if state.shape not in (shape, shape[-1:]):
-        raise ValueError(f"options['state'] must have shape {shape}, got shape {state.shape}")
-    return np.broadcast_to(state, shape).copy()
 
 
 def observation(state: FloatArray) -> npt.NDArray[np.float32]:

@@ -12,8 +12,9 @@ from gymnasium.vector.utils import batch_space
 from maxent_envs.lqr.noise import NoiseStreams
 from maxent_envs.lqr.problem import LQRProblem
 from maxent_envs.lqr.sources import problem_from_arguments
-from maxent_envs.lqr.spaces import action_space, initial_state_option, observation, observation_space
+from maxent_envs.lqr.spaces import action_space, observation, observation_space
 from maxent_envs.validation import FloatArray, integer, positive_float, shaped
+from maxent_envs.vector_state import initial_state_option
 
 Observations = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from maxent_envs.targets.base import Target
+from maxent_envs.targets.base import Target, like
 from maxent_envs.targets.mixtures import GaussianMixture, RotatingMixture, SharpGaussian, TwoHumps
 from maxent_envs.targets.shapes import Banana, BoundMaximum, Ring
 from maxent_envs.validation import choice
@@ -19,6 +19,7 @@ __all__ = [
     "Target",
     "TwoHumps",
     "get_target",
+    "like",
 ]
 
 TARGETS: dict[str, Callable[[], Target]] = {

@@ -114,6 +114,6 @@ def test_case_study_writes_its_report(tmp_path, monkeypatch):
 
 
 def test_one_seed_has_no_interval(tmp_path):
-    with pytest.raises(ValueError, match="seeds=\\[3, 3\\] must be at least two"):
+    with pytest.raises(ValueError, match=r"seeds must hold 2 or more different values, got \[3, 3\]"):
         run_full(alphas=[0.5], seeds=[3, 3], out=tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -76,7 +76,7 @@ def test_training_figures_are_averages_over_the_end_of_the_log(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sizes": []}, "sizes and seeds must name at least one"),
+        ({"sizes": []}, "sizes must hold 1 or more different values, got []"),
         ({"sizes": [1]}, "sizes must be an integer of at least 2"),
         ({"seeds": [-1]}, "seeds must be an integer"),
         ({"alpha": 0.0}, "alpha must be positive"),

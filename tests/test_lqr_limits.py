@@ -94,7 +94,7 @@ def test_study_writes_its_files_and_keeps_its_results(tmp_path, monkeypatch, cap
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"alphas": []}, "alphas and seeds must name at least one"),
+        ({"alphas": []}, "alphas must hold 1 or more different values, got []"),
         ({"alphas": [0.1, 0.0]}, "alphas must be positive"),
         ({"seeds": [-1]}, "seeds must be an integer"),
         ({"timesteps": 0}, "timesteps must be an integer"),

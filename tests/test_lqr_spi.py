@@ -182,9 +182,9 @@ def test_figure_has_a_column_for_each_temperature_and_a_line_for_each_run():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"alphas": []}, "alphas"),
+        ({"alphas": []}, "alphas must hold 1 or more"),
         ({"alphas": [0.1, -1.0]}, "alphas must be positive"),
-        ({"seeds": []}, "seeds"),
+        ({"seeds": []}, "seeds must hold 1 or more"),
         ({"seeds": [-1]}, "seeds must be an integer"),
         ({"jobs": 0}, "jobs must be an integer"),
     ],

@@ -435,9 +435,9 @@ def test_models_settings_are_the_problems_and_the_runs():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"alphas": []}, "alphas"),
+        ({"alphas": []}, "alphas must hold 1 or more"),
         ({"alphas": [0.1, -1.0]}, "alphas must be positive"),
-        ({"seeds": []}, "seeds"),
+        ({"seeds": []}, "seeds must hold 1 or more"),
         ({"seeds": [-1]}, "seeds must be an integer"),
         ({"timesteps": 0}, "timesteps must be an integer"),
         ({"jobs": 0}, "jobs must be an integer"),

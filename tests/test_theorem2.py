@@ -137,7 +137,7 @@ def test_a_tiny_study_end_to_end_and_again(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seeds": (0,)}, "seeds must name at least two"),
+        ({"seeds": (0,)}, "seeds must hold 2 or more different values"),
         ({"seeds": (0, -1)}, "seeds must be an integer of at least 0"),
         ({"n_samples": (1,)}, "n_samples must be an integer of at least 2"),
         ({"shifts": (-1.0,)}, "shifts must be finite and not negative"),

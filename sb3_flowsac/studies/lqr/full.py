@@ -10,6 +10,7 @@ from scipy import stats
 
 import maxent_envs
 from maxent_envs import LQRProblem, LQRSolution
+from sb3_flowsac.studies.arguments import distinct_seeds
 from sb3_flowsac.studies.lqr.full_plots import save_full_plots
 from sb3_flowsac.studies.lqr.growing import run_growing
 from sb3_flowsac.studies.lqr.limits import run_zero_temperature
@@ -71,9 +72,8 @@ def run_full(
     """
     problem = maxent_envs.preset() if problem is None else problem
     out = Path(out)
+    seeds = distinct_seeds(seeds, at_least=2)  # one has no confidence interval
     specs = run_specs(list(MODELS), problem, alphas, seeds, timesteps, out, jobs)
-    if len({spec.seed for spec in specs}) < 2:
-        raise ValueError(f"seeds={list(seeds)} must be at least two: one has no confidence interval")
     out.mkdir(parents=True, exist_ok=True)
     console = Console()
     results = run_all(specs, out, jobs, console)

@@ -1,6 +1,7 @@
 """How far the study's settings reach: FlowSAC on random linear systems of growing size, each with its known optimum."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -13,6 +14,7 @@ from maxent_envs import random_problem
 from maxent_envs.validation import integer, positive_float
 from sb3_flowsac.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.plotting import LEARNT, OPTIMAL, save_figure
+from sb3_flowsac.studies.arguments import distinct, distinct_seeds
 from sb3_flowsac.studies.lqr.runs import CURVE_EVALUATION, train_and_read_log
 from sb3_flowsac.studies.lqr.training import FINAL_EVALUATION, TIMESTEPS, RunSpec
 from sb3_flowsac.studies.tasks import Result, Task, run_tasks, write_json
@@ -53,13 +55,11 @@ def run_growing(
         ``training_figures``
     :raises ValueError: if an argument is out of range
     """
-    if not sizes or not seeds:
-        raise ValueError(f"sizes and seeds must name at least one each, got {list(sizes)} and {list(seeds)}")
     alpha, out, jobs = positive_float("alpha", alpha), Path(out), integer("jobs", jobs, 1)
     specs = [
-        _spec(integer("sizes", n, 2), alpha, integer("seeds", seed, 0), timesteps, out, evaluation)
-        for n in dict.fromkeys(sizes)
-        for seed in dict.fromkeys(seeds)
+        _spec(n, alpha, seed, timesteps, out, evaluation)
+        for n in distinct("sizes", sizes, partial(integer, minimum=2))
+        for seed in distinct_seeds(seeds)
     ]
     console = Console()
     console.print("Environment steps: " + ", ".join(f"{spec.timesteps:,} (n = {spec.problem.n_states})" for spec in specs))

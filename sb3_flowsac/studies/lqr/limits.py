@@ -29,6 +29,7 @@ from sb3_flowsac.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.lqr.policies import DeterministicPolicy, LearntPolicy, LinearPolicy, StochasticPolicy
 from sb3_flowsac.lqr.rollouts import rollouts
 from sb3_flowsac.plotting import LEARNT, OPTIMAL, save_figure
+from sb3_flowsac.studies.arguments import distinct, distinct_seeds
 from sb3_flowsac.studies.lqr.runs import CURVE_EVALUATION, train_and_read_log
 from sb3_flowsac.studies.lqr.training import FINAL_EVALUATION, TIMESTEPS, RunSpec
 from sb3_flowsac.studies.tasks import Result, Task, run_tasks, write_json
@@ -61,14 +62,12 @@ def run_zero_temperature(
         ``zero_temperature``), those of ``training_figures`` and of ``regulator_figures``
     :raises ValueError: if an argument is out of range
     """
-    if not alphas or not seeds:
-        raise ValueError(f"alphas and seeds must name at least one each, got {list(alphas)} and {list(seeds)}")
     steps, jobs, out = integer("timesteps", timesteps, 1), integer("jobs", jobs, 1), Path(out)
     folder = out / "zero_temperature"
     specs = [
         RunSpec(problem, alpha, seed, steps, folder, evaluation=evaluation, curve_evaluation=CURVE_EVALUATION)
-        for alpha in dict.fromkeys(positive_float("alphas", alpha) for alpha in alphas)
-        for seed in dict.fromkeys(integer("seeds", seed, 0) for seed in seeds)
+        for alpha in distinct("alphas", alphas, positive_float)
+        for seed in distinct_seeds(seeds)
     ]
     console = Console()
     tasks = [Task(spec.name, learn_and_compare, {"spec": spec}, spec.settings) for spec in specs]

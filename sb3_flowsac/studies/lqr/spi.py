@@ -22,6 +22,7 @@ from maxent_envs.lqr.linalg import spectral_radius
 from maxent_envs.validation import FloatArray, integer, positive_float
 from sb3_flowsac.lqr.evaluation import evaluate_policy_on_lqr
 from sb3_flowsac.plotting import save_figure
+from sb3_flowsac.studies.arguments import distinct, distinct_seeds
 from sb3_flowsac.studies.lqr.spi_flow import (
     ACTOR_SETTINGS,
     FIELD_SHARE,
@@ -62,10 +63,7 @@ def run_spi(
     :raises ValueError: if an argument is out of range
     :raises RuntimeError: if a flow fails to stabilise the problem
     """
-    if not alphas or not seeds:
-        raise ValueError(f"alphas and seeds must name at least one each, got {list(alphas)} and {list(seeds)}")
-    temperatures = dict.fromkeys(positive_float("alphas", alpha) for alpha in alphas)
-    numbers = dict.fromkeys(integer("seeds", seed, 0) for seed in seeds)
+    temperatures, numbers = distinct("alphas", alphas, positive_float), distinct_seeds(seeds)
     integer("jobs", jobs, 1)
     settings = settings or SPISettings()
     tasks = [_task(problem, alpha, seed, settings) for alpha in temperatures for seed in numbers]

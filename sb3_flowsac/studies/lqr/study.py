@@ -11,6 +11,7 @@ from rich.table import Table
 import maxent_envs
 from maxent_envs import LQRProblem
 from maxent_envs.validation import integer, positive_float
+from sb3_flowsac.studies.arguments import distinct, distinct_seeds
 from sb3_flowsac.studies.lqr.plots import save_plots
 from sb3_flowsac.studies.lqr.training import TIMESTEPS, RunSpec
 from sb3_flowsac.studies.tasks import Result, run_tasks, write_json
@@ -74,10 +75,7 @@ def run_specs(
     :param jobs: number of runs at the same time; a single one shows a progress bar
     :raises ValueError: if an argument is out of range
     """
-    if not alphas or not seeds:
-        raise ValueError(f"alphas and seeds must name at least one each, got {list(alphas)} and {list(seeds)}")
-    temperatures = dict.fromkeys(positive_float("alphas", alpha) for alpha in alphas)
-    numbers = dict.fromkeys(integer("seeds", seed, 0) for seed in seeds)
+    temperatures, numbers = distinct("alphas", alphas, positive_float), distinct_seeds(seeds)
     steps = TIMESTEPS if timesteps is None else integer("timesteps", timesteps, 1)
     progress_bar = integer("jobs", jobs, 1) == 1
     return [

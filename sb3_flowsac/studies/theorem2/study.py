@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 
 from maxent_envs.validation import integer
 from sb3_flowsac.plotting import save_figure
+from sb3_flowsac.studies.arguments import distinct_seeds
 from sb3_flowsac.studies.tasks import Result, Task, run_tasks, write_json
 from sb3_flowsac.studies.theorem2.distances import gaussian_renyi
 from sb3_flowsac.studies.theorem2.fit import TARGET_COV, TARGET_MEAN, Cell, FitSettings, fit_cell, target
@@ -102,9 +103,7 @@ def run_theorem2(
 
 
 def _cells(n_samples: Sequence[int], shifts: Sequence[float], seeds: Sequence[int], fit: FitSettings) -> dict[str, Cell]:
-    numbers = tuple(dict.fromkeys(integer("seeds", seed, 0) for seed in seeds))
-    if len(numbers) < 2:
-        raise ValueError(f"seeds must name at least two, got {list(seeds)}")
+    numbers = distinct_seeds(seeds, at_least=2)
     if any(not 0.0 <= shift < np.inf for shift in shifts):
         raise ValueError(f"shifts must be finite and not negative, got {list(shifts)}")
     cells = {"floor": Cell(None, 0.0, numbers, fit)}

@@ -13,7 +13,6 @@ from maxent_envs import LQRProblem, LQRSolution
 from sb3_flowsac.studies.arguments import distinct_seeds
 from sb3_flowsac.studies.lqr.full_plots import save_full_plots
 from sb3_flowsac.studies.lqr.growing import run_growing
-from sb3_flowsac.studies.lqr.limits import run_zero_temperature
 from sb3_flowsac.studies.lqr.models import CLASSES, MODELS
 from sb3_flowsac.studies.lqr.report import (
     growing_table,
@@ -30,6 +29,7 @@ from sb3_flowsac.studies.lqr.robustness import SavedModel, Source, run_robustnes
 from sb3_flowsac.studies.lqr.spi import run_spi
 from sb3_flowsac.studies.lqr.study import run_all, run_specs
 from sb3_flowsac.studies.lqr.training import RunSpec
+from sb3_flowsac.studies.lqr.zero_temperature import run_zero_temperature
 from sb3_flowsac.studies.tasks import Result, write_json
 from sb3_flowsac.studies.theorem2 import run_theorem2
 

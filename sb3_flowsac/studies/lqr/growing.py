@@ -15,8 +15,8 @@ from maxent_envs.validation import integer, positive_float
 from sb3_flowsac.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.plotting import LEARNT, OPTIMAL, save_figure
 from sb3_flowsac.studies.arguments import distinct, distinct_seeds
-from sb3_flowsac.studies.lqr.runs import CURVE_EVALUATION, train_and_read_log
 from sb3_flowsac.studies.lqr.training import FINAL_EVALUATION, TIMESTEPS, RunSpec
+from sb3_flowsac.studies.lqr.training_log import BRIEF_EVALUATION, train_and_read_log
 from sb3_flowsac.studies.tasks import Result, Task, run_tasks, write_json
 
 DIVERGENCE = (FloatingPointError, OverflowError)
@@ -76,7 +76,7 @@ def _spec(n: int, alpha: float, seed: int, timesteps: int | None, out: Path, eva
     problem = random_problem(n_states=n, n_inputs=n // 2, seed=seed)
     steps = TIMESTEPS if timesteps is None else integer("timesteps", timesteps, 1)
     folder = out / "growing" / f"n-{n}"
-    return RunSpec(problem, alpha, seed, steps, folder, evaluation=evaluation, curve_evaluation=CURVE_EVALUATION)
+    return RunSpec(problem, alpha, seed, steps, folder, evaluation=evaluation, curve_evaluation=BRIEF_EVALUATION)
 
 
 def _name(spec: RunSpec) -> str:

@@ -31,7 +31,7 @@ ACTOR_SETTINGS: dict[str, Any] = {
     "ode_steps": 2,
     "log_std_init": -math.log(SPREAD_MULTIPLE),
 }
-FINAL_EVALUATION = EvaluationSettings(n_rollouts=500, horizon=100, n_states=100, n_actions=4000, seed=1)
+SPI_EVALUATION = EvaluationSettings(n_rollouts=500, horizon=100, n_states=100, n_actions=4000, seed=1)
 FIELD_SHARE = 0.03  # of the learning rate: the field's regression is noise where the target is the base's own kind, a Gaussian
 CHUNK = 2**16  # most actions that are drawn at once: bounds the memory
 
@@ -62,7 +62,7 @@ class SPISettings:
     n_proposals: int = 16
     learning_rate: float = 5e-3
     n_fit_actions: int = 128
-    evaluation: EvaluationSettings = FINAL_EVALUATION
+    evaluation: EvaluationSettings = SPI_EVALUATION
 
     def __post_init__(self) -> None:
         minima = {"n_iterations": 1, "n_steps": 1, "n_states": 1, "batch_size": 1, "n_proposals": 2, "n_fit_actions": 2}

@@ -10,8 +10,8 @@ import pytest
 from maxent_envs import preset
 from sb3_flowsac.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.lqr.policies import LinearPolicy
-from sb3_flowsac.studies.lqr import limits, training
-from sb3_flowsac.studies.lqr.limits import regulator_advantage, regulator_figures, run_zero_temperature
+from sb3_flowsac.studies.lqr import training, zero_temperature
+from sb3_flowsac.studies.lqr.zero_temperature import regulator_advantage, regulator_figures, run_zero_temperature
 
 SETTINGS = EvaluationSettings(n_rollouts=500, horizon=30, n_states=200, n_actions=400, seed=2)
 TINY = EvaluationSettings(n_rollouts=10, horizon=5, n_states=10, n_actions=20)
@@ -87,7 +87,7 @@ def test_study_writes_its_files_and_keeps_its_results(tmp_path, monkeypatch, cap
         advantage = regulator_advantage(preset("scalar").solve(row["alpha"]), TINY.horizon)
         assert row["loss"] - (row["optimal_return"] - row["return"]) == pytest.approx(advantage)
     assert "spread (opt.)" in capsys.readouterr().out
-    monkeypatch.setattr(limits, "learn_and_compare", lambda spec: pytest.fail("computed again"))
+    monkeypatch.setattr(zero_temperature, "learn_and_compare", lambda spec: pytest.fail("computed again"))
     assert run_zero_temperature(**arguments) == rows
 
 

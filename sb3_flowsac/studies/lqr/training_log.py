@@ -8,7 +8,8 @@ from sb3_flowsac.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.studies.lqr.training import RunSpec, execute
 from sb3_flowsac.studies.tasks import Result
 
-CURVE_EVALUATION = EvaluationSettings(n_rollouts=100, horizon=20, n_states=20, n_actions=200)  # nobody draws these curves
+# During training: nobody draws the curves of these runs
+BRIEF_EVALUATION = EvaluationSettings(n_rollouts=100, horizon=20, n_states=20, n_actions=200)
 LAST_SHARE = 0.1
 # Name in a row of results: key of the log, see docs/metrics.md
 LOGGED = {"ess": "train/ess", "critic_loss": "train/critic_loss", "train_clip_fraction": "train/clip_fraction"}

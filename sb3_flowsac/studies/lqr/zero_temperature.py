@@ -30,8 +30,8 @@ from sb3_flowsac.lqr.policies import DeterministicPolicy, LearntPolicy, LinearPo
 from sb3_flowsac.lqr.rollouts import rollouts
 from sb3_flowsac.plotting import LEARNT, OPTIMAL, save_figure
 from sb3_flowsac.studies.arguments import distinct, distinct_seeds
-from sb3_flowsac.studies.lqr.runs import CURVE_EVALUATION, train_and_read_log
 from sb3_flowsac.studies.lqr.training import FINAL_EVALUATION, TIMESTEPS, RunSpec
+from sb3_flowsac.studies.lqr.training_log import BRIEF_EVALUATION, train_and_read_log
 from sb3_flowsac.studies.tasks import Result, Task, run_tasks, write_json
 
 
@@ -65,7 +65,7 @@ def run_zero_temperature(
     steps, jobs, out = integer("timesteps", timesteps, 1), integer("jobs", jobs, 1), Path(out)
     folder = out / "zero_temperature"
     specs = [
-        RunSpec(problem, alpha, seed, steps, folder, evaluation=evaluation, curve_evaluation=CURVE_EVALUATION)
+        RunSpec(problem, alpha, seed, steps, folder, evaluation=evaluation, curve_evaluation=BRIEF_EVALUATION)
         for alpha in distinct("alphas", alphas, positive_float)
         for seed in distinct_seeds(seeds)
     ]

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from sb3_flowsac.lqr.evaluation import EvaluationSettings, distribution_errors, 
 from sb3_flowsac.lqr.policies import LearntPolicy
 from sb3_flowsac.lqr.rollouts import paired_returns
 from sb3_flowsac.plotting import action_distribution_figure, ellipse
-from sb3_flowsac.studies.lqr import models, training
-from sb3_flowsac.studies.lqr.models import FLOW_SETTINGS, N_ENVS, QuadraticSACCritic, lqr_model, tuned_sac_model
+from sb3_flowsac.studies.lqr import training
+from sb3_flowsac.studies.lqr.models import ALGORITHMS, FLOW_SETTINGS, N_ENVS, QuadraticSACCritic, lqr_model, tuned_sac_model
 from sb3_flowsac.studies.lqr.plots import save_plots
 from sb3_flowsac.studies.lqr.study import run_study
 from sb3_flowsac.studies.lqr.training import RunSpec
@@ -309,6 +310,19 @@ def tiny(monkeypatch):
     monkeypatch.setattr(training, "N_CURVE_POINTS", 2)
 
 
+@pytest.fixture
+def trained(monkeypatch):
+    """The FlowSAC models that the study makes, as they come."""
+    made = []
+
+    def make(*arguments, **named):
+        made.append(lqr_model(*arguments, **named))
+        return made[-1]
+
+    monkeypatch.setitem(ALGORITHMS, "flowsac", replace(ALGORITHMS["flowsac"], make=make))
+    return made
+
+
 def tiny_spec(*arguments):
     return RunSpec(*arguments, evaluation=TINY, curve_evaluation=TINY)
 
@@ -339,19 +353,17 @@ def test_study_writes_what_it_says(tmp_path, capsys, problem):
         assert part in printed, part
 
 
-def test_study_goes_on_where_an_earlier_start_ended(tmp_path, problem, monkeypatch):
+def test_study_goes_on_where_an_earlier_start_ended(tmp_path, problem, trained):
     arguments = {"problem": problem, "timesteps": 16, "out": tmp_path}
     first = run_study(alphas=[0.1], seeds=[0], **arguments)
-    monkeypatch.setitem(models.MODELS, "flowsac", lambda *given, **named: trained.append(given) or lqr_model(*given, **named))
-    trained = []
     both = run_study(alphas=[0.1, 0.5], seeds=[0], **arguments)
     assert both[0] == first[0]
-    assert [alpha for _, alpha, _ in trained] == [0.5]
+    assert [model.ent_coef for model in trained] == [0.1, 0.5]
     (tmp_path / both[0]["model"]).parent.joinpath("result.json").write_text("{")  # a result that was cut off
     run_study(alphas=[0.1], seeds=[0], **arguments)
     with pytest.raises(ValueError, match=r"holds a result of another study .timesteps differ"):
         run_study(alphas=[0.1], seeds=[0], **{**arguments, "timesteps": 24})
-    assert [alpha for _, alpha, _ in trained] == [0.5, 0.1]
+    assert [model.ent_coef for model in trained] == [0.1, 0.5, 0.1]
 
 
 def test_an_interrupted_run_goes_on_and_ends_as_the_whole_one(tmp_path, problem, monkeypatch, capsys):
@@ -380,11 +392,7 @@ def test_a_finished_study_keeps_no_checkpoints(tmp_path, problem):
     assert not list(tmp_path.rglob("checkpoints-*"))
 
 
-def test_saved_model_predicts_as_the_trained_one(tmp_path, monkeypatch):
-    trained = []
-    monkeypatch.setitem(
-        models.MODELS, "flowsac", lambda *given, **named: trained.append(lqr_model(*given, **named)) or trained[0]
-    )
+def test_saved_model_predicts_as_the_trained_one(tmp_path, trained):
     spec = tiny_spec(maxent_envs.preset(), 0.5, 1, 96, tmp_path)
     result = training.execute(spec)
     obs = np.random.default_rng(0).standard_normal((5, 2)).astype(np.float32)

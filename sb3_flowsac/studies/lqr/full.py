@@ -13,7 +13,7 @@ from maxent_envs import LQRProblem, LQRSolution
 from sb3_flowsac.studies.arguments import distinct_seeds
 from sb3_flowsac.studies.lqr.full_plots import save_full_plots
 from sb3_flowsac.studies.lqr.growing import run_growing
-from sb3_flowsac.studies.lqr.models import CLASSES, MODELS
+from sb3_flowsac.studies.lqr.models import ALGORITHMS
 from sb3_flowsac.studies.lqr.report import (
     growing_table,
     problem_text,
@@ -73,7 +73,7 @@ def run_full(
     problem = maxent_envs.preset() if problem is None else problem
     out = Path(out)
     seeds = distinct_seeds(seeds, at_least=2)  # one has no confidence interval
-    specs = run_specs(list(MODELS), problem, alphas, seeds, timesteps, out, jobs)
+    specs = run_specs(list(ALGORITHMS), problem, alphas, seeds, timesteps, out, jobs)
     out.mkdir(parents=True, exist_ok=True)
     console = Console()
     results = run_all(specs, out, jobs, console)
@@ -121,7 +121,7 @@ def _further_parts(problem: LQRProblem, specs: Sequence[RunSpec], out: Path, job
     alphas, seeds = list(dict.fromkeys(spec.alpha for spec in specs)), list(dict.fromkeys(spec.seed for spec in specs))
     steps = specs[0].timesteps
     policies: dict[str, Source] = {
-        f"{spec.algorithm}, alpha {spec.alpha:g}": SavedModel(spec.model, CLASSES[spec.algorithm])
+        f"{spec.algorithm}, alpha {spec.alpha:g}": SavedModel(spec.model, ALGORITHMS[spec.algorithm].model_class)
         for spec in specs
         if spec.seed == seeds[0] and spec.algorithm != "sac-default"
     }

@@ -1,6 +1,8 @@
 """The models that the LQR study trains: FlowSAC, and SB3's SAC with its Gaussian policy, on the same environments."""
 
+import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -119,12 +121,33 @@ def default_sac_model(problem: LQRProblem, alpha: float, seed: int, **overrides:
     return SAC("MlpPolicy", env, **{"gamma": problem.gamma, "ent_coef": alpha, "seed": seed, **overrides})
 
 
-MODELS: dict[str, Callable[..., FlowSAC | SAC]] = {
-    "flowsac": lqr_model,
-    "sac-tuned": tuned_sac_model,
-    "sac-default": default_sac_model,
+@dataclass(frozen=True)
+class Algorithm:
+    """
+    What a run of the study can train.
+
+    :param make: makes a model of a problem, a temperature, a seed and keyword arguments of its class
+    :param model_class: class of the model, which loads what it has saved
+    :param settings: arguments in which the study departs from the defaults
+    """
+
+    make: Callable[..., FlowSAC | SAC]
+    model_class: type[FlowSAC | SAC]
+    settings: dict[str, Any]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All of the study's settings that its runs may depend on, in JSON's terms."""
+        common = {"n_envs": N_ENVS, "episode_steps": EPISODE_STEPS, "action_noise": ACTION_NOISE, "log_std_init": LOG_STD_INIT}
+        identity: dict[str, Any] = json.loads(json.dumps({**common, **self.settings}, default=repr))
+        return identity
+
+
+ALGORITHMS = {
+    "flowsac": Algorithm(lqr_model, FlowSAC, FLOW_SETTINGS),
+    "sac-tuned": Algorithm(tuned_sac_model, SAC, TUNED_SAC_SETTINGS),
+    "sac-default": Algorithm(default_sac_model, SAC, {}),
 }
-CLASSES: dict[str, type[FlowSAC | SAC]] = {"flowsac": FlowSAC, "sac-tuned": SAC, "sac-default": SAC}
 
 
 def training_env(problem: LQRProblem, alpha: float, seed: int) -> VecEnv:

@@ -66,7 +66,7 @@ def run_specs(
     """
     A run for each algorithm, temperature and seed; repeated ones count once.
 
-    :param algorithms: keys of ``MODELS``
+    :param algorithms: keys of ``ALGORITHMS``
     :param problem: the problem to learn
     :param alphas: temperatures, positive, at least one
     :param seeds: seeds, not negative, at least one

@@ -14,23 +14,13 @@ from sb3_flowsac.callbacks import LQROptimalityCallback, ResumableCheckpoint
 from sb3_flowsac.flowsac import FlowSAC
 from sb3_flowsac.lqr.evaluation import EvaluationSettings, evaluate_policy_on_lqr
 from sb3_flowsac.lqr.policies import LearntPolicy
-from sb3_flowsac.studies.lqr.models import (
-    ACTION_NOISE,
-    EPISODE_STEPS,
-    FLOW_SETTINGS,
-    LOG_STD_INIT,
-    MODELS,
-    N_ENVS,
-    TUNED_SAC_SETTINGS,
-)
+from sb3_flowsac.studies.lqr.models import ALGORITHMS, N_ENVS
 from sb3_flowsac.studies.tasks import Result, Task
 
 TIMESTEPS = 40_000
 FINAL_EVALUATION = EvaluationSettings(n_rollouts=2000, horizon=100, n_states=100, n_actions=4000, seed=1)
 N_CURVE_POINTS = 20
 CURVE_EVALUATION = EvaluationSettings(n_rollouts=100, horizon=100, n_states=25, n_actions=1000, seed=0)
-COMMON = {"n_envs": N_ENVS, "episode_steps": EPISODE_STEPS, "action_noise": ACTION_NOISE, "log_std_init": LOG_STD_INIT}
-SETTINGS: dict[str, dict[str, Any]] = {"flowsac": FLOW_SETTINGS, "sac-tuned": TUNED_SAC_SETTINGS, "sac-default": {}}
 
 
 @dataclass(frozen=True)
@@ -43,7 +33,7 @@ class RunSpec:
     :param seed: the seed
     :param timesteps: number of environment steps
     :param out: folder of the study's results
-    :param algorithm: what learns, a key of ``MODELS``
+    :param algorithm: what learns, a key of ``ALGORITHMS``
     :param progress_bar: whether to show Stable-Baselines3's progress bar
     :param evaluation: size of the final comparison with the optimum
     :param curve_evaluation: size of the comparisons during training, for the learning curves
@@ -85,7 +75,7 @@ class RunSpec:
             "timesteps": self.timesteps,
             "evaluation": asdict(self.evaluation),
             "curve_evaluation": {**asdict(self.curve_evaluation), "points": N_CURVE_POINTS},
-            "model": json.loads(json.dumps({**COMMON, **SETTINGS[self.algorithm]}, default=repr)),
+            "model": ALGORITHMS[self.algorithm].identity,
         }
 
     def task(self) -> Task:
@@ -102,7 +92,8 @@ def execute(spec: RunSpec) -> Result:
         ``LQROptimalityCallback.history``); ``examples``, actions drawn in three states
     """
     start = time.perf_counter()
-    model = MODELS[spec.algorithm](spec.problem, spec.alpha, spec.seed, tensorboard_log=str(spec.out / "tensorboard"))
+    make = ALGORITHMS[spec.algorithm].make
+    model = make(spec.problem, spec.alpha, spec.seed, tensorboard_log=str(spec.out / "tensorboard"))
     eval_freq = max(1, spec.timesteps // N_ENVS // N_CURVE_POINTS)
     callback = LQROptimalityCallback(eval_freq, **asdict(spec.curve_evaluation))
     callbacks: list[BaseCallback] = [callback]

@@ -23,7 +23,7 @@ from sb3_flowsac.lqr.evaluation import EvaluationSettings, distribution_errors, 
 from sb3_flowsac.lqr.policies import LearntPolicy
 from sb3_flowsac.lqr.rollouts import paired_returns
 from sb3_flowsac.plotting import action_distribution_figure, ellipse
-from sb3_flowsac.studies.lqr import training
+from sb3_flowsac.studies.lqr import training, training_log
 from sb3_flowsac.studies.lqr.models import ALGORITHMS, FLOW_SETTINGS, N_ENVS, QuadraticSACCritic, lqr_model, tuned_sac_model
 from sb3_flowsac.studies.lqr.plots import save_plots
 from sb3_flowsac.studies.lqr.study import run_study
@@ -367,6 +367,7 @@ def test_study_goes_on_where_an_earlier_start_ended(tmp_path, problem, trained):
 
 
 def test_an_interrupted_run_goes_on_and_ends_as_the_whole_one(tmp_path, problem, monkeypatch, capsys):
+    monkeypatch.setattr(training_log, "LAST_SHARE", 1.0)  # all that is logged
     whole, cut = (tiny_spec(problem, 0.5, 0, 480, tmp_path / name) for name in ("whole", "cut"))
     expected = training.execute(whole)
     evaluate = LQROptimalityCallback._evaluate
@@ -385,6 +386,8 @@ def test_an_interrupted_run_goes_on_and_ends_as_the_whole_one(tmp_path, problem,
     assert "Resuming at step" in capsys.readouterr().out
     assert result["history"] == expected["history"]
     assert {**result["row"], "seconds": 0} == {**expected["row"], "seconds": 0}
+    assert len(list((tmp_path / "cut" / "tensorboard").iterdir())) == 2
+    assert training_log.training_figures(cut) == training_log.training_figures(whole)
 
 
 def test_a_finished_study_keeps_no_checkpoints(tmp_path, problem):

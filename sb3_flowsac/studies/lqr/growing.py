@@ -6,18 +6,18 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from maxent_envs import random_problem
 from maxent_envs.validation import integer, positive_float
 from sb3_flowsac.lqr.evaluation import EvaluationSettings
-from sb3_flowsac.plotting import LEARNT, OPTIMAL, save_figure
+from sb3_flowsac.plotting import LEARNT, OPTIMAL
 from sb3_flowsac.studies.arguments import distinct, distinct_seeds
 from sb3_flowsac.studies.lqr.training import FINAL_EVALUATION, TIMESTEPS, RunSpec
 from sb3_flowsac.studies.lqr.training_log import BRIEF_EVALUATION, train_and_read_log
-from sb3_flowsac.studies.tasks import Result, Task, run_tasks, write_json
+from sb3_flowsac.studies.results import publish, table_of
+from sb3_flowsac.studies.tasks import Result, Task, run_tasks
 
 DIVERGENCE = (FloatingPointError, OverflowError)
 
@@ -65,10 +65,7 @@ def run_growing(
     console.print("Environment steps: " + ", ".join(f"{spec.timesteps:,} (n = {spec.problem.n_states})" for spec in specs))
     tasks = [Task(_name(spec), learn_and_compare, {"spec": spec}, spec.settings) for spec in specs]
     rows = run_tasks(tasks, out, jobs, console)
-    write_json(out / "growing.json", rows)
-    save_figure(_figure(rows), out / "growing.png")
-    console.print(_table(rows))
-    print(f"Results: {out / 'growing.json'}\nPicture: {out / 'growing.png'}")
+    publish("growing", rows, _figure(rows), [_table(rows)], out, console)
     return rows
 
 
@@ -148,17 +145,16 @@ def _relative_gap(row: Result) -> float:
 
 def _table(rows: Sequence[Result]) -> Table:
     title = "FlowSAC on random linear systems (in brackets: what sampling can have made of the error)"
-    table = Table(title=title, box=SIMPLE, pad_edge=False)
-    for column in ("n", "m", "seed", "mean error", "cov. error", "return gap", "ess", "clipped", "updates", "seconds"):
-        table.add_column(column, justify="right")
-    for row in rows:
-        found = _found(row) if row["failure"] is None else [f"failed: {row['failure']}"]
-        table.add_row(f"{row['n_states']}", f"{row['n_inputs']}", f"{row['seed']}", *found)
-    return table
+    headings = ("n", "m", "seed", "mean error", "cov. error", "return gap", "ess", "clipped", "updates", "seconds")
+    return table_of(title, headings, map(_cells, rows))
 
 
-def _found(row: Result) -> list[str]:
+def _cells(row: Result) -> list[str]:
+    run = [f"{row['n_states']}", f"{row['n_inputs']}", f"{row['seed']}"]
+    if row["failure"] is not None:
+        return [*run, f"failed: {row['failure']}"]
     return [
+        *run,
         f"{row['mean_error']:.1%} ({row['mean_floor']:.1%})",
         f"{row['cov_error']:.1%} ({row['cov_floor']:.1%})",
         f"{_relative_gap(row):.2%}",

@@ -24,9 +24,9 @@ from maxent_envs.validation import choice, finite_float, integer
 from sb3_flowsac.flowsac import FlowSAC
 from sb3_flowsac.lqr.policies import DeterministicPolicy, LearntPolicy, LinearPolicy, StochasticPolicy
 from sb3_flowsac.lqr.rollouts import NextState, rollouts
-from sb3_flowsac.plotting import save_figure
 from sb3_flowsac.studies.lqr.robustness_report import figure, tables
-from sb3_flowsac.studies.tasks import Result, Task, run_tasks, write_json
+from sb3_flowsac.studies.results import publish
+from sb3_flowsac.studies.tasks import Result, Task, run_tasks
 
 
 def _input_bias(problem: LQRProblem, magnitude: float) -> NextState:
@@ -171,11 +171,7 @@ def run_robustness(
         for label, source in policies.items()
     ]
     rows = [row for result in run_tasks(tasks, out / "robustness", jobs, console) for row in result["rows"]]
-    write_json(out / "robustness.json", rows)
-    save_figure(figure(rows), out / "robustness.png")
-    for table in tables(rows):
-        console.print(table)
-    print(f"Results: {out / 'robustness.json'}\nPicture: {out / 'robustness.png'}")
+    publish("robustness", rows, figure(rows), tables(rows), out, console)
     return rows
 
 

@@ -21,7 +21,6 @@ from maxent_envs import EvaluatedPolicy, LQRProblem, optimal_spread
 from maxent_envs.lqr.linalg import spectral_radius
 from maxent_envs.validation import FloatArray, integer, positive_float
 from sb3_flowsac.lqr.evaluation import evaluate_policy_on_lqr
-from sb3_flowsac.plotting import save_figure
 from sb3_flowsac.studies.arguments import distinct, distinct_seeds
 from sb3_flowsac.studies.lqr.spi_flow import (
     ACTOR_SETTINGS,
@@ -33,7 +32,8 @@ from sb3_flowsac.studies.lqr.spi_flow import (
     visited_states,
 )
 from sb3_flowsac.studies.lqr.spi_plots import spi_figure
-from sb3_flowsac.studies.tasks import Task, run_tasks, write_json
+from sb3_flowsac.studies.results import publish, table_of
+from sb3_flowsac.studies.tasks import Task, run_tasks
 
 DETUNED = 100.0  # how many times dearer inputs are to the regulator that starts an unstable problem
 
@@ -69,9 +69,7 @@ def run_spi(
     tasks = [_task(problem, alpha, seed, settings) for alpha in temperatures for seed in numbers]
     out, console = Path(out), Console()
     rows = run_tasks(tasks, out / "spi", jobs, console)
-    write_json(out / "spi.json", rows)
-    save_figure(spi_figure(rows), out / "spi.png")
-    _report(console, rows, out)
+    publish("spi", rows, spi_figure(rows), [_table(rows)], out, console)
     return rows
 
 
@@ -162,20 +160,19 @@ def _errors(policies: Sequence[EvaluatedPolicy], optimum: EvaluatedPolicy) -> di
     return {"gain_error": relative("K"), "cov_error": relative("Sigma")}
 
 
-def _report(console: Console, rows: Sequence[dict[str, Any]], out: Path) -> None:
-    table = Table(title="Soft policy iteration with a flow: the last policy and the closed-form optimum (cov.: covariance)")
-    for column in ("alpha", "seed", "gain error", "mean error", "cov. error", "ESS", "seconds"):
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(
-            f"{row['alpha']:g}",
-            f"{row['seed']}",
-            f"{row['flow']['gain_error'][-1]:.2%}",
-            f"{row['mean_error']:.2%}",
-            f"{row['cov_error']:.2%}",
-            f"{row['ess'][-1]:.2%}",
-            f"{row['seconds']:.0f}",
-        )
-    console.print(table)
-    print(f"Results: {out / 'spi.json'}")
-    print(f"Picture: {out / 'spi.png'}")
+def _table(rows: Sequence[dict[str, Any]]) -> Table:
+    title = "Soft policy iteration with a flow: the last policy and the closed-form optimum (cov.: covariance)"
+    headings = ("alpha", "seed", "gain error", "mean error", "cov. error", "ESS", "seconds")
+    return table_of(title, headings, map(_cells, rows))
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [
+        f"{row['alpha']:g}",
+        f"{row['seed']}",
+        f"{row['flow']['gain_error'][-1]:.2%}",
+        f"{row['mean_error']:.2%}",
+        f"{row['cov_error']:.2%}",
+        f"{row['ess'][-1]:.2%}",
+        f"{row['seconds']:.0f}",
+    ]

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 import maxent_envs
 from maxent_envs import LQRProblem
@@ -14,6 +13,7 @@ from maxent_envs.validation import integer, positive_float
 from sb3_flowsac.studies.arguments import distinct, distinct_seeds
 from sb3_flowsac.studies.lqr.plots import save_plots
 from sb3_flowsac.studies.lqr.training import TIMESTEPS, RunSpec
+from sb3_flowsac.studies.results import table_of
 from sb3_flowsac.studies.tasks import Result, run_tasks, write_json
 
 
@@ -103,20 +103,9 @@ def run_all(specs: Sequence[RunSpec], out: Path, jobs: int, console: Console) ->
 
 
 def _report(console: Console, rows: Sequence[dict[str, Any]], pictures: Sequence[Path], out: Path) -> None:
-    table = Table(title="FlowSAC on MaxEntLQR-v0 and the closed-form optimum (cov.: covariance)")
-    for column in ("alpha", "seed", "return", "optimal return", "mean error", "cov. error", "seconds"):
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(
-            f"{row['alpha']:g}",
-            f"{row['seed']}",
-            f"{row['return']:.3f}",
-            f"{row['optimal_return']:.3f}",
-            f"{row['mean_error']:.1%}",
-            f"{row['cov_error']:.1%}",
-            f"{row['seconds']:.0f}",
-        )
-    console.print(table)
+    title = "FlowSAC on MaxEntLQR-v0 and the closed-form optimum (cov.: covariance)"
+    headings = ("alpha", "seed", "return", "optimal return", "mean error", "cov. error", "seconds")
+    console.print(table_of(title, headings, map(_cells, rows)))
     print(f"Results:  {out / 'results.json'}")
     print(f"Pictures: {', '.join(str(path) for path in pictures)}")
     print(f"Models:   {out / 'runs'}")
@@ -124,3 +113,15 @@ def _report(console: Console, rows: Sequence[dict[str, Any]], pictures: Sequence
     print("Next:     flowsac lqr --preset unstable --out unstable_lqr")
     print("          flowsac lqr --problem my_lqr.yml --out my_lqr   (a system of your own, with keys A, B, Q, R)")
     print(f'          FlowSAC.load("{out / rows[0]["model"]}").policy.sample(observation, n=1000)')
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [
+        f"{row['alpha']:g}",
+        f"{row['seed']}",
+        f"{row['return']:.3f}",
+        f"{row['optimal_return']:.3f}",
+        f"{row['mean_error']:.1%}",
+        f"{row['cov_error']:.1%}",
+        f"{row['seconds']:.0f}",
+    ]

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -28,11 +27,12 @@ from sb3_flowsac.flowsac import FlowSAC
 from sb3_flowsac.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.lqr.policies import DeterministicPolicy, LearntPolicy, LinearPolicy, StochasticPolicy
 from sb3_flowsac.lqr.rollouts import rollouts
-from sb3_flowsac.plotting import LEARNT, OPTIMAL, save_figure
+from sb3_flowsac.plotting import LEARNT, OPTIMAL
 from sb3_flowsac.studies.arguments import distinct, distinct_seeds
 from sb3_flowsac.studies.lqr.training import FINAL_EVALUATION, TIMESTEPS, RunSpec
 from sb3_flowsac.studies.lqr.training_log import BRIEF_EVALUATION, train_and_read_log
-from sb3_flowsac.studies.tasks import Result, Task, run_tasks, write_json
+from sb3_flowsac.studies.results import publish, table_of
+from sb3_flowsac.studies.tasks import Result, Task, run_tasks
 
 
 def run_zero_temperature(
@@ -72,10 +72,7 @@ def run_zero_temperature(
     console = Console()
     tasks = [Task(spec.name, learn_and_compare, {"spec": spec}, spec.settings) for spec in specs]
     rows = run_tasks(tasks, folder, jobs, console)
-    write_json(out / "zero_temperature.json", rows)
-    save_figure(_figure(rows), out / "zero_temperature.png")
-    console.print(_table(rows))
-    print(f"Results: {out / 'zero_temperature.json'}\nPicture: {out / 'zero_temperature.png'}")
+    publish("zero_temperature", rows, _figure(rows), [_table(rows)], out, console)
     return rows
 
 
@@ -182,18 +179,18 @@ def _points(axes: Axes, rows: Sequence[Result], key: str, style: str, colour: st
 
 def _table(rows: Sequence[Result]) -> Table:
     title = "FlowSAC at falling temperature: error of the gain, spread of the action, return below that of u = -K x"
-    table = Table(title=title, box=SIMPLE, pad_edge=False)
-    for column in ("alpha", "seed", "K det.", "K mean", "spread (opt.)", "loss (opt.)", "det.", "ess"):
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(
-            f"{row['alpha']:g}",
-            f"{row['seed']}",
-            f"{row['gain_error']:.1%}",
-            f"{row['sample_gain_error']:.1%}",
-            f"{row['spread']:.3f} ({row['optimal_spread']:.3f})",
-            f"{row['loss']:.3f} ({row['optimal_loss']:.3f})",
-            f"{row['deterministic_loss']:.3f}",
-            "" if row["ess"] is None else f"{row['ess']:.2f}",
-        )
-    return table
+    headings = ("alpha", "seed", "K det.", "K mean", "spread (opt.)", "loss (opt.)", "det.", "ess")
+    return table_of(title, headings, map(_cells, rows))
+
+
+def _cells(row: Result) -> list[str]:
+    return [
+        f"{row['alpha']:g}",
+        f"{row['seed']}",
+        f"{row['gain_error']:.1%}",
+        f"{row['sample_gain_error']:.1%}",
+        f"{row['spread']:.3f} ({row['optimal_spread']:.3f})",
+        f"{row['loss']:.3f} ({row['optimal_loss']:.3f})",
+        f"{row['deterministic_loss']:.3f}",
+        "" if row["ess"] is None else f"{row['ess']:.2f}",
+    ]

@@ -4,24 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_problems import alphas, problems
 from scipy.stats import multivariate_normal
 
 import maxent_envs
 from maxent_envs import LQRProblem
 
-problems = st.builds(
-    maxent_envs.random_problem,
-    n_states=st.integers(1, 5),
-    n_inputs=st.integers(1, 3),
-    seed=st.integers(0, 10_000),
-    spectral_radius=st.floats(0.3, 1.2),
-    gamma=st.sampled_from([0.5, 0.9, 0.95]),
-)
-alphas = st.sampled_from([0.02, 0.1, 0.5, 2.0])
-
 
 @settings(max_examples=30, deadline=None)
-@given(problem=problems, alpha=alphas)
+@given(problem=problems(5), alpha=alphas)
 def test_optimum_is_the_limit_of_dynamic_programming(problem, alpha):
     """Soft value iteration from V = 0, completing the square by hand in each step."""
     P, constant, gamma = np.zeros_like(problem.A), 0.0, problem.gamma
@@ -40,7 +31,7 @@ def test_optimum_is_the_limit_of_dynamic_programming(problem, alpha):
 
 
 @settings(max_examples=20, deadline=None)
-@given(problem=problems, alpha=alphas)
+@given(problem=problems(5), alpha=alphas)
 def test_known_identities(problem, alpha):
     solution = problem.solve(alpha)
     G = problem.R + problem.gamma * problem.B.T @ solution.P @ problem.B
@@ -57,7 +48,7 @@ def test_known_identities(problem, alpha):
 
 
 @settings(max_examples=20, deadline=None)
-@given(problem=problems, alpha=alphas, seed=st.integers(0, 1000))
+@given(problem=problems(5), alpha=alphas, seed=st.integers(0, 1000))
 def test_density_entropy_and_shapes(problem, alpha, seed):
     solution, rng = problem.solve(alpha), np.random.default_rng(seed)
     x = rng.standard_normal((4, 3, problem.n_states))
@@ -102,7 +93,7 @@ def test_finite_returns_agree_with_simulation(name):
 
 
 @settings(max_examples=20, deadline=None)
-@given(problem=problems, alpha=alphas)
+@given(problem=problems(5), alpha=alphas)
 def test_returns_of_long_horizons_approach_the_infinite_one(problem, alpha):
     solution = problem.solve(alpha)
     horizon = int(40 / (1.0 - problem.gamma))

@@ -84,14 +84,12 @@ class DeterministicPolicy:
     """
     What ``model.predict(..., deterministic=True)`` does, as a ``StochasticPolicy`` without randomness.
 
-    :param model: a model of Stable-Baselines3 with actions in a Box; observations are normalised as in its training
+    :param model: a model of Stable-Baselines3; observations are normalised as in its training
+    :raises ValueError: if its action space is no Box
     """
 
     def __init__(self, model: BaseAlgorithm) -> None:
-        if not isinstance(model.action_space, spaces.Box):
-            raise ValueError(f"model.action_space must be a Box, got {model.action_space}")
-        self.device = model.device
-        self.action_space = model.action_space
+        self.action_space, self.device = _action_box(model), model.device
         self._model = model
 
     def sample(self, states: FloatArray, n: int, generator: torch.Generator) -> tuple[FloatArray, FloatArray]:
@@ -121,10 +119,7 @@ class LearntPolicy:
     """
 
     def __init__(self, model: FlowSAC | SAC) -> None:
-        if not isinstance(model.action_space, spaces.Box):
-            raise ValueError(f"model.action_space must be a Box, got {model.action_space}")
-        self.action_space = model.action_space
-        self.device = model.device
+        self.action_space, self.device = _action_box(model), model.device
         self._model = model
 
     def sample(self, states: FloatArray, n: int, generator: torch.Generator) -> tuple[FloatArray, FloatArray]:
@@ -174,12 +169,17 @@ def _sample_gaussian(
     mean, log_std, _ = model.actor.get_action_dist_params(model.policy.obs_to_tensor(observations)[0])
     normal = torch.randn(len(mean), n, mean.shape[1], generator=generator, device=mean.device)
     latents = mean.unsqueeze(1) + log_std.exp().unsqueeze(1) * normal
-    transform, box = Tanh(), model.action_space
-    assert isinstance(box, spaces.Box)
+    transform, box = Tanh(), _action_box(model)
     low, high = (torch.as_tensor(bound, device=mean.device) for bound in (box.low, box.high))
     scale = 0.5 * (high - low)
     log_prob = standard_normal_log_prob(normal) - log_std.sum(-1, keepdim=True)
     return low + (transform(latents) + 1.0) * scale, log_prob - transform.log_det(latents) - scale.log().sum()
+
+
+def _action_box(model: BaseAlgorithm) -> spaces.Box:
+    if not isinstance(model.action_space, spaces.Box):
+        raise ValueError(f"model.action_space must be a Box, got {model.action_space}")
+    return model.action_space
 
 
 def _observations(model: BaseAlgorithm, states: FloatArray) -> np.ndarray:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.env_util import make_vec_env
 
-from maxent_envs import LQREnv, LQRVectorEnv, preset, random_problem
+from maxent_envs import BoltzmannBanditEnv, LQREnv, LQRVectorEnv, MultiGoalEnv, preset, random_problem
+from maxent_envs.targets import Banana, BoundMaximum, Ring, RotatingMixture, SharpGaussian, TwoHumps
 from sb3_flowsac import FlowPolicy, FlowSAC
 from sb3_flowsac.isfm import CurrentPolicy, Mixture, UniformBox
 
@@ -21,6 +22,8 @@ ARGUMENTS = sorted(set(inspect.signature(FlowSAC.__init__).parameters) - NOT_FUZ
 SPACES = {"self", "observation_space", "action_space", "lr_schedule"}
 POLICY_ARGUMENTS = sorted(set(inspect.signature(FlowPolicy.__init__).parameters) - SPACES)
 ENV_ARGUMENTS = sorted(set(inspect.signature(LQREnv.__init__).parameters) - {"self"})
+OTHER_KINDS = (BoltzmannBanditEnv, MultiGoalEnv, Banana, BoundMaximum, Ring, RotatingMixture, SharpGaussian, TwoHumps)
+OTHER_ARGUMENTS = [(kind, name) for kind in OTHER_KINDS for name in inspect.signature(kind).parameters]
 MATRICES = {"A": [[1.0]], "B": [[1.0]], "Q": [[1.0]], "R": [[1.0]]}
 
 
@@ -76,6 +79,17 @@ def test_arguments_of_the_policy(env, name):
 @pytest.mark.parametrize("name", ENV_ARGUMENTS)
 def test_arguments_of_the_environment(name):
     assert fuzz(name, attempt_env_argument(LQREnv, name), ANYTHING, 30)[0] > 5
+
+
+@pytest.mark.parametrize(("kind", "name"), OTHER_ARGUMENTS)
+def test_arguments_of_the_other_environments_and_targets(kind, name):
+    def attempt(value):
+        made = kind(**{name: value})
+        env = made if isinstance(made, gym.Env) else BoltzmannBanditEnv(made)
+        env.reset(seed=0)
+        env.step(np.zeros(env.action_space.shape))
+
+    assert fuzz(name, attempt, ANYTHING, 30)[0] > 5
 
 
 @pytest.mark.parametrize("name", ["num_envs", "max_episode_steps", "alpha", "render_mode"])

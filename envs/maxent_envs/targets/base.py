@@ -9,6 +9,8 @@ from array_api_compat import array_namespace, device, to_device
 
 from maxent_envs.validation import FloatArray, integer
 
+MAX_DIM = 1000  # more is a slip, refused before it fills the memory
+
 Array: TypeAlias = Any
 """An array of a library that follows the Python array API standard: NumPy, PyTorch and others."""
 
@@ -21,14 +23,14 @@ class Target(ABC):
     NumPy arrays is enough. Written with :func:`like` and the functions of ``array_namespace(actions)``, as the built-in
     ones are, it takes tensors of PyTorch as well and passes on the gradient with respect to the actions.
 
-    :param state_dim: Length of the state, at least 1.
-    :param action_dim: Length d of the action, at least 1.
+    :param state_dim: Length of the state, from 1 to 1000.
+    :param action_dim: Length d of the action, from 1 to 1000.
     :raises ValueError: If one of them is no such integer.
     """
 
     def __init__(self, state_dim: int, action_dim: int) -> None:
-        self.state_dim = integer("state_dim", state_dim, 1)
-        self.action_dim = integer("action_dim", action_dim, 1)
+        self.state_dim = integer("state_dim", state_dim, 1, MAX_DIM)
+        self.action_dim = integer("action_dim", action_dim, 1, MAX_DIM)
 
     @abstractmethod
     def sample_states(self, n: int, rng: np.random.Generator) -> FloatArray:

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from array_api_compat import array_namespace
 
-from maxent_envs.targets.base import Array, Target, like, numpy_array
-from maxent_envs.targets.truncated import log_normalizer, sample_truncated
-from maxent_envs.validation import FloatArray, integer, interval, positive_float, read_only, shaped
+from maxent_envs.targets.base import MAX_DIM, Array, Target, like, numpy_array
+from maxent_envs.targets.truncated import STD_RANGE, log_normalizer, sample_truncated
+from maxent_envs.validation import FloatArray, integer, interval, read_only, shaped
 
 
 class GaussianMixture(Target):
@@ -19,14 +19,14 @@ class GaussianMixture(Target):
 
     :param state_dim: Length of the state.
     :param action_dim: Length d of the action.
-    :param std: Standard deviation of each component before truncation, positive.
+    :param std: Standard deviation of each component before truncation, from 0.001 to 10.
     :param weights: Masses w_k of the components, positive, of sum 1.
     :raises ValueError: If an argument is out of range.
     """
 
     def __init__(self, state_dim: int, action_dim: int, std: float, weights: npt.ArrayLike = (1.0,)) -> None:
         super().__init__(state_dim, action_dim)
-        self.std = positive_float("std", std)
+        self.std = interval("std", std, *STD_RANGE)
         masses = shaped("weights", weights, (np.size(weights),))
         if not (masses > 0.0).all() or abs(masses.sum() - 1.0) > 1e-6:
             raise ValueError(f"weights must be positive and have the sum 1, got {masses.tolist()}")
@@ -77,13 +77,13 @@ class GaussianMixture(Target):
 class SharpGaussian(GaussianMixture):
     """One narrow Gaussian with the mean 0.5 tanh(W s), s ~ N(0, I_8), and a fixed random W.
 
-    :param dim: Length of the action.
-    :param std: Standard deviation of each coordinate before truncation.
+    :param dim: Length of the action, from 1 to 1000.
+    :param std: Standard deviation of each coordinate before truncation, from 0.001 to 10.
     :raises ValueError: If an argument is out of range.
     """
 
     def __init__(self, dim: int = 2, std: float = 0.07) -> None:
-        super().__init__(state_dim=8, action_dim=integer("dim", dim, 1), std=std)
+        super().__init__(state_dim=8, action_dim=integer("dim", dim, 1, MAX_DIM), std=std)
         self._weight = np.random.default_rng(0).standard_normal((dim, self.state_dim)) / np.sqrt(self.state_dim)
 
     def sample_states(self, n: int, rng: np.random.Generator) -> FloatArray:
@@ -100,15 +100,15 @@ class RotatingMixture(GaussianMixture):
 
     Mode k stands at the angle theta + 2 pi k / n_modes.
 
-    :param std: Standard deviation of each mode before truncation.
+    :param std: Standard deviation of each mode before truncation, from 0.001 to 10.
     :param radius: Distance of the modes from the centre, from 0 to 1.
-    :param n_modes: How many.
+    :param n_modes: How many, from 1 to 100.
     :param weights: Mass of each mode, of sum 1; equal ones if ``None``.
     :raises ValueError: If an argument is out of range.
     """
 
     def __init__(self, std: float = 0.12, radius: float = 0.7, n_modes: int = 4, weights: npt.ArrayLike | None = None) -> None:
-        count = integer("n_modes", n_modes, 1)
+        count = integer("n_modes", n_modes, 1, 100)
         masses = np.full(count, 1.0 / count) if weights is None else shaped("weights", weights, (count,))
         super().__init__(state_dim=2, action_dim=2, std=std, weights=masses)
         self.radius = interval("radius", radius, 0.0, 1.0)
@@ -129,13 +129,13 @@ class RotatingMixture(GaussianMixture):
 class TwoHumps(GaussianMixture):
     """Two modes on the diagonal of the Box, at -0.5 with the mass 0.7 and at 0.5 with the mass 0.3; one state, 0.
 
-    :param dim: Length of the action.
-    :param std: Standard deviation of each mode before truncation.
+    :param dim: Length of the action, from 1 to 1000.
+    :param std: Standard deviation of each mode before truncation, from 0.001 to 10.
     :raises ValueError: If an argument is out of range.
     """
 
     def __init__(self, dim: int = 1, std: float = 0.15) -> None:
-        super().__init__(state_dim=1, action_dim=integer("dim", dim, 1), std=std, weights=(0.7, 0.3))
+        super().__init__(state_dim=1, action_dim=integer("dim", dim, 1, MAX_DIM), std=std, weights=(0.7, 0.3))
 
     def sample_states(self, n: int, rng: np.random.Generator) -> FloatArray:
         """Zeros."""

@@ -4,9 +4,9 @@ import numpy as np
 from array_api_compat import array_namespace
 from scipy.special import ndtr
 
-from maxent_envs.targets.base import Array, Target, like
-from maxent_envs.targets.truncated import log_normalizer, sample_truncated
-from maxent_envs.validation import FloatArray, integer, interval, positive_float
+from maxent_envs.targets.base import MAX_DIM, Array, Target, like
+from maxent_envs.targets.truncated import STD_RANGE, log_normalizer, sample_truncated
+from maxent_envs.validation import FloatArray, integer, interval
 
 ANGLES = 2.0 * np.pi * (np.arange(1024) + 0.5) / 1024
 
@@ -77,16 +77,16 @@ class Banana(Target):
     left out there is below 1e-6 and needs no normalisation.
 
     :param bend: Curvature of the parabola at the states 1 and -1, from 0 to 1.
-    :param width: Standard deviation across the parabola, positive, at most 0.1.
-    :param length: Standard deviation along it before truncation, positive.
+    :param width: Standard deviation across the parabola, from 0.001 to 0.1.
+    :param length: Standard deviation along it before truncation, from 0.001 to 10.
     :raises ValueError: If an argument is out of range.
     """
 
     def __init__(self, bend: float = 1.0, width: float = 0.08, length: float = 0.4) -> None:
         super().__init__(state_dim=1, action_dim=2)
         self.bend = interval("bend", bend, 0.0, 1.0)
-        self.width = interval("width", positive_float("width", width), 0.0, 0.1)
-        self.length = positive_float("length", length)
+        self.width = interval("width", width, STD_RANGE[0], 0.1)
+        self.length = interval("length", length, *STD_RANGE)
 
     def sample_states(self, n: int, rng: np.random.Generator) -> FloatArray:
         """States uniform in [-1, 1]."""
@@ -112,14 +112,14 @@ class BoundMaximum(Target):
 
     The state's signs choose the corner, and the change from one to another is smooth.
 
-    :param dim: Length of the action.
-    :param rate: Largest rate of each exponential, positive: its mean is 1 / rate away from the bound.
+    :param dim: Length of the action, from 1 to 1000.
+    :param rate: Largest rate of each exponential, from 0.001 to 1000: its mean is 1 / rate away from the bound.
     :raises ValueError: If an argument is out of range.
     """
 
     def __init__(self, dim: int = 2, rate: float = 20.0) -> None:
-        super().__init__(state_dim=integer("dim", dim, 1), action_dim=dim)
-        self.rate = positive_float("rate", rate)
+        super().__init__(state_dim=integer("dim", dim, 1, MAX_DIM), action_dim=dim)
+        self.rate = interval("rate", rate, 1e-3, 1e3)
 
     def sample_states(self, n: int, rng: np.random.Generator) -> FloatArray:
         """Standard normal states."""

@@ -5,6 +5,8 @@ from scipy.special import ndtr, ndtri
 
 from maxent_envs.validation import FloatArray
 
+STD_RANGE = (1e-3, 10.0)  # as good as a point, as good as uniform; no over- or underflow in between
+
 
 def log_normalizer(mean: FloatArray, std: float) -> FloatArray:
     """Logarithm of the integral of exp(-|a - mean|^2 / (2 std^2)) over the Box.

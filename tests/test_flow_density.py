@@ -174,7 +174,7 @@ def gaussian_flow(mean, covariance, n_basis=28):
     nodes = numpy_chebyshev.chebpts1(n_basis)
     series = [numpy_chebyshev.chebfit(nodes, f(nodes), n_basis - 1) for f in (drift, matrix)]
     coefficients = np.concatenate([np.zeros((n_basis, 3)), *series], axis=1)  # one hidden unit, switched off
-    w_in, w_out = torch.ones(1, len(mean), 1, **F64), torch.ones(1, 1, len(mean), **F64)
+    w_in = w_out = torch.ones(1, len(mean), 1, **F64)
     return StructuredVelocity(w_in, w_out, torch.tensor(coefficients)[None])
 
 

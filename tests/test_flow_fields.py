@@ -40,10 +40,19 @@ def times(kind, n=5):
 def test_jacobian_is_that_of_autograd(field, time, n):
     """For fewer points than dimensions as well as for more."""
     velocity, x, t = field(torch.randn(2, 3, **F64)), torch.randn(2, n, 3, **F64), times(time, n)
-    value, jacobian = velocity.jacobian(x, t)
+    value, local = velocity.linearise(x, t)
+    jacobian = velocity.jacobian(local)
     torch.testing.assert_close(value, velocity(x, t), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(jacobian, autograd_jacobian(velocity, x, t), rtol=1e-11, atol=1e-12)
     assert jacobian.abs().max() > 0.1
+
+
+def test_jacobians_of_several_calls_at_once(field):
+    velocity, x = field(torch.randn(2, 3, **F64)), torch.randn(2, 4, 3, **F64)
+    forms = [velocity.linearise(x, t)[1] for t in (0.2, 0.8)]
+    together = velocity.jacobian(torch.cat([forms[0], 3.0 * forms[1]], dim=1))
+    one_by_one = torch.cat([velocity.jacobian(forms[0]), 3.0 * velocity.jacobian(forms[1])], dim=1)
+    torch.testing.assert_close(together, one_by_one, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("time", ["number", "tensor"])
@@ -75,8 +84,8 @@ def test_a_new_field_is_zero_everywhere_and_learns(kind):
     velocity = field(torch.randn(2, 3))
     x = torch.randn(2, 5, 3)
     for t in (0.0, 0.5, torch.rand(2, 5)):
-        value, jacobian = velocity.jacobian(x, t)
-        assert not value.any() and not jacobian.any()
+        value, local = velocity.linearise(x, t)
+        assert not value.any() and not velocity.jacobian(local).any()
     gradients = torch.autograd.grad((velocity(x, 0.3) - 1.0).square().sum(), field.parameters(), allow_unused=True)
     assert any(gradient is not None and gradient.abs().max() > 0 for gradient in gradients)
 
@@ -95,8 +104,19 @@ def test_structured_velocity_is_its_formula(affine):
 
     names = ["g", "k", "b", "m", "M"] if affine else ["g", "k", "b", "m"]
     coefficients = np.concatenate([series[name].reshape(n_basis, -1) for name in names], axis=1)
-    velocity = StructuredVelocity(*(torch.tensor(a)[None] for a in (w1.T.copy(), w2.T.copy(), coefficients)))
+    arguments = (torch.tensor(a)[None] for a in (w1.T.copy(), w2, coefficients))
+    velocity = StructuredVelocity(*arguments)
     np.testing.assert_allclose(velocity(torch.tensor(x).view(1, 1, dim), t).ravel(), expected, rtol=1e-12)
+
+
+def test_times_told_beforehand_change_nothing(field):
+    features, x = torch.randn(2, 3, **F64), torch.randn(2, 5, 3, **F64)
+    expected = [field(features)(x, t) for t in (0.0, 0.3, 0.9)]
+    field.prepare((0.9, 0.0))
+    velocity = field(features)
+    for t, reference in zip((0.0, 0.3, 0.9), expected, strict=True):
+        torch.testing.assert_close(velocity(x, t), reference, rtol=1e-12, atol=1e-12)
+    assert "basis" not in field.state_dict()
 
 
 @pytest.mark.parametrize("n_terms", [1, 2, 3, 6])
@@ -142,7 +162,8 @@ def test_second_derivatives_reach_the_parameters(field):
     features, x = torch.randn(1, 3, **F64), torch.randn(1, 2, 3, **F64)
 
     def of_jacobian():
-        return field(features).jacobian(x, 0.3)[1].square().sum()
+        velocity = field(features)
+        return velocity.jacobian(velocity.linearise(x, 0.3)[1]).square().sum()
 
     for parameter in field.parameters():
         (gradient,) = torch.autograd.grad(of_jacobian(), parameter, allow_unused=True, materialize_grads=True)

@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from sb3_flowsac.flow import SOLVERS, MLPField, StructuredField, get_solver, integrate, invert, time_grid
-from sb3_flowsac.flow.ode import _step, log_abs_det
+from sb3_flowsac.flow import SOLVERS, MLPField, StructuredField, get_solver, integrate, invert, ode, time_grid
+from sb3_flowsac.flow.ode import _step, _step_jacobian, stage_times
 
 F64 = {"dtype": torch.float64}
 
 
-class SeparableVelocity:
+class Dense:
+    """A velocity whose ``linearise`` gives the Jacobian itself."""
+
+    def jacobian(self, local):
+        return local
+
+
+class SeparableVelocity(Dense):
     """
     dx_i/dt = (1 + 2 t) cos(t + t^2) tanh(x_i), componentwise, so that sinh x(t) = sinh x(0) exp(sin(t + t^2)).
 
@@ -29,7 +36,7 @@ class SeparableVelocity:
     def divergence(self, x, t):
         return self(x, t), (self._rate(t) / torch.cosh(x) ** 2).sum(-1)
 
-    def jacobian(self, x, t):
+    def linearise(self, x, t):
         return self(x, t), torch.diag_embed(self._rate(t) / torch.cosh(x) ** 2)
 
     @staticmethod
@@ -40,7 +47,7 @@ class SeparableVelocity:
         return end, (torch.cosh(x) * growth / torch.cosh(end)).log().sum(-1)
 
 
-class LinearVelocity:
+class LinearVelocity(Dense):
     """dx/dt = A x."""
 
     def __init__(self, matrix):
@@ -52,17 +59,17 @@ class LinearVelocity:
     def divergence(self, x, t):
         return self(x, t), self.matrix.trace().expand(x.shape[:-1])
 
-    def jacobian(self, x, t):
+    def linearise(self, x, t):
         return self(x, t), self.matrix.expand(*x.shape[:-1], -1, -1)
 
 
-class FoldingVelocity:
+class FoldingVelocity(Dense):
     """v = -2 tanh x: one Euler step x - 2 tanh x folds the line over where 2 sech^2 x > 1, about |x| < 0.88."""
 
     def __call__(self, x, t):
         return -2.0 * torch.tanh(x)
 
-    def jacobian(self, x, t):
+    def linearise(self, x, t):
         return self(x, t), torch.diag_embed(-2.0 / torch.cosh(x) ** 2)
 
 
@@ -110,7 +117,7 @@ def test_one_step_of_a_linear_field_is_the_truncated_exponential(name):
 @pytest.mark.parametrize("name", SOLVERS)
 def test_jacobian_of_a_step_is_that_of_autograd(name, kind, dim, perturb):
     velocity, solver, x = make_velocity(kind, dim, perturb), get_solver(name), torch.randn(2, 4, dim, **F64)
-    jacobian = _step(velocity, x, 0.2, 0.3, solver, "exact").jacobian
+    jacobian = _step_jacobian(velocity, _step(velocity, x, 0.2, 0.3, solver, "exact").locals, solver)
     full = torch.func.jacrev(lambda y: _step(velocity, y, 0.2, 0.3, solver, "none").x)(x)
     for b in range(2):
         for i in range(4):
@@ -241,11 +248,11 @@ def test_one_negative_eigenvalue_is_irregular_even_if_a_later_step_turns_space_b
 def test_invert_reports_points_without_a_regular_preimage():
     """One Euler step maps x to sqrt(1 + x^2) >= 1, so that no x goes to 0."""
 
-    class Unreachable:
+    class Unreachable(Dense):
         def __call__(self, x, t):
             return (1.0 + x**2).sqrt() - x
 
-        def jacobian(self, x, t):
+        def linearise(self, x, t):
             return self(x, t), torch.diag_embed(x / (1.0 + x**2).sqrt() - 1.0)
 
     result = invert(Unreachable(), torch.tensor([[[0.0], [3.0]]], **F64), (0.0, 1.0), get_solver("euler"))
@@ -253,14 +260,27 @@ def test_invert_reports_points_without_a_regular_preimage():
     assert abs(result.x[0, 1, 0].item()) == pytest.approx(math.sqrt(8.0))
 
 
-@pytest.mark.parametrize("dim", [1, 2, 3, 6])
-def test_log_abs_det_is_numpys(dim):
-    matrix = torch.randn(20, dim, dim, **F64)
-    sign, logarithm = np.linalg.slogdet(matrix.numpy())
-    actual = log_abs_det(matrix)
-    assert {-1.0, 1.0} == set(sign.tolist())
-    np.testing.assert_array_equal(actual[0], sign)
-    np.testing.assert_allclose(actual[1], logarithm, atol=1e-12)
+@pytest.mark.parametrize("most_entries", [1, 100, 2**18])
+def test_the_volume_does_not_depend_on_how_many_steps_are_taken_together(most_entries, perturb, monkeypatch):
+    velocity, x = make_velocity("affine", 2, perturb), torch.randn(2, 3, 2, **F64)
+    expected = integrate(velocity, x, time_grid(7, 1.4), get_solver("rk4"), "exact")
+    monkeypatch.setattr(ode, "MOST_ENTRIES", most_entries)
+    actual = integrate(velocity, x, time_grid(7, 1.4), get_solver("rk4"), "exact")
+    torch.testing.assert_close(actual.log_volume, expected.log_volume, rtol=1e-12, atol=1e-12)
+    assert torch.equal(actual.irregular, expected.irregular)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_stage_times_are_those_at_which_the_velocity_is_asked_for(name):
+    asked = []
+
+    class Watched(SeparableVelocity):
+        def __call__(self, x, t):
+            asked.append(t)
+            return super().__call__(x, t)
+
+    integrate(Watched(), torch.ones(1, 1, 1), time_grid(3, 1.4), get_solver(name))
+    assert tuple(asked) == stage_times(time_grid(3, 1.4), get_solver(name))
 
 
 @pytest.mark.parametrize(("power", "expected"), [(1.0, [0.0, 0.25, 0.5, 0.75, 1.0]), (2.0, [0.0, 0.4375, 0.75, 0.9375, 1.0])])

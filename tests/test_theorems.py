@@ -37,7 +37,7 @@ def affine_flow(time, n_steps, solver):
     """The paper's flow and density with v = MATRIX a + DRIFT from t = 0 to ``time``, which is put in the field's scale."""
     coefficients = np.concatenate([np.zeros(3), time * DRIFT, time * MATRIX.ravel()])  # its one tanh unit is switched off
     velocity = StructuredVelocity(
-        torch.ones(1, 2, 1, **F64), torch.ones(1, 1, 2, **F64), torch.tensor(coefficients).view(1, 1, -1)
+        torch.ones(1, 2, 1, **F64), torch.ones(1, 2, 1, **F64), torch.tensor(coefficients).view(1, 1, -1)
     )
     flow = ConditionalFlow(StandardBase(2), StructuredField(1, 2), n_steps=n_steps, solver=solver, density="trace")
     return FlowDistribution(flow, flow.base(torch.zeros(1, 1, **F64)), velocity)

@@ -26,6 +26,13 @@ class VelocityField(nn.Module, ABC):
         self.features_dim = features_dim
         self.dim = dim
 
+    def prepare(self, times: tuple[float, ...]) -> None:
+        """
+        Be told at which times the solver will ask for the velocity.
+
+        :param times: times in [0, 1]
+        """
+
     @abstractmethod
     def forward(self, features: torch.Tensor) -> Velocity:
         """
@@ -68,12 +75,15 @@ class StructuredField(VelocityField):
     :param affine: whether to have the term M x, which alone carries a Gaussian to a Gaussian
     """
 
+    basis: torch.Tensor
+
     def __init__(self, features_dim: int, dim: int, hidden: int = 64, n_basis: int = 4, affine: bool = False) -> None:
         super().__init__(features_dim, dim)
         self.hidden, self.n_basis, self.affine = hidden, n_basis, affine
         self._sizes = [hidden * dim, hidden * dim, n_basis * self._n_coefficients]
         self.head = nn.Linear(features_dim, sum(self._sizes))
         self._reset_parameters()
+        self.prepare(())
 
     @property
     def _n_coefficients(self) -> int:
@@ -95,20 +105,28 @@ class StructuredField(VelocityField):
         nn.init.zeros_(of_features[:, :hidden])
         nn.init.zeros_(of_features[:, 3 * hidden :])
 
+    def prepare(self, times: tuple[float, ...]) -> None:
+        self.times = times
+        basis = chebyshev(torch.tensor(times, dtype=torch.float64), self.n_basis).to(self.head.weight)
+        self.register_buffer("basis", basis, persistent=False)
+
     def forward(self, features: torch.Tensor) -> "StructuredVelocity":
         w_in, w_out, coefficients = torch.split(self.head(features), self._sizes, dim=-1)
         return StructuredVelocity(
             w_in.reshape(-1, self.dim, self.hidden),
-            w_out.reshape(-1, self.hidden, self.dim),
+            w_out.reshape(-1, self.hidden, self.dim).transpose(1, 2).contiguous(),
             coefficients.reshape(-1, self.n_basis, self._n_coefficients),
+            self.times,
+            self.basis,
         )
 
 
 class _AtTime(NamedTuple):
-    """Coefficients at given times: g, k, b (batch, n or 1, hidden), m (batch, n or 1, dim), M (..., dim, dim) or None."""
+    """Coefficients at given times: g, k, g k, b (batch, n or 1, hidden), m (..., dim), M (..., dim, dim) or None."""
 
     gain: torch.Tensor
     frequency: torch.Tensor
+    steepness: torch.Tensor
     phase: torch.Tensor
     drift: torch.Tensor
     matrix: torch.Tensor | None
@@ -119,37 +137,51 @@ class StructuredVelocity:
     The field of ``StructuredField`` for a batch of states.
 
     :param w_in: W_1 transposed, (batch, dim, hidden)
-    :param w_out: W_2 transposed, (batch, hidden, dim)
+    :param w_out: W_2, (batch, dim, hidden)
     :param coefficients: of the Chebyshev polynomials of [g, k, b, m, M], (batch, n_basis, 3 hidden + dim (+ dim^2))
+    :param times: times whose coefficients are computed together, when one of them is asked for
+    :param basis: the Chebyshev polynomials at these times, (len(times), n_basis)
     """
 
-    def __init__(self, w_in: torch.Tensor, w_out: torch.Tensor, coefficients: torch.Tensor) -> None:
+    def __init__(
+        self,
+        w_in: torch.Tensor,
+        w_out: torch.Tensor,
+        coefficients: torch.Tensor,
+        times: tuple[float, ...] = (),
+        basis: torch.Tensor | None = None,
+    ) -> None:
         self.w_in, self.w_out, self.coefficients = w_in, w_out, coefficients
+        self.times, self.basis = times, basis
         self._at_float: dict[tuple[float, bool], _AtTime] = {}
         self._outer_product: dict[bool, torch.Tensor] = {}
 
     def __call__(self, x: torch.Tensor, t: Time) -> torch.Tensor:
         at = self._at(t)
-        return self._velocity(x, at, torch.tanh(torch.addcmul(at.phase, at.frequency, x @ self.w_in)))
+        return self._velocity(x, at, self._activation(x, at))
 
     def divergence(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
         velocity, slope, matrix = self._linearise(x, t)
         # What each unit adds to the trace, (batch, hidden, 1)
-        diagonal = (self.w_in.transpose(1, 2) * self.w_out).sum(-1, keepdim=True)
+        diagonal = (self.w_in * self.w_out).sum(1).unsqueeze(-1)
         divergence = (slope @ diagonal).squeeze(-1)
         if matrix is not None:
             divergence = divergence + matrix.diagonal(dim1=-2, dim2=-1).sum(-1)
         return velocity, divergence
 
-    def jacobian(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
+    def linearise(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
+        """The local form is g k sech^2, (batch, n, hidden), followed by the entries of M if there is one."""
         velocity, slope, matrix = self._linearise(x, t)
-        dim = x.shape[-1]
-        if x.shape[1] < dim:  # too few points to pay for the outer products
-            scaled = slope.unsqueeze(-2) * self.w_out.transpose(1, 2).unsqueeze(1)
-            jacobian = scaled @ self.w_in.transpose(1, 2).unsqueeze(1)
-        else:
-            jacobian = (slope @ self._outer()).view(*x.shape, dim)
-        return velocity, jacobian if matrix is None else jacobian + matrix
+        if matrix is not None:
+            slope = torch.cat([slope, matrix.flatten(2).expand(-1, x.shape[1], -1)], dim=-1)
+        return velocity, slope
+
+    def jacobian(self, local: torch.Tensor) -> torch.Tensor:
+        dim, hidden = self.w_in.shape[1:]
+        jacobian = local[..., :hidden] @ self._outer()
+        if local.shape[-1] > hidden:
+            jacobian = jacobian + local[..., hidden:]
+        return jacobian.view(*local.shape[:-1], dim, dim)
 
     # The solvers come back to the same times, and every step needs the same outer products: both are kept, apart for
     # calls with and without gradients
@@ -158,35 +190,56 @@ class StructuredVelocity:
         """What each unit adds to the Jacobian, (batch, hidden, dim * dim)."""
         key = torch.is_grad_enabled()
         if key not in self._outer_product:
-            outer = self.w_out.unsqueeze(-1) * self.w_in.transpose(1, 2).unsqueeze(-2)
-            self._outer_product[key] = outer.flatten(2)
+            outer = self.w_out.unsqueeze(2) * self.w_in.unsqueeze(1)
+            self._outer_product[key] = outer.flatten(1, 2).transpose(1, 2)
         return self._outer_product[key]
 
     def _at(self, t: Time) -> _AtTime:
         if isinstance(t, torch.Tensor):
             return self._combine(chebyshev(t, self.coefficients.shape[1]))
-        key = (t, torch.is_grad_enabled())
-        if key not in self._at_float:
-            time = torch.full((1, 1), t, dtype=self.w_in.dtype, device=self.w_in.device)
-            self._at_float[key] = self._combine(chebyshev(time, self.coefficients.shape[1]))
-        return self._at_float[key]
+        gradient = torch.is_grad_enabled()
+        if (t, gradient) not in self._at_float:
+            times, basis = self.times, self.basis
+            if basis is None or t not in times:
+                times, basis = (t,), chebyshev(self.coefficients.new_tensor([t]), self.coefficients.shape[1])
+            *vectors, matrix = self._combine(basis)
+            matrices = (None,) * len(times) if matrix is None else torch.split(matrix, 1, dim=1)
+            for time, *at in zip(times, *(torch.split(vector, 1, dim=1) for vector in vectors), matrices, strict=True):
+                self._at_float[time, gradient] = _AtTime(*at)
+        return self._at_float[t, gradient]
 
     def _combine(self, basis: torch.Tensor) -> _AtTime:
         dim, hidden = self.w_in.shape[1:]
         combined = basis @ self.coefficients
         sizes = [hidden, hidden, hidden, dim, combined.shape[-1] - 3 * hidden - dim]
         gain, frequency, phase, drift, matrix = torch.split(combined, sizes, dim=-1)
-        return _AtTime(gain, frequency, phase, drift, matrix.reshape(*drift.shape, dim) if matrix.shape[-1] else None)
+        matrices = matrix.reshape(*drift.shape, dim) if matrix.shape[-1] else None
+        return _AtTime(gain, frequency, gain * frequency, phase, drift, matrices)
+
+    # Torch's batched products take about a microsecond for each state, however small: for single points sums are quicker
+
+    def _to_units(self, x: torch.Tensor) -> torch.Tensor:
+        """W_1 x, (batch, n, dim) to (batch, n, hidden)."""
+        return (x.transpose(1, 2) * self.w_in).sum(1, keepdim=True) if x.shape[1] == 1 else x @ self.w_in
+
+    def _from_units(self, units: torch.Tensor) -> torch.Tensor:
+        """W_2 times what units give, (batch, n, hidden) to (batch, n, dim)."""
+        if units.shape[1] == 1:
+            return (units * self.w_out).sum(-1).unsqueeze(1)
+        return units @ self.w_out.transpose(1, 2)
+
+    def _activation(self, x: torch.Tensor, at: _AtTime) -> torch.Tensor:
+        return torch.addcmul(at.phase, at.frequency, self._to_units(x)).tanh_()
 
     def _velocity(self, x: torch.Tensor, at: _AtTime, activation: torch.Tensor) -> torch.Tensor:
-        velocity = (at.gain * activation) @ self.w_out + at.drift
+        velocity = self._from_units(at.gain * activation) + at.drift
         return velocity if at.matrix is None else velocity + (at.matrix @ x.unsqueeze(-1)).squeeze(-1)
 
     def _linearise(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Velocity, g k sech^2 (batch, n, hidden) and M."""
         at = self._at(t)
-        activation = torch.tanh(torch.addcmul(at.phase, at.frequency, x @ self.w_in))
-        slope = at.gain * at.frequency * (1.0 - activation.square())
+        activation = self._activation(x, at)
+        slope = torch.addcmul(at.steepness, at.steepness * activation, activation, value=-1.0)
         return self._velocity(x, at, activation), slope, at.matrix
 
 
@@ -249,20 +302,23 @@ class MLPVelocity:
 
     def divergence(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
         if self.estimator == "exact":
-            velocity, jacobian = self.jacobian(x, t)
+            velocity, jacobian = self.linearise(x, t)
             return velocity, jacobian.diagonal(dim1=-2, dim2=-1).sum(-1)
         coins = torch.randint(2, x.shape, dtype=x.dtype, device=x.device, generator=self._generator)
         probe = 2.0 * coins - 1.0
         velocity, along = self._along(x, t, probe)
         return velocity, (along * probe).sum(-1)
 
-    def jacobian(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
+    def linearise(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
         directions = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
 
         def column(direction: torch.Tensor) -> torch.Tensor:
             return self._along(x, t, direction.expand_as(x))[1]
 
         return self(x, t), vmap(column, out_dims=-1)(directions)
+
+    def jacobian(self, local: torch.Tensor) -> torch.Tensor:
+        return local
 
     def _along(self, x: torch.Tensor, t: Time, direction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Velocity and its derivative along a direction, in forward mode."""

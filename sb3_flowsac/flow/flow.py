@@ -7,7 +7,7 @@ from torch import nn
 
 from sb3_flowsac.flow.base import Gaussian, GaussianBase, StandardBase, standard_normal_log_prob
 from sb3_flowsac.flow.fields import VelocityField
-from sb3_flowsac.flow.ode import Transport, Velocity, get_solver, integrate, invert, time_grid
+from sb3_flowsac.flow.ode import Transport, Velocity, get_solver, integrate, invert, stage_times, time_grid
 from sb3_flowsac.flow.paths import CondOTPath, NormalizedPath
 
 Density = Literal["exact", "trace"]
@@ -48,6 +48,7 @@ class ConditionalFlow(nn.Module):
         self.solver = get_solver(solver)
         self.grid = time_grid(n_steps, grid_power)
         self.density: Density = density
+        field.prepare(stage_times(self.grid, self.solver))
 
     def forward(self, features: torch.Tensor) -> "FlowDistribution":
         """

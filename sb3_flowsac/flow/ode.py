@@ -13,8 +13,14 @@ from typing import Literal, NamedTuple, Protocol, get_args
 
 import torch
 
+from sb3_flowsac.flow.matrices import log_abs_det, matmul
+
 Volume = Literal["none", "trace", "exact"]
 Time = float | torch.Tensor  # one time for all points, or one for each point (batch, n)
+
+
+# Most entries of the Jacobians that are computed at once: about as much as a processor core has cache for
+MOST_ENTRIES = 2**18
 
 
 class Velocity(Protocol):
@@ -26,8 +32,15 @@ class Velocity(Protocol):
     def divergence(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
         """Velocity and tr(dv/dx), shapes (batch, n, dim) and (batch, n)."""
 
-    def jacobian(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
-        """Velocity and dv/dx with entry [..., i, j] = dv_i/dx_j, shapes (batch, n, dim) and (batch, n, dim, dim)."""
+    def linearise(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
+        """Velocity and what ``jacobian`` needs to know of these points, shapes (batch, n, dim) and (batch, n, ...)."""
+
+    def jacobian(self, local: torch.Tensor) -> torch.Tensor:
+        """
+        dv/dx from what ``linearise`` gave, (batch, n, ...) to (batch, n, dim, dim) with entry [..., i, j] = dv_i/dx_j.
+
+        It is linear in ``local``, and the points may be those of several calls: Jacobians are cheaper all at once.
+        """
 
 
 @dataclass(frozen=True)
@@ -98,35 +111,67 @@ class Transport(NamedTuple):
 
 
 class _Step(NamedTuple):
+    """End points, the increment of the trace integral and, for each stage, h times the local form of the Jacobian."""
+
     x: torch.Tensor
     log_volume: torch.Tensor | None
-    jacobian: torch.Tensor | None
+    locals: list[torch.Tensor]
+
+
+def stage_times(grid: Sequence[float], solver: Solver) -> tuple[float, ...]:
+    """The times at which a solver asks for the velocity, in order."""
+    return tuple(start + node * (end - start) for start, end in pairwise(grid) for node in solver.nodes)
 
 
 def _step(velocity: Velocity, x: torch.Tensor, t: float, h: float, solver: Solver, volume: Volume) -> _Step:
-    """One step x -> x + h sum_i b_i k_i; with "exact" the step's Jacobian follows the stages by the chain rule."""
+    """One step x -> x + h sum_i b_i k_i."""
     slopes: list[torch.Tensor] = []
-    rates: list[torch.Tensor | None] = []  # per stage: the divergence, or d k_i / d x
-    eye = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device) if volume == "exact" else None
+    divergences: list[torch.Tensor | None] = []
+    local_forms: list[torch.Tensor] = []
     for node, row, weight in zip(solver.nodes, solver.stages, solver.weights, strict=True):
         point = _combine(x, slopes, row, h)
         time = t + node * h
-        if eye is not None:
-            slope, jacobian = velocity.jacobian(point, time)
-            rates.append(jacobian if not slopes else jacobian @ _combine(eye, rates, row, h))
+        divergence = None
+        if volume == "exact":
+            slope, local = velocity.linearise(point, time)
+            local_forms.append(h * local)
         elif volume == "trace" and weight:
             slope, divergence = velocity.divergence(point, time)
-            rates.append(divergence)
         else:
             slope = velocity(point, time)
-            rates.append(None)
         slopes.append(slope)
-    end = _combine(x, slopes, solver.weights, h)
-    if eye is not None:
-        return _Step(end, None, _combine(eye, rates, solver.weights, h))
-    if volume == "trace":
-        return _Step(end, _combine(torch.zeros_like(x[..., 0]), rates, solver.weights, h), None)
-    return _Step(end, None, None)
+        divergences.append(divergence)
+    log_volume = _combine(torch.zeros_like(x[..., 0]), divergences, solver.weights, h) if volume == "trace" else None
+    return _Step(_combine(x, slopes, solver.weights, h), log_volume, local_forms)
+
+
+def _step_jacobian(velocity: Velocity, local_forms: Sequence[torch.Tensor], solver: Solver) -> torch.Tensor:
+    """
+    The Jacobian of a step, which follows the stages by the chain rule: dk_i/dx = J_i (I + sum_j a_ij dk_j/dx).
+
+    :param local_forms: h times the local form of each stage, (batch, n, ...)
+    :return: (batch, n, dim, dim)
+    """
+    rates: list[torch.Tensor] = []
+    for local, row in zip(local_forms, solver.stages, strict=True):
+        jacobian = velocity.jacobian(local)
+        eye = torch.eye(jacobian.shape[-1], dtype=jacobian.dtype, device=jacobian.device)
+        rates.append(matmul(jacobian, _combine(eye, rates, row, 1.0)) if any(row) else jacobian)
+    return _combine(eye, rates, solver.weights, 1.0)
+
+
+def _step_volume(
+    velocity: Velocity, steps: Sequence[Sequence[torch.Tensor]], solver: Solver
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    The logarithm of the volume change over several steps, and where one of them folds space over.
+
+    :param steps: of each step the local forms of its stages
+    :return: (batch, n) and (batch, n) bool
+    """
+    jacobian = _step_jacobian(velocity, [torch.cat(stage, dim=1) for stage in zip(*steps, strict=True)], solver)
+    sign, logarithm = (part.view(len(part), len(steps), -1) for part in log_abs_det(jacobian))
+    return logarithm.sum(1), (sign <= 0).any(1)
 
 
 def _combine(start: torch.Tensor, slopes: Sequence[torch.Tensor | None], weights: Sequence[float], h: float) -> torch.Tensor:
@@ -136,22 +181,6 @@ def _combine(start: torch.Tensor, slopes: Sequence[torch.Tensor | None], weights
         if weight and slope is not None:
             result = torch.add(result, slope, alpha=weight * h)
     return result
-
-
-def log_abs_det(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """
-    Sign and log |det| of small square matrices (..., d, d); closed forms up to d = 2, LU beyond.
-
-    :return: sign and logarithm, both (...)
-    """
-    d = matrix.shape[-1]
-    if d <= 2:
-        det = matrix[..., 0, 0]
-        if d == 2:
-            det = det * matrix[..., 1, 1] - matrix[..., 0, 1] * matrix[..., 1, 0]
-        return det.sign(), det.abs().log()
-    sign, logarithm = torch.linalg.slogdet(matrix)
-    return sign, logarithm
 
 
 def integrate(
@@ -173,14 +202,18 @@ def integrate(
         raise ValueError(f"volume={volume!r} is unknown; choose one of {list(get_args(Volume))}")
     log_volume = torch.zeros_like(x[..., 0])
     irregular = torch.zeros_like(log_volume, dtype=torch.bool)
+    pending: list[list[torch.Tensor]] = []
     for start, end in pairwise(grid):
         step = _step(velocity, x, start, end - start, solver, volume)
         x = step.x
-        if step.jacobian is not None:
-            sign, logarithm = log_abs_det(step.jacobian)
-            log_volume, irregular = log_volume + logarithm, irregular | (sign <= 0)
-        elif step.log_volume is not None:
+        if step.log_volume is not None:
             log_volume = log_volume + step.log_volume
+        elif volume == "exact":
+            pending.append(step.locals)
+            if end == grid[-1] or (len(pending) + 1) * x.numel() * x.shape[-1] > MOST_ENTRIES:
+                change, folds = _step_volume(velocity, pending, solver)
+                log_volume, irregular = log_volume + change, irregular | folds
+                pending = []
     return Transport(x, None if volume == "none" else log_volume, irregular if volume == "exact" else None)
 
 
@@ -220,21 +253,16 @@ def invert(
                 residual = step.x - x
                 if bool((residual.abs().amax(-1) <= scale).all()):
                     break
-                guess = guess - _solve(_jacobian(step), residual)
+                guess = guess - _solve(_step_jacobian(velocity, step.locals, solver), residual)
         step = _step(velocity, guess, start, h, solver, "exact")
         residual = step.x - x
         irregular = irregular | ~(residual.detach().abs().amax(-1) <= 16 * scale)
         if torch.is_grad_enabled():
-            guess = guess - _solve(_jacobian(step).detach(), residual)
+            guess = guess - _solve(_step_jacobian(velocity, step.locals, solver).detach(), residual)
             step = _step(velocity, guess, start, h, solver, "exact")
-        sign, logarithm = log_abs_det(_jacobian(step))
-        x, log_volume, irregular = guess, log_volume + logarithm, irregular | (sign <= 0)
+        change, folds = _step_volume(velocity, [step.locals], solver)
+        x, log_volume, irregular = guess, log_volume + change, irregular | folds
     return Transport(x, log_volume, irregular)
-
-
-def _jacobian(step: _Step) -> torch.Tensor:
-    assert step.jacobian is not None  # it was asked for
-    return step.jacobian
 
 
 def _solve(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
+from sb3_flowsac.flowsac import critics
 from sb3_flowsac.flowsac.critics import EnsembleLinear, NetworkCritic, QuadraticCritic
 
 OBSERVATIONS, ACTIONS = spaces.Box(-np.inf, np.inf, (3,)), spaces.Box(-1, 1, (2,))
@@ -136,3 +137,13 @@ def test_a_shared_extractor_gets_no_gradient_from_the_critic(shared):
     critic(torch.randn(4, 3), torch.randn(4, 2)).sum().backward()
     assert (extractor.layer.weight.grad is None) == shared
     assert critic.layers[0].weight.grad.any()
+
+
+@pytest.mark.parametrize("rows", [1, 10, 1000])
+def test_values_without_gradients_do_not_depend_on_the_blocks(perturb, monkeypatch, rows):
+    critic = make_critic(NetworkCritic, perturb, 3, net_arch=[8, 5])
+    obs, actions = torch.randn(7, 3), torch.randn(7, 4, 2, dtype=torch.float64)
+    expected = critic_values(critic, obs, actions)
+    monkeypatch.setattr(critics, "CACHED_ROWS", rows)
+    with torch.no_grad():
+        torch.testing.assert_close(critic_values(critic, obs, actions), expected.detach(), rtol=1e-12, atol=1e-12)

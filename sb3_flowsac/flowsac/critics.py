@@ -13,6 +13,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
+# Rows of a layer's output that are evaluated at a time without gradients: they and their weights stay in a processor's cache
+CACHED_ROWS = 256
+
 
 class EnsembleLinear(nn.Module):
     """
@@ -111,12 +114,19 @@ class NetworkCritic(Critic):
         self.activation = activation_fn()
 
     def q_values(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        batch, n, _ = actions.shape
         first = cast(EnsembleLinear, self.layers[0])
         of_features, of_actions = torch.split(first.weight, [self.features_dim, self.action_dim], dim=1)
         state_part = torch.baddbmm(first.bias, features.expand(self.n_critics, -1, -1), of_features)
-        action_part = actions.flatten(0, 1).expand(self.n_critics, -1, -1) @ of_actions
-        hidden = (action_part.view(self.n_critics, batch, n, -1) + state_part.unsqueeze(2)).flatten(1, 2)
+        if torch.is_grad_enabled() or actions.is_cuda:
+            return self._of_actions(state_part, actions, of_actions)
+        states = max(1, CACHED_ROWS // actions.shape[1])
+        blocks = zip(torch.split(state_part, states, dim=1), torch.split(actions, states), strict=True)
+        return torch.cat([self._of_actions(*block, of_actions) for block in blocks], dim=1)
+
+    def _of_actions(self, state_part: torch.Tensor, actions: torch.Tensor, of_actions: torch.Tensor) -> torch.Tensor:
+        batch, n, _ = actions.shape
+        hidden = actions.flatten(0, 1).expand(self.n_critics, -1, -1) @ of_actions
+        hidden = hidden.view(self.n_critics, batch, n, -1).add_(state_part.unsqueeze(2)).flatten(1, 2)
         for layer in self.layers[1:]:
             hidden = layer(self.activation(hidden))
         return hidden.view(self.n_critics, batch, n)

@@ -319,3 +319,18 @@ def test_a_folded_map_is_reported():
         parameter.data.add_(0.3 * torch.randn(parameter.shape))
     with pytest.warns(RuntimeWarning, match="fold"):
         policy.sample(np.zeros(3, np.float32), 2000)
+
+
+@pytest.mark.parametrize("optimizer_class", [torch.optim.Adam, torch.optim.AdamW])
+def test_fused_optimizers_do_what_the_others_do(make_model, optimizer_class):
+    """The same parameters after some steps, up to rounding; an implementation that the user chose is kept."""
+    parameters = []
+    for optimizer_kwargs in ({}, {"fused": False}):
+        model = make_model(
+            "Pendulum-v1", policy_kwargs={"optimizer_class": optimizer_class, "optimizer_kwargs": optimizer_kwargs}
+        )
+        model.learn(40)
+        assert model.actor.optimizer.defaults["fused"] is optimizer_kwargs.get("fused", True)
+        parameters.append([p.detach() for p in model.policy.parameters()])
+    for fused, plain in zip(*parameters, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-3, atol=1e-4)

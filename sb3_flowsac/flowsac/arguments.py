@@ -272,3 +272,15 @@ def check_optimizer(optimizer_class: object, kwargs: object) -> None:
         raise ValueError(
             f"optimizer_class={optimizer_class} with optimizer_kwargs={abridged(kwargs)} cannot take a step: {error}"
         ) from error
+
+
+def fused_if_possible(optimizer_class: type[torch.optim.Optimizer], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """
+    ``fused=True`` for torch's own Adam and AdamW: the same update in one pass over the parameters.
+
+    :param optimizer_class: class of the optimizer
+    :param kwargs: the user's arguments, which may choose another implementation
+    :return: arguments to add to the user's
+    """
+    chosen = kwargs.keys() & {"fused", "foreach", "capturable", "differentiable"}
+    return {"fused": True} if optimizer_class in (torch.optim.Adam, torch.optim.AdamW) and not chosen else {}

@@ -200,7 +200,7 @@ class FlowSAC(OffPolicyAlgorithm):
         if is_learnt:
             # The logarithm is learnt, so that the coefficient stays positive
             self.log_ent_coef = torch.full((1,), initial, device=self.device).log().requires_grad_(True)
-            self.ent_coef_optimizer = torch.optim.Adam([self.log_ent_coef], lr=self.lr_schedule(1))
+            self.ent_coef_optimizer = torch.optim.Adam([self.log_ent_coef], lr=self.lr_schedule(1), fused=True)
         else:
             self.ent_coef_tensor = torch.tensor(initial, device=self.device)
 

@@ -23,7 +23,14 @@ from torch import nn
 from maxent_envs.validation import boolean, choice, integer, interval
 from sb3_flowsac.flow import LOG_SCALE_MAX, LOG_SCALE_MIN, Density, FlowDistribution
 from sb3_flowsac.flowsac.actor import BaseDistribution, Field, FlowActor
-from sb3_flowsac.flowsac.arguments import MAX_SIZE, architectures, check_optimizer, check_subclass, dictionary
+from sb3_flowsac.flowsac.arguments import (
+    MAX_SIZE,
+    architectures,
+    check_optimizer,
+    check_subclass,
+    dictionary,
+    fused_if_possible,
+)
 from sb3_flowsac.flowsac.critics import Critic, NetworkCritic, QuadraticCritic
 from sb3_flowsac.flowsac.pretrained import read_config, read_policy, write_policy
 
@@ -64,7 +71,8 @@ class FlowPolicy(BasePolicy):
     :param features_extractor_kwargs: keyword arguments to pass to the features extractor
     :param normalize_images: whether to divide images by 255
     :param optimizer_class: the optimizer to use, ``torch.optim.Adam`` by default
-    :param optimizer_kwargs: additional keyword arguments, excluding the learning rate, to pass to the optimizer
+    :param optimizer_kwargs: additional keyword arguments, excluding the learning rate, to pass to the optimizer; Adam and
+        AdamW are torch's fused ones unless an implementation is chosen here
     :param n_critics: number of critics, at least 1; the soft value takes their minimum
     :param critic_form: "network", or "quadratic" for a quadratic form in state and action: the shape of a linear-quadratic
         regulator's values, see ``QuadraticCritic``
@@ -171,7 +179,8 @@ class FlowPolicy(BasePolicy):
         return self.share_features_extractor and "features_extractor" in parameter_name
 
     def _make_optimizer(self, parameters: list[nn.Parameter], lr_schedule: Schedule) -> torch.optim.Optimizer:
-        return self.optimizer_class(parameters, lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
+        kwargs = {**fused_if_possible(self.optimizer_class, self.optimizer_kwargs), **self.optimizer_kwargs}
+        return self.optimizer_class(parameters, lr=lr_schedule(1), **kwargs)  # type: ignore[call-arg]
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
         """A new features extractor."""

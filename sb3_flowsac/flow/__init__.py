@@ -1,6 +1,6 @@
 """Velocity fields, their integration and their densities. Pure torch; knows nothing of reinforcement learning."""
 
-from sb3_flowsac.flow.base import LOG_SCALE_MAX, LOG_SCALE_MIN, Gaussian, GaussianBase, StandardBase
+from sb3_flowsac.flow.base import LOG_SCALE_MAX, LOG_SCALE_MIN, Gaussian, GaussianBase, StandardBase, standard_normal_log_prob
 from sb3_flowsac.flow.fields import MLPField, StructuredField, VelocityField
 from sb3_flowsac.flow.flow import DENSITIES, ConditionalFlow, Density, FlowDistribution
 from sb3_flowsac.flow.ode import SOLVERS, Solver, Transport, Velocity, get_solver, integrate, invert, time_grid
@@ -32,5 +32,6 @@ __all__ = [
     "get_solver",
     "integrate",
     "invert",
+    "standard_normal_log_prob",
     "time_grid",
 ]

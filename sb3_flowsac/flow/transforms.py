@@ -25,6 +25,10 @@ class ActionTransform(ABC):
         """The latents of scaled actions, (..., d) to (..., d)."""
 
     @abstractmethod
+    def derivative(self, latents: torch.Tensor) -> torch.Tensor:
+        """dT/du of each component, (..., d) to (..., d)."""
+
+    @abstractmethod
     def log_det(self, latents: torch.Tensor) -> torch.Tensor:
         """log |det dT/du|, (..., d) to (...)."""
 
@@ -43,6 +47,9 @@ class Identity(ActionTransform):
 
     def inverse(self, actions: torch.Tensor) -> torch.Tensor:
         return actions
+
+    def derivative(self, latents: torch.Tensor) -> torch.Tensor:
+        return torch.ones_like(latents)
 
     def log_det(self, latents: torch.Tensor) -> torch.Tensor:
         return torch.zeros_like(latents[..., 0])
@@ -66,6 +73,9 @@ class Tanh(ActionTransform):
 
     def inverse(self, actions: torch.Tensor) -> torch.Tensor:
         return torch.atanh(self._open(actions))
+
+    def derivative(self, latents: torch.Tensor) -> torch.Tensor:
+        return 1.0 / torch.cosh(latents).square()
 
     def log_det(self, latents: torch.Tensor) -> torch.Tensor:
         return (2.0 * (math.log(2.0) - latents - F.softplus(-2.0 * latents))).sum(-1)

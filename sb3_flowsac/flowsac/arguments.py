@@ -19,6 +19,7 @@ from stable_baselines3.common.utils import get_device
 from torch import nn
 
 from maxent_envs.validation import abridged, boolean, finite_float, integer, interval
+from sb3_flowsac.isfm import MIN_PROPOSALS
 
 if TYPE_CHECKING:
     from sb3_flowsac.flowsac.flowsac import FlowSAC
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 MAX_COUNT = 2**31 - 1  # of steps and transitions
 MAX_SIZE = 2**16  # of networks, of what is drawn in a state: far above any use, and refused before it fills the memory
 MAX_SEED = 2**32 - 1
+DEFAULT_BUDGET = 16  # proposals of n_proposals="auto"
 # Attributes of the algorithm that are integers, with the smallest and largest value
 INTEGERS = {
     "buffer_size": (1, MAX_COUNT),
@@ -35,7 +37,6 @@ INTEGERS = {
     "n_steps": (1, MAX_COUNT),
     "target_update_interval": (1, MAX_COUNT),
     "policy_delay": (1, MAX_COUNT),
-    "n_proposals": (1, MAX_SIZE),
     "n_next_actions": (1, MAX_SIZE),
     "_stats_window_size": (1, MAX_COUNT),
 }
@@ -58,18 +59,36 @@ def check_arguments(model: "FlowSAC") -> None:
         value = getattr(model, name)
         setattr(model, name, None if value is None else integer(name, value, low, high))
     model.learning_rate = learning_rate(model.learning_rate)
-    model.tau = fraction("tau", model.tau)
+    model.tau, model.actor_tau = fraction("tau", model.tau), fraction("actor_tau", model.actor_tau)
     model.gamma = interval("gamma", model.gamma, 0.0, 1.0)
     model.train_freq = train_freq(model.train_freq, model.n_envs)  # type: ignore[assignment]
     model.optimize_memory_usage = boolean("optimize_memory_usage", model.optimize_memory_usage)
     initial_ent_coef(model.ent_coef)
     model.target_entropy = target_entropy(model.target_entropy)
-    model.sampling_distribution.check(model.n_proposals)
+    budget, is_scheduled = proposal_budget(model.n_proposals)
+    for n_proposals in (MIN_PROPOSALS, budget) if is_scheduled else (budget,):
+        model.sampling_distribution.check(n_proposals)
     if not isinstance(model.action_noise, ActionNoise | None):
         raise TypeError(f"action_noise must be None or an ActionNoise, got {abridged(model.action_noise)}")
     check_replay_buffer(model)
     check_policy_class(model.policy_class, model.policy_aliases["FlowPolicy"])
     check_policy_kwargs(model.policy_class, model.policy_kwargs)
+
+
+def proposal_budget(n_proposals: object) -> tuple[int, bool]:
+    """
+    The largest number of proposals, and whether each update chooses its own up to that.
+
+    :param n_proposals: a number, "auto" for a schedule with a budget of 16, or "auto_32" for one of 32
+    :raises ValueError: if the text is none of these or the number out of range
+    :raises TypeError: if it is neither a number nor text
+    """
+    if not isinstance(n_proposals, str):
+        return integer("n_proposals", n_proposals, 1, MAX_SIZE), False
+    name, separator, budget = n_proposals.partition("_")
+    if name != "auto" or (separator and not budget.isdecimal()):
+        raise ValueError(f'n_proposals={n_proposals!r} must be a positive integer, "auto", or "auto_32" for a budget of 32')
+    return integer("n_proposals", int(budget) if separator else DEFAULT_BUDGET, MIN_PROPOSALS, MAX_SIZE), True
 
 
 def verbosity(value: object) -> int:

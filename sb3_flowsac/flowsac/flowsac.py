@@ -23,6 +23,7 @@ from sb3_flowsac.flowsac.arguments import (
     check_policy_class,
     dictionary,
     initial_ent_coef,
+    proposal_budget,
     refuse_sde,
     usable_device,
     verbosity,
@@ -31,12 +32,14 @@ from sb3_flowsac.flowsac.critics import Critic
 from sb3_flowsac.flowsac.faults import REMEDY, check_figures, check_finite, check_transition, spoilt_parameters
 from sb3_flowsac.flowsac.policies import CnnPolicy, FlowPolicy, MlpPolicy, MultiInputPolicy
 from sb3_flowsac.isfm import (
+    Improvement,
     SamplingDistribution,
     effective_sample_size,
     get_sampling_distribution,
     isfm_loss,
     renyi_divergence,
-    self_normalize,
+    running_ess_share,
+    scheduled_proposals,
 )
 
 SelfFlowSAC = TypeVar("SelfFlowSAC", bound="FlowSAC")
@@ -71,12 +74,16 @@ class FlowSAC(OffPolicyAlgorithm):
     :param use_sde: part of SAC's signature; a flow has no gSDE, so only ``False``
     :param sde_sample_freq: as ``use_sde``, only ``-1``
     :param use_sde_at_warmup: as ``use_sde``, only ``False``
-    :param n_proposals: number of proposals that ISFM draws in each state
-    :param sampling_distribution: where ISFM draws: "defensive" (the current policy and a uniform share of 1/8), "policy"
-        (the paper's), "uniform", or a ``SamplingDistribution``
+    :param n_proposals: number of proposals that ISFM draws in each state; "auto" lets each update choose from the running
+        effective sample size, up to 16, or to 32 with "auto_32"
+    :param sampling_distribution: where ISFM draws: "newton" (the current policy, Gaussians that follow Q's gradient and a
+        uniform share of 1/8), "policy" (the paper's), another name, see ``get_sampling_distribution``, or a
+        ``SamplingDistribution``
     :param n_next_actions: number of actions in each next state over which the soft value is averaged
     :param actor_batch_size: number of states of the batch that the actor is improved at; ``None`` for all
-    :param policy_delay: improve the actor (and adapt ``ent_coef``) every ``policy_delay`` gradient steps
+    :param policy_delay: improve the actor every ``policy_delay`` gradient steps
+    :param actor_tau: the soft update coefficient of the averaged actor, which acts, predicts and is backed up (between 0 and
+        1; with 1 it is the trained one)
     :param stats_window_size: window size for the rollout logging: number of episodes to average over
     :param tensorboard_log: the log location for tensorboard (if None, no logging)
     :param policy_kwargs: additional arguments to be passed to the policy on creation, see ``FlowPolicy``
@@ -104,7 +111,7 @@ class FlowSAC(OffPolicyAlgorithm):
         self,
         policy: str | type[FlowPolicy],
         env: GymEnv | str,
-        learning_rate: float | Schedule = 3e-4,
+        learning_rate: float | Schedule = 1e-3,
         buffer_size: int = 1_000_000,
         learning_starts: int = 100,
         batch_size: int = 256,
@@ -123,11 +130,12 @@ class FlowSAC(OffPolicyAlgorithm):
         use_sde: bool = False,
         sde_sample_freq: int = -1,
         use_sde_at_warmup: bool = False,
-        n_proposals: int = 16,
-        sampling_distribution: str | SamplingDistribution = "defensive",
+        n_proposals: int | str = 16,
+        sampling_distribution: str | SamplingDistribution = "newton",
         n_next_actions: int = 1,
         actor_batch_size: int | None = 128,
         policy_delay: int = 2,
+        actor_tau: float = 0.01,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -174,6 +182,8 @@ class FlowSAC(OffPolicyAlgorithm):
         self.n_next_actions = n_next_actions
         self.actor_batch_size = actor_batch_size
         self.policy_delay = policy_delay
+        self.actor_tau = actor_tau
+        self._ess_share = 0.0  # running, for the schedule of n_proposals
         self.log_ent_coef: torch.Tensor | None = None
         self.ent_coef_optimizer: torch.optim.Adam | None = None
 
@@ -272,11 +282,10 @@ class FlowSAC(OffPolicyAlgorithm):
             # Policy evaluation (lines 6 to 8)
             critic_loss = self._critic_loss(batch, ent_coef, stats)
             self._optimize(self.critic.optimizer, critic_loss)
+            self._update_ent_coef(stats)
             if self._n_updates % self.policy_delay == 0:
                 # Policy improvement (lines 9 to 11)
-                actor_loss = self._actor_loss(batch.observations, ent_coef, stats)
-                self._optimize(self.actor.optimizer, actor_loss)
-                self._update_ent_coef(stats)
+                self.improve_actor(batch.observations, batch.actions, ent_coef, stats)
             if self._n_updates % self.target_update_interval == 0:
                 polyak_update(self.critic.parameters(), self.critic_target.parameters(), self.tau)
                 polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
@@ -292,7 +301,9 @@ class FlowSAC(OffPolicyAlgorithm):
         """Squared error of the soft Bellman equation (1), log pi by (6) or by the exact density of the discrete flow."""
         discounts = batch.discounts if batch.discounts is not None else self.gamma
         with torch.no_grad():
-            next_actions, next_log_prob = self.actor.action_log_prob(batch.next_observations, self.n_next_actions)
+            next_actions, next_log_prob = self.policy.actor_average.action_log_prob(
+                batch.next_observations, self.n_next_actions
+            )
             # The environment would clip an unsquashed action to its box
             next_q_values = self.critic_target(batch.next_observations, next_actions.clamp(-1.0, 1.0)).amin(0)
             next_values = (next_q_values - ent_coef * next_log_prob).mean(-1, keepdim=True)
@@ -305,35 +316,63 @@ class FlowSAC(OffPolicyAlgorithm):
         stats["clip_fraction"].append((next_actions.abs() > 1.0).float().mean())
         return critic_loss
 
-    def _actor_loss(
-        self, observations: PyTorchObs, ent_coef: torch.Tensor, stats: dict[str, list[torch.Tensor]]
-    ) -> torch.Tensor:
-        """ISFM (equation 9): proposals from the sampling distribution, weighted towards exp(Q / alpha) / Z."""
-        observations = _first(observations, self.actor_batch_size)
+    def improve_actor(
+        self, observations: PyTorchObs, actions: torch.Tensor, ent_coef: torch.Tensor, stats: dict[str, list[torch.Tensor]]
+    ) -> None:
+        """
+        One step of policy improvement by ISFM (equation 9): towards exp(Q / alpha) / Z in a batch of states.
+
+        :param observations: the states; the first ``actor_batch_size`` of them are used
+        :param actions: the scaled actions that the replay buffer holds for them, (batch, action_dim)
+        :param ent_coef: alpha
+        :param stats: where the step's figures are appended
+        """
+        observations, actions = _first(observations, self.actor_batch_size), actions[: self.actor_batch_size]
         policy = self.actor.distribution(observations)
         with torch.no_grad():
-            latents, weights = self._weighted_proposals(observations, policy, ent_coef)
+            improvement = self._improvement(observations, actions, policy, ent_coef)
+            n_proposals = self._next_n_proposals()
+            latents, log_prob = self.sampling_distribution.given(improvement, n_proposals).sample_with_log_prob()
+            weights = improvement.weights(latents, log_prob)
         loss = isfm_loss(policy, latents, weights)
-        actor_loss = loss.flow + loss.base
-        stats["actor_loss"].append(actor_loss.detach())
+        self._optimize(self.actor.optimizer, loss.flow + loss.base)
+        self._update_actor_average()
+
+        ess_share = effective_sample_size(weights).mean() / n_proposals
+        if isinstance(self.n_proposals, str):
+            self._ess_share = running_ess_share(self._ess_share, ess_share.item())
+        stats["actor_loss"].append((loss.flow + loss.base).detach())
         stats["irregular_fraction"].append(policy.irregular_fraction)
-        stats["ess"].append(effective_sample_size(weights).mean() / self.n_proposals)
+        stats["n_proposals"].append(torch.tensor(float(n_proposals)))
+        stats["ess"].append(ess_share)
         stats["renyi_2"].append(renyi_divergence(weights, 2).mean())
         stats["renyi_4"].append(renyi_divergence(weights, 4).mean())
         stats["max_weight"].append(weights.amax(-1).mean())
-        return actor_loss
 
-    def _weighted_proposals(
-        self, observations: PyTorchObs, policy: FlowDistribution, ent_coef: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Proposals in latents (batch, n, dim) and their self-normalised importance weights (batch, n)."""
-        transform = self.actor.transform
-        latents, log_density = self.sampling_distribution.sample_with_log_prob(policy, transform, self.n_proposals)
-        q_values = self.critic(observations, transform(latents)).amin(0)
-        # Only differences within a state count: without the largest no Q / alpha overflows or rounds the densities away
-        advantages = q_values - q_values.amax(-1, keepdim=True)
-        log_target = advantages / ent_coef + transform.log_det(latents) + transform.log_indicator(latents)
-        return latents, self_normalize(log_target - log_density)
+    def _improvement(
+        self, observations: PyTorchObs, actions: torch.Tensor, policy: FlowDistribution, ent_coef: torch.Tensor
+    ) -> Improvement:
+        """The improvement step towards exp(Q / alpha) / Z in a batch of states."""
+        features = self.critic.extract_features(observations, self.critic.features_extractor)
+
+        def log_action_target(points: torch.Tensor) -> torch.Tensor:
+            q_values = self.critic.q_values(features, points).amin(0)
+            # Only differences within a state count: without the largest no Q / alpha overflows or rounds the densities away
+            return (q_values - q_values.detach().amax(-1, keepdim=True)) / ent_coef
+
+        return Improvement(policy, self.actor.transform, log_action_target, actions)
+
+    def _next_n_proposals(self) -> int:
+        budget, is_scheduled = proposal_budget(self.n_proposals)
+        return scheduled_proposals(self._ess_share, budget) if is_scheduled else budget
+
+    def _update_actor_average(self) -> None:
+        """The average over about 1 / ``actor_tau`` actor updates, at the start over a tenth of those so far."""
+        n_actor_updates = self._n_updates // self.policy_delay
+        rate = max(self.actor_tau, 10.0 / (10.0 + n_actor_updates))
+        average = self.policy.actor_average
+        polyak_update(self.actor.parameters(), average.parameters(), rate)
+        polyak_update(get_parameters_by_name(self.actor, ["running_"]), get_parameters_by_name(average, ["running_"]), 1.0)
 
     def _update_ent_coef(self, stats: dict[str, list[torch.Tensor]]) -> None:
         """One step of alpha towards the target entropy, at the log-density of the current policy's latest actions."""
@@ -365,7 +404,8 @@ class FlowSAC(OffPolicyAlgorithm):
         for name, mean in figures.items():
             self.logger.record(f"train/{name}", mean)
         self.logger.record("train/entropy", -figures["log_prob"])
-        self.logger.record("train/ess_floor", 1.0 / self.n_proposals)
+        if "n_proposals" in figures:
+            self.logger.record("train/ess_floor", 1.0 / figures["n_proposals"])
 
     def learn(
         self: SelfFlowSAC,

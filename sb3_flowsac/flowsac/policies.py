@@ -43,7 +43,10 @@ CHUNK = 2**16
 
 class FlowPolicy(BasePolicy):
     """
-    Policy class of FlowSAC: flow actor, critics and target critics.
+    Policy class of FlowSAC: flow actor, its running average, critics and target critics.
+
+    All that asks for actions or their density (``predict``, ``sample``, ``log_prob``, ``entropy``) is answered by
+    ``actor_average``, the running average of the trained ``actor``'s weights.
 
     Units. Actor and critics work in scaled actions: each component of the Box mapped to [-1, 1], u_i = c_i a_i + centre
     with c_i half the width of the Box. Entropies in training (``train/entropy``, ``target_entropy``, the entropy term of
@@ -82,6 +85,7 @@ class FlowPolicy(BasePolicy):
     """
 
     actor: FlowActor
+    actor_average: FlowActor
     critic: Critic
     critic_target: Critic
     action_low: torch.Tensor
@@ -164,9 +168,12 @@ class FlowPolicy(BasePolicy):
         self.register_buffer("action_scale", 0.5 * (high - low), persistent=False)
 
     def _build(self, lr_schedule: Schedule) -> None:
-        """Create actor, critics, target critics and the two optimizers."""
+        """Create actor, its average, critics, target critics and the two optimizers."""
         self.actor = self.make_actor()
         self.actor.optimizer = self._make_optimizer(list(self.actor.parameters()), lr_schedule)
+        self.actor_average = self.make_actor()
+        self.actor_average.load_state_dict(self.actor.state_dict())
+        self.actor_average.set_training_mode(False)
         self.critic = self.make_critic(self.actor.features_extractor if self.share_features_extractor else None)
         # A shared extractor is trained by the actor's loss alone
         parameters = [p for name, p in self.critic.named_parameters() if not self._is_shared(name)]
@@ -262,7 +269,7 @@ class FlowPolicy(BasePolicy):
 
     def set_training_mode(self, mode: bool) -> None:
         """
-        Put actor and critics in training or evaluation mode; target critics stay in evaluation mode.
+        Put actor and critics in training or evaluation mode; the average and target critics stay in evaluation mode.
 
         :param mode: if true, set to training mode, else set to evaluation mode
         """
@@ -275,7 +282,7 @@ class FlowPolicy(BasePolicy):
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
         """Scaled actions if squashed, else actions in the environment's units: what SB3's ``predict`` expects."""
-        actions = self.actor(observation, deterministic)
+        actions = self.actor_average(observation, deterministic)
         return actions if self.squash_output else self._to_env(actions)
 
     def _to_env(self, scaled: torch.Tensor) -> torch.Tensor:
@@ -295,7 +302,7 @@ class FlowPolicy(BasePolicy):
         """
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise ValueError(f"n={n!r} must be an integer of at least 1")
-        distribution = self.actor.distribution(self._observations(obs))
+        distribution = self.actor_average.distribution(self._observations(obs))
         size = max(1, CHUNK // distribution.batch_size)
         # All the noise at once: how the work is divided must not change the draws
         noise = torch.split(distribution.noise(int(n), generator), size, dim=1)
@@ -315,7 +322,7 @@ class FlowPolicy(BasePolicy):
         :return: (batch,) or (batch, n); -inf outside a squashed policy's Box
         :raises ValueError: if the shapes do not fit
         """
-        distribution = self.actor.distribution(self._observations(obs))
+        distribution = self.actor_average.distribution(self._observations(obs))
         actions = torch.as_tensor(actions, dtype=self.action_scale.dtype, device=self.device)
         expected = (distribution.batch_size, distribution.dim)
         if actions.dim() not in (2, 3) or (actions.shape[0], actions.shape[-1]) != expected:

@@ -1,28 +1,37 @@
 """Importance sampling flow matching: proposals, weights and loss. Knows ``flow``, not Stable-Baselines3."""
 
+from sb3_flowsac.isfm.improvement import Improvement
+from sb3_flowsac.isfm.kernels import GuidedKernels, KernelMixture, ReplayKernels
 from sb3_flowsac.isfm.loss import ISFMLoss, flow_matching_loss, isfm_loss
-from sb3_flowsac.isfm.proposals import (
-    CurrentPolicy,
-    Mixture,
-    SamplingDistribution,
-    UniformBox,
-    defensive_policy,
-    get_sampling_distribution,
-)
+from sb3_flowsac.isfm.mixture import Mixture
+from sb3_flowsac.isfm.named import defensive, get_sampling_distribution
+from sb3_flowsac.isfm.newton import NewtonGaussian
+from sb3_flowsac.isfm.sampling import CurrentPolicy, Proposal, SamplingDistribution, UniformBox, WideGaussian
+from sb3_flowsac.isfm.schedule import MIN_PROPOSALS, running_ess_share, scheduled_proposals
 from sb3_flowsac.isfm.weights import effective_sample_size, renyi_divergence, resample, self_normalize
 
 __all__ = [
+    "MIN_PROPOSALS",
     "CurrentPolicy",
+    "GuidedKernels",
     "ISFMLoss",
+    "Improvement",
+    "KernelMixture",
     "Mixture",
+    "NewtonGaussian",
+    "Proposal",
+    "ReplayKernels",
     "SamplingDistribution",
     "UniformBox",
-    "defensive_policy",
+    "WideGaussian",
+    "defensive",
     "effective_sample_size",
     "flow_matching_loss",
     "get_sampling_distribution",
     "isfm_loss",
     "renyi_divergence",
     "resample",
+    "running_ess_share",
+    "scheduled_proposals",
     "self_normalize",
 ]

@@ -14,7 +14,7 @@ from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_flowsac.flowsac import FlowSAC
 
-COUNTERS = ("num_timesteps", "_episode_num", "_n_updates", "_current_progress_remaining")
+COUNTERS = ("num_timesteps", "_episode_num", "_n_updates", "_current_progress_remaining", "_ess_share")
 LAST_STEP = ("_last_obs", "_last_original_obs", "_last_episode_starts")
 EPISODES = ("ep_info_buffer", "ep_success_buffer")
 # Of what a replay buffer consists beside its arrays: its settings

@@ -44,6 +44,8 @@ FLOW_SETTINGS: dict[str, Any] = {
     **COMMON_SETTINGS,
     "n_next_actions": 4,
     "policy_delay": 1,
+    "actor_tau": 1.0,  # the decay of the learning rate averages already
+    "sampling_distribution": "defensive",  # the paper's, with a share that finds back into the Box
     "policy_kwargs": {
         **COMMON_POLICY_KWARGS,
         "squash_output": False,  # the optimum is a Gaussian

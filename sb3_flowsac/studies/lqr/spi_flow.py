@@ -17,7 +17,7 @@ from maxent_envs.lqr.spaces import observation, observation_space
 from maxent_envs.validation import FloatArray, integer, positive_float
 from sb3_flowsac.flow import FlowDistribution
 from sb3_flowsac.flowsac.actor import FlowActor
-from sb3_flowsac.isfm import CurrentPolicy, effective_sample_size, isfm_loss, self_normalize
+from sb3_flowsac.isfm import effective_sample_size, isfm_loss, self_normalize
 from sb3_flowsac.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.lqr.policies import StochasticPolicy
 
@@ -135,14 +135,13 @@ def improve(
     :param iteration: number of the improvement, from 1: sets its learning rate
     :return: effective sample size of the last step's weights, as a share of the proposals
     """
-    actor, proposals = policy.actor, CurrentPolicy()
-    optimizer = _optimizer(actor, settings.learning_rate / iteration)
+    optimizer = _optimizer(policy.actor, settings.learning_rate / iteration)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.n_steps)
     for _ in range(settings.n_steps):
         batch = states[torch.randint(len(states), (settings.batch_size,)).numpy()]
         distribution = policy.distribution(batch)
         with torch.no_grad():
-            latents, log_density = proposals.sample_with_log_prob(distribution, actor.transform, settings.n_proposals)
+            latents, log_density = distribution.sample_with_log_prob(settings.n_proposals, antithetic=True)
             q_values = target.q_value(batch[:, None], latents.double().numpy() * policy.scale)
             # In double precision: Q / alpha is large where the temperature is low, and only its differences count
             weights = self_normalize(torch.as_tensor(q_values / target.alpha) - log_density).to(latents)

@@ -1,0 +1,80 @@
+"""Several sampling distributions at once, with deterministic-mixture weights."""
+
+from collections.abc import Sequence
+
+import torch
+
+from sb3_flowsac.isfm.improvement import Improvement
+from sb3_flowsac.isfm.sampling import Proposal, SamplingDistribution
+
+
+class Mixture(SamplingDistribution):
+    """
+    Several sampling distributions, each drawing its share of the proposals.
+
+    Every proposal is weighed by the density of the whole mixture (deterministic-mixture weights), which bounds the
+    weights by those of the best component divided by its share.
+
+    :param components: the distributions; a mixture among them counts as its components, with its share of their shares
+    :param shares: their positive shares, which sum to 1; of n proposals each draws its share rounded, at least one, and
+        the first component what remains
+    :raises ValueError: if shares and components do not fit
+    """
+
+    def __init__(self, components: Sequence[SamplingDistribution], shares: Sequence[float]) -> None:
+        if len(components) != len(shares) or not components:
+            raise ValueError(
+                f"shares={list(shares)} must have one entry for each of {len(components)} (at least 1) components"
+            )
+        if not (all(share > 0 for share in shares) and abs(sum(shares) - 1.0) <= 1e-6):
+            raise ValueError(f"shares={list(shares)} must be positive and sum to 1")
+        parts = [part for component, share in zip(components, shares, strict=True) for part in _parts(component, share)]
+        self.components, self.shares = tuple(c for c, _ in parts), tuple(share for _, share in parts)
+
+    def check(self, n: int) -> None:
+        for component, count in zip(self.components, self._counts(n), strict=True):
+            component.check(count)
+
+    def _counts(self, n: int) -> list[int]:
+        others = [max(1, round(share * n)) for share in self.shares[1:]]
+        first = n - sum(others)
+        if first < 1:
+            raise ValueError(f"n_proposals={n} is too small for a mixture with shares {list(self.shares)}")
+        return [first, *others]
+
+    def given(self, improvement: Improvement, n: int) -> Proposal:
+        counts = self._counts(n)
+        proposals = [c.given(improvement, count) for c, count in zip(self.components, counts, strict=True)]
+        return _MixtureProposal(proposals, counts)
+
+
+class _MixtureProposal(Proposal):
+    """The log-density is that of the shares that are drawn, as unbiased weights need it, not of the nominal ones."""
+
+    def __init__(self, proposals: Sequence[Proposal], counts: Sequence[int]) -> None:
+        self.proposals, self.counts = proposals, counts
+
+    def sample_with_log_prob(self) -> tuple[torch.Tensor, torch.Tensor]:
+        draws = [proposal.sample_with_log_prob() for proposal in self.proposals]
+        log_probs = [self._own_and_others(i, draws) for i in range(len(draws))]
+        return torch.cat([latents for latents, _ in draws], dim=1), self._mix(log_probs)
+
+    def log_prob(self, latents: torch.Tensor) -> torch.Tensor:
+        return self._mix([proposal.log_prob(latents) for proposal in self.proposals])
+
+    def _own_and_others(self, index: int, draws: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+        """Component ``index``'s log-density of all draws; that of its own draws is known already."""
+        proposal = self.proposals[index]
+        return torch.cat([known if j == index else proposal.log_prob(u) for j, (u, known) in enumerate(draws)], dim=1)
+
+    def _mix(self, log_probs: Sequence[torch.Tensor]) -> torch.Tensor:
+        stacked = torch.stack(list(log_probs), dim=-1)
+        shares = torch.tensor(self.counts, dtype=stacked.dtype, device=stacked.device) / sum(self.counts)
+        return torch.logsumexp(stacked + shares.log(), dim=-1)
+
+
+def _parts(component: SamplingDistribution, share: float) -> list[tuple[SamplingDistribution, float]]:
+    """A component with its share, or those of a mixture: shares that are drawn can only be counted at one level."""
+    if isinstance(component, Mixture):
+        return [(c, share * s) for c, s in zip(component.components, component.shares, strict=True)]
+    return [(component, share)]

@@ -1,0 +1,54 @@
+"""Sampling distributions that have a name, for configurations."""
+
+from collections.abc import Callable
+
+from sb3_flowsac.isfm.kernels import GuidedKernels, ReplayKernels
+from sb3_flowsac.isfm.mixture import Mixture
+from sb3_flowsac.isfm.newton import NewtonGaussian
+from sb3_flowsac.isfm.sampling import CurrentPolicy, SamplingDistribution, UniformBox, WideGaussian
+
+DEFENSIVE_SHARE = 0.125
+
+
+def defensive(component: SamplingDistribution, share: float = DEFENSIVE_SHARE) -> SamplingDistribution:
+    """
+    A sampling distribution with a defensive share drawn uniformly from the action box.
+
+    The share bounds the weights and brings a policy back that has left the box, where every weight of its own is zero.
+
+    :param component: what draws the rest
+    :param share: the uniform share, in (0, 1)
+    :raises ValueError: if the share is out of range
+    """
+    return Mixture([component, UniformBox()], [1.0 - share, share])
+
+
+NAMED: dict[str, Callable[[], SamplingDistribution]] = {
+    "defensive": lambda: defensive(CurrentPolicy()),
+    "guided": lambda: defensive(GuidedKernels()),
+    "newton": lambda: Mixture([CurrentPolicy(), NewtonGaussian(), UniformBox()], [0.375, 0.5, DEFENSIVE_SHARE]),
+    "policy": CurrentPolicy,
+    "replay": lambda: Mixture([CurrentPolicy(), ReplayKernels(), UniformBox()], [0.625, 0.25, DEFENSIVE_SHARE]),
+    "uniform": UniformBox,
+    "wide": lambda: defensive(WideGaussian()),
+}
+
+
+def get_sampling_distribution(spec: str | SamplingDistribution) -> SamplingDistribution:
+    """
+    A sampling distribution by its name, or as given.
+
+    :param spec: "newton" (policy, Newton's Gaussian and a uniform share), "policy" (the paper's), "defensive" (policy and a
+        uniform share), "guided" (kernels that follow Q's gradient and a uniform share), "wide" (the policy's Gaussian base
+        twice as wide and a uniform share), "replay" (policy, actions of the replay batch and a uniform share), "uniform",
+        or an instance
+    :raises ValueError: if the name is unknown
+    :raises TypeError: if it is neither a name nor an instance
+    """
+    if isinstance(spec, SamplingDistribution):
+        return spec
+    if not isinstance(spec, str):
+        raise TypeError(f"sampling_distribution must be a name or a SamplingDistribution, not {type(spec).__name__}")
+    if spec not in NAMED:
+        raise ValueError(f"sampling_distribution={spec!r} is unknown; choose one of {sorted(NAMED)} or pass an instance")
+    return NAMED[spec]()

@@ -1,0 +1,99 @@
+"""A Gaussian sampling distribution that looks where Q's gradient says the target is."""
+
+import torch
+
+from sb3_flowsac.flow import ActionTransform, standard_normal_log_prob
+from sb3_flowsac.isfm.improvement import Improvement
+from sb3_flowsac.isfm.sampling import Proposal, SamplingDistribution
+
+MAX_MOVE = 4.0  # standard deviations of the policy along each axis
+MAX_WIDENING = 1.5  # standard deviation over the policy's
+CURVATURE_FACTORS = (0.1, 10.0)  # of one state over the batch's
+MIN_SPREAD = 1e-3  # of the policy, in scaled actions: one that has run into the bound can leave it
+FURTHEST = 0.995  # scaled action: a mean on the bound of a squashed action would be infinite
+RIDGE = 1e-6
+
+
+class NewtonGaussian(SamplingDistribution):
+    r"""
+    The Gaussian to which one Newton step on Q / alpha takes the policy.
+
+    The gradient :math:`g = \nabla_a Q / \alpha` is taken at antithetic pairs of actions of the policy. Differences within the
+    pairs give the curvature, :math:`H = \arg\min \sum \| \Delta g + H \Delta a \|^2`: one matrix for all states of the
+    batch, which the few gradients of one state could not determine, and for each state a factor :math:`\kappa(s)`. With the
+    means over the pairs, :math:`\bar a` and :math:`\bar g`, the proposals come from
+
+    .. math:: N(\bar a + (\kappa H)^{-1} \bar g, (\kappa H)^{-1})
+
+    in antithetic pairs. Where exp(Q / alpha) is a Gaussian of the same shape in every state, this is the target itself,
+    however far the policy is from it. Along axes in which the curvature is small or negative the standard deviation stays
+    within ``MAX_WIDENING`` times the policy's; the mean moves by at most ``MAX_MOVE`` of those and stays in the box. Squashed
+    actions are carried to latents by their slope at the mean.
+
+    Alone it does not cover every target: use it as a component of a ``Mixture``.
+
+    :param n_anchors: number of actions at which the gradient is taken, even
+    :raises ValueError: if it is not a positive even number
+    """
+
+    def __init__(self, n_anchors: int = 6) -> None:
+        if isinstance(n_anchors, bool) or not isinstance(n_anchors, int) or n_anchors < 2 or n_anchors % 2:
+            raise ValueError(f"n_anchors={n_anchors!r} must be a positive even number")
+        self.n_anchors = n_anchors
+
+    def given(self, improvement: Improvement, n: int) -> Proposal:
+        policy, base, transform = improvement.policy, improvement.policy.base, improvement.transform
+        actions = transform(policy.push(policy.noise(self.n_anchors, antithetic=True)))
+        gradient = improvement.action_score(actions)
+        curvatures, axes = _curvature(_differences(actions), _differences(gradient))
+        slope = transform.derivative(base.loc).unsqueeze(-1) * base.scale_tril
+        spread = (axes.T @ slope).norm(dim=-1).clamp(min=MIN_SPREAD)  # of the policy along the axes, (batch, dim)
+        precision = torch.maximum(curvatures, 1.0 / (MAX_WIDENING * spread).square())
+        move = (gradient.mean(1) @ axes / precision).clamp(-MAX_MOVE * spread, MAX_MOVE * spread)
+        mean = (actions.mean(1) + move @ axes.T).clamp(-FURTHEST, FURTHEST)
+        return _NewtonProposal(mean, axes, precision.rsqrt(), transform, policy.noise(n, antithetic=True))
+
+
+def _differences(values: torch.Tensor) -> torch.Tensor:
+    """Differences within the antithetic pairs, (batch, n, dim) to (batch, n / 2, dim)."""
+    first, mirrored = values.chunk(2, dim=1)
+    return first - mirrored
+
+
+def _curvature(steps: torch.Tensor, changes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Curvature along axes that are common to all states.
+
+    :param steps: differences of actions, (batch, pairs, dim)
+    :param changes: differences of the gradient, (batch, pairs, dim)
+    :return: curvatures of each state (batch, dim) and the axes, columns of an orthogonal matrix (dim, dim)
+    """
+    a, g = steps.flatten(0, 1), -changes.flatten(0, 1)
+    gram = a.T @ a
+    ridge = RIDGE * gram.diagonal().mean().clamp(min=torch.finfo(gram.dtype).tiny)
+    matrix = torch.linalg.solve_ex(gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device), a.T @ g)[0]
+    common, axes = torch.linalg.eigh(0.5 * (matrix + matrix.T).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
+    predicted = (steps @ axes).square() @ common  # a'Ha
+    factor = -(steps * changes).sum((1, 2)) / predicted.sum(1)
+    return factor.nan_to_num(nan=1.0).clamp(*CURVATURE_FACTORS).unsqueeze(-1) * common, axes
+
+
+class _NewtonProposal(Proposal):
+    """
+    Latents u = T^-1(m) + V diag(width) noise / T'(m), with m, width (batch, dim), V (dim, dim) and noise (batch, n, dim).
+    """
+
+    def __init__(
+        self, mean: torch.Tensor, axes: torch.Tensor, width: torch.Tensor, transform: ActionTransform, noise: torch.Tensor
+    ) -> None:
+        self.loc = transform.inverse(mean).unsqueeze(1)
+        self.slope = transform.derivative(self.loc)
+        self.axes, self.width, self.noise = axes, width.unsqueeze(1), noise
+
+    def sample_with_log_prob(self) -> tuple[torch.Tensor, torch.Tensor]:
+        latents = self.loc + (self.noise * self.width) @ self.axes.T / self.slope
+        return latents, self.log_prob(latents)
+
+    def log_prob(self, latents: torch.Tensor) -> torch.Tensor:
+        standardized = ((latents - self.loc) * self.slope) @ self.axes / self.width
+        return standard_normal_log_prob(standardized) + (self.slope.log() - self.width.log()).sum(-1)

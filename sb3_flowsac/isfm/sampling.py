@@ -1,0 +1,130 @@
+"""Sampling distributions h(u|s): where ISFM draws the actions that it weighs.
+
+A user's own is a subclass of ``SamplingDistribution`` that gives, for the states of a policy improvement step, a
+``Proposal``: n latents for each state and the density that they were drawn from. Its support must cover the action box.
+"""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+
+from sb3_flowsac.flow import LOG_SCALE_MAX, Gaussian
+from sb3_flowsac.isfm.improvement import Improvement
+
+
+class Proposal(ABC):
+    """A sampling distribution in a batch of states. Its methods are called under ``no_grad``."""
+
+    @abstractmethod
+    def sample_with_log_prob(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """n latents for each state (batch, n, dim), and the logarithm of their density (batch, n)."""
+
+    @abstractmethod
+    def log_prob(self, latents: torch.Tensor) -> torch.Tensor:
+        """Log-density of any latents, (batch, k, dim) to (batch, k): what the other components of a mixture have drawn."""
+
+
+class SamplingDistribution(ABC):
+    """A rule that says where to draw in the states of any policy improvement step."""
+
+    @abstractmethod
+    def given(self, improvement: Improvement, n: int) -> Proposal:
+        """
+        The distribution in the states of a policy improvement step. Called under ``no_grad``.
+
+        :param improvement: the step
+        :param n: number of latents that will be drawn for each state
+        """
+
+    def check(self, n: int) -> None:  # noqa: B027 (most have nothing to refuse)
+        """
+        Refuse a number of proposals that it cannot draw, before training asks for it.
+
+        :param n: number of proposals in each state
+        :raises ValueError: if there is no way to draw so many
+        """
+
+
+class CurrentPolicy(SamplingDistribution):
+    """
+    The paper's choice: the current policy itself. At the fixed point all weights are equal.
+
+    Proposals come in antithetic pairs, made from noise and its mirror image: near the fixed point the weighted mean of
+    the proposals then hardly depends on the noise drawn.
+    """
+
+    def given(self, improvement: Improvement, n: int) -> Proposal:
+        return _PolicyProposal(improvement, n)
+
+
+class _PolicyProposal(Proposal):
+    def __init__(self, improvement: Improvement, n: int) -> None:
+        self.policy, self.n = improvement.policy, n
+
+    def sample_with_log_prob(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.policy.sample_with_log_prob(self.n, antithetic=True)
+
+    def log_prob(self, latents: torch.Tensor) -> torch.Tensor:
+        # Only a mixture asks this, of other components' draws; there the trace integral is precise enough
+        return self.policy.log_prob(latents, density="trace")
+
+
+class UniformBox(SamplingDistribution):
+    """Scaled actions uniform on [-1, 1]^d."""
+
+    def given(self, improvement: Improvement, n: int) -> Proposal:
+        return _UniformProposal(improvement, n)
+
+
+class _UniformProposal(Proposal):
+    def __init__(self, improvement: Improvement, n: int) -> None:
+        self.loc, self.transform, self.n = improvement.policy.base.loc, improvement.transform, n
+
+    def sample_with_log_prob(self) -> tuple[torch.Tensor, torch.Tensor]:
+        batch, dim = self.loc.shape
+        actions = torch.rand(batch, self.n, dim, dtype=self.loc.dtype, device=self.loc.device) * 2.0 - 1.0
+        latents = self.transform.inverse(actions)
+        return latents, self.log_prob(latents)
+
+    def log_prob(self, latents: torch.Tensor) -> torch.Tensor:
+        log_volume = latents.shape[-1] * math.log(2.0)
+        return self.transform.log_det(latents) + self.transform.log_indicator(latents) - log_volume
+
+
+class WideGaussian(SamplingDistribution):
+    """
+    The policy's Gaussian base, wider by a factor: latents from N(m, factor^2 L L') in antithetic pairs.
+
+    :param factor: at least 1
+    :raises ValueError: if the factor is out of range
+    """
+
+    def __init__(self, factor: float = 2.0) -> None:
+        if not 1.0 <= factor <= math.exp(LOG_SCALE_MAX):
+            raise ValueError(f"factor={factor!r} must lie in [1, {math.exp(LOG_SCALE_MAX):.3g}]")
+        self.factor = factor
+
+    def given(self, improvement: Improvement, n: int) -> Proposal:
+        base = improvement.policy.base
+        noise = improvement.policy.noise(n, antithetic=True)
+        return GaussianProposal(Gaussian(base.loc, self.factor * base.scale_tril), noise)
+
+
+class GaussianProposal(Proposal):
+    """
+    A Gaussian in each state.
+
+    :param gaussian: the distribution
+    :param noise: standard normal, what it will draw with, (batch, n, dim)
+    """
+
+    def __init__(self, gaussian: Gaussian, noise: torch.Tensor) -> None:
+        self.gaussian, self.noise = gaussian, noise
+
+    def sample_with_log_prob(self) -> tuple[torch.Tensor, torch.Tensor]:
+        latents = self.gaussian.unwhiten(self.noise)
+        return latents, self.log_prob(latents)
+
+    def log_prob(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.gaussian.log_prob(latents)

@@ -42,6 +42,8 @@ from sb3_flowsac.isfm import (
     scheduled_proposals,
 )
 
+BIAS_INTERVAL = 100  # actor updates between two measurements of ``train/log_prob_bias``
+
 SelfFlowSAC = TypeVar("SelfFlowSAC", bound="FlowSAC")
 
 
@@ -348,6 +350,8 @@ class FlowSAC(OffPolicyAlgorithm):
         stats["renyi_2"].append(renyi_divergence(weights, 2).mean())
         stats["renyi_4"].append(renyi_divergence(weights, 4).mean())
         stats["max_weight"].append(weights.amax(-1).mean())
+        if self._n_updates // self.policy_delay % BIAS_INTERVAL == 1:
+            stats["log_prob_bias"].append(self._log_prob_bias(observations))
 
     def _improvement(
         self, observations: PyTorchObs, actions: torch.Tensor, policy: FlowDistribution, ent_coef: torch.Tensor
@@ -373,6 +377,13 @@ class FlowSAC(OffPolicyAlgorithm):
         average = self.policy.actor_average
         polyak_update(self.actor.parameters(), average.parameters(), rate)
         polyak_update(get_parameters_by_name(self.actor, ["running_"]), get_parameters_by_name(average, ["running_"]), 1.0)
+
+    @torch.no_grad()
+    def _log_prob_bias(self, observations: PyTorchObs) -> torch.Tensor:
+        """Mean of the trace integral (equation 6) minus the exact log-density of what the discrete steps draw, in nats."""
+        policy = self.policy.actor_average.distribution(observations)
+        noise = policy.noise(1)
+        return (policy.push_with_log_prob(noise, "trace")[1] - policy.push_with_log_prob(noise, "exact")[1]).mean()
 
     def _update_ent_coef(self, stats: dict[str, list[torch.Tensor]]) -> None:
         """One step of alpha towards the target entropy, at the log-density of the current policy's latest actions."""

@@ -4,19 +4,24 @@ import argparse
 import difflib
 import glob
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import gymnasium as gym
 from huggingface_sb3 import EnvironmentName
+from rl_zoo3.exp_manager import ExperimentManager
 from rl_zoo3.utils import ALGOS
 
 import maxent_envs  # noqa: F401  (its import registers the environments)
-from sb3_flowsac import FlowSAC
+from sb3_flowsac import FlowSAC, cli
+from sb3_flowsac.callbacks import ResumableCheckpoint
 
 ALGO = "flowsac"
 DEFAULT_ENV = "MaxEntLQR-v0"
+RESUME_FREQ = 10_000
 LOG_FOLDER = "logs"  # where the Zoo's train writes to; its enjoy would look elsewhere
 
 
@@ -48,21 +53,34 @@ def train(argv: Sequence[str]) -> None:
     """
     Run the Zoo's ``train``. Unless given, the algorithm is FlowSAC, on ``MaxEntLQR-v0``, with the settings of this package.
 
-    :param argv: arguments of the Zoo's ``train``
+    ``--resume FOLDER`` and ``--resume-freq N`` are ours: checkpoints from which the same command goes on.
+
+    :param argv: arguments of the Zoo's ``train``, and ours
     """
     register()
-    from rl_zoo3.train import train as zoo_train
+    import rl_zoo3.train as zoo
 
     parser = _peeking_parser("train")
     parser.add_argument("-conf", "--conf-file", default="")
+    parser.add_argument("--seed", type=int, default=-1)
+    parser.add_argument("-optimize", "--optimize-hyperparameters", action="store_true")
+    ours = _resume_parser()
+    resume, argv = ours.parse_known_args(argv)
     given, _ = parser.parse_known_args(argv)
-    if not given.help:
+    if given.help:
+        print(ours.format_help())
+    else:
         _check_env(parser, given)
         _check_conf_file(parser, given)
+        _check_resume(parser, given, resume)
     defaults = ["--algo", ALGO, "--env", DEFAULT_ENV]
     if given.algo == ALGO:
         defaults += ["--conf-file", str(config_file())]
-    _hand_over("train", zoo_train, [*defaults, *argv])
+    if resume.resume is None:
+        _hand_over("train", zoo.train, [*defaults, *argv])
+    else:
+        with _resuming(zoo, resume.resume, resume.resume_freq or RESUME_FREQ):
+            _hand_over("train", zoo.train, [*defaults, *argv])
 
 
 def enjoy(argv: Sequence[str]) -> None:
@@ -99,6 +117,49 @@ def _peeking_parser(verb: str) -> argparse.ArgumentParser:
     parser.add_argument("--env", default=DEFAULT_ENV)
     parser.add_argument("--gym-packages", nargs="*", default=[])
     return parser
+
+
+def _resume_parser() -> argparse.ArgumentParser:
+    """A parser of the arguments that the Zoo's ``train`` does not know."""
+    usage = "flowsac train [--resume FOLDER [--resume-freq N]] [arguments of the RL Zoo's train, listed below]"
+    parser = argparse.ArgumentParser(prog="flowsac train", usage=usage, add_help=False, allow_abbrev=False)
+    parser.add_argument(
+        "--resume", metavar="FOLDER", type=cli.folder, help="keep checkpoints here, and go on from the latest; needs --seed"
+    )
+    parser.add_argument(
+        "--resume-freq", metavar="N", type=cli.positive_int, help=f"environment steps between checkpoints (default: {RESUME_FREQ})"
+    )
+    return parser
+
+
+def _check_resume(parser: argparse.ArgumentParser, given: argparse.Namespace, resume: argparse.Namespace) -> None:
+    """End with a message where the same command would not be the same run."""
+    if resume.resume is None:
+        if resume.resume_freq is not None:
+            parser.error("argument --resume-freq: needs --resume FOLDER")
+        return
+    if given.algo != ALGO:
+        parser.error(f"argument --resume: only for --algo {ALGO}, got {given.algo!r}")
+    if given.optimize_hyperparameters:
+        parser.error("argument --resume: not with --optimize-hyperparameters, which is many runs")
+    if given.seed < 0:
+        parser.error("argument --resume: needs --seed, a whole number of at least 0; the Zoo draws another at each start")
+
+
+@contextmanager
+def _resuming(zoo: ModuleType, checkpoints: Path, steps: int) -> Iterator[None]:
+    """Let the Zoo's ``train`` add a ``ResumableCheckpoint`` to the callbacks that it makes itself."""
+
+    class ResumableExperimentManager(ExperimentManager):
+        def create_callbacks(self) -> None:
+            self.callbacks.insert(0, ResumableCheckpoint(checkpoints, max(steps // self.n_envs, 1)))
+            super().create_callbacks()
+
+    zoo.ExperimentManager = ResumableExperimentManager  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        zoo.ExperimentManager = ExperimentManager  # type: ignore[attr-defined]
 
 
 def _check_env(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:

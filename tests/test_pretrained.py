@@ -4,6 +4,8 @@ import json
 import os
 import pickle
 import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -225,6 +227,34 @@ def test_a_wrong_config_is_named(saved, change, message):
     (saved / CONFIG).write_text(json.dumps({**config, **change}))
     with pytest.raises(ValueError, match=message):
         FlowPolicy.from_pretrained(saved)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory as Linux does")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"net_arch": [65536] * 4}, "model.safetensors does not fit config.json: actor"),
+        ({"net_arch": {"pi": [8], "qf": [65536] * 3}}, "model.safetensors does not fit config.json: critic"),
+        ({"n_critics": 65536, "net_arch": [65536, 65536]}, "model.safetensors does not fit config.json: actor"),
+        ({"features_extractor_class": {"class": "stable_baselines3.common.torch_layers.NatureCNN"}}, "no valid FlowPolicy"),
+        ({"observation_space": {"type": "Box", "shape": [2**20] * 2, "dtype": "float64", "low": 0, "high": 1}}, "more than"),
+        ({"observation_space": {"type": "Discrete", "n": 2**40, "start": 0, "dtype": "int64"}}, "does not fit config.json"),
+        ({"observation_space": {"type": "Discrete", "n": 2**62, "start": 0, "dtype": "int64"}}, "describes no valid FlowPolicy"),
+    ],
+)  # fmt: skip
+def test_networks_that_fill_the_memory_are_refused_before_they_are_made(saved, change, message, monkeypatch):
+    config = json.loads((saved / CONFIG).read_text())
+    spaces_changed = {key: change.pop(key) for key in list(change) if key.endswith("space")}
+    (saved / CONFIG).write_text(json.dumps({**config, **spaces_changed, "policy_kwargs": {**config["policy_kwargs"], **change}}))
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**30, hard))  # a gigabyte more
+    try:
+        with pytest.raises(ValueError, match=message):
+            FlowPolicy.from_pretrained(saved)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def test_wrong_weights_are_named(saved):

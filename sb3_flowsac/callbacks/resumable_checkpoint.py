@@ -45,6 +45,8 @@ class ResumableCheckpoint(BaseCallback):
         super().__init__(verbose)
         self.save_freq = integer("save_freq", save_freq, 1)
         self.checkpoints = resume.Checkpoints(Path(folder), integer("keep", keep, 1))
+        self._saved_call = 0
+        self._between_rollouts = False
 
     def _init_callback(self) -> None:
         if not isinstance(self.model, FlowSAC):
@@ -70,8 +72,10 @@ class ResumableCheckpoint(BaseCallback):
         self._between_rollouts = True
 
     def _on_training_end(self) -> None:
-        # A callback that ends training stops within a rollout, where no run could go on
-        if self._between_rollouts and self.n_calls > self._saved_call:
+        # Only what has come to its end is whole: a callback that ends training stops within a rollout, and the RL Zoo calls
+        # this after an interruption, too, which may be one of the gradient steps
+        is_whole = self._between_rollouts and self.num_timesteps >= self._flow_model._total_timesteps
+        if is_whole and self.n_calls > self._saved_call:
             self._save()
 
     def _save(self) -> None:

@@ -3,16 +3,18 @@
 A wrong argument is refused with its name, what was given and what is allowed. Numpy's numbers become Python's.
 """
 
+import copy
 import difflib
 import inspect
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.noise import ActionNoise, VectorizedActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.utils import get_device
@@ -68,8 +70,8 @@ def check_arguments(model: "FlowSAC") -> None:
     budget, is_scheduled = proposal_budget(model.n_proposals)
     for n_proposals in (MIN_PROPOSALS, budget) if is_scheduled else (budget,):
         model.sampling_distribution.check(n_proposals)
-    if not isinstance(model.action_noise, ActionNoise | None):
-        raise TypeError(f"action_noise must be None or an ActionNoise, got {abridged(model.action_noise)}")
+    if model.action_noise is not None:
+        check_action_noise(model.action_noise, model.action_space.shape)
     check_replay_buffer(model)
     check_policy_class(model.policy_class, model.policy_aliases["FlowPolicy"])
     check_policy_kwargs(model.policy_class, model.policy_kwargs)
@@ -187,6 +189,25 @@ def target_entropy(value: object) -> str | float:
         return interval("target_entropy", value, -limit, limit)
     except ValueError as error:
         raise ValueError(f'target_entropy={abridged(value)} must be a finite number or "auto"') from error
+
+
+def check_action_noise(noise: object, shape: tuple[int, ...] | None) -> None:
+    """Check that noise has the shape of an action: a single number would be added to every component alike."""
+    if isinstance(noise, VectorizedActionNoise):
+        for part in noise.noises:
+            check_action_noise(part, shape)
+        return
+    if not isinstance(noise, ActionNoise):
+        raise TypeError(f"action_noise must be None or an ActionNoise, got {abridged(noise)}")
+    generator = np.random.get_state()
+    try:
+        found = np.shape(copy.deepcopy(noise)())
+    except Exception as error:  # a user's class may raise anything
+        raise ValueError(f"action_noise={abridged(noise)} cannot be drawn: {error}") from error
+    finally:
+        np.random.set_state(generator)
+    if found != shape:
+        raise ValueError(f"action_noise={abridged(noise)} gives noise of shape {found}; an action has the shape {shape}")
 
 
 def check_replay_buffer(model: "FlowSAC") -> None:

@@ -8,7 +8,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.noise import ActionNoise, VectorizedActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
@@ -222,6 +222,9 @@ class FlowSAC(OffPolicyAlgorithm):
         self.critic_target = self.policy.critic_target
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        noise = self.action_noise
+        if isinstance(noise, VectorizedActionNoise) and noise.n_envs != self.n_envs:
+            raise ValueError(f"action_noise is for {noise.n_envs} environments, there are {self.n_envs}")
         setup = super()._setup_learn(*args, **kwargs)
         first = self._last_obs if self._vec_normalize_env is None else self._last_original_obs
         check_finite("observation", first, self.num_timesteps)

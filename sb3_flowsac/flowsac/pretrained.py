@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 FORMAT = {"format": "sb3-flowsac policy", "version": 1}
+MODULE = "sb3_flowsac.flowsac.policies"  # of the classes that FlowPolicy.from_pretrained finds by their names
 SPACES = ("observation_space", "action_space")
 # The only modules that a name in a file may lead to, and what it must be there
 MODULES: dict[str, tuple[Any, type[Any]]] = {
@@ -95,21 +96,41 @@ def read_policy(policy_class: "type[FlowPolicy]", config: dict[str, Any], folder
     path = folder / CONFIG
     kept = {name: value for name, value in config["policy_kwargs"].items() if name not in given}
     arguments = {name: _from_json(value, f"{path}: {name}") for name, value in kept.items()} | given
-    try:
-        with torch.random.fork_rng(devices=[]):  # first weights are drawn, and then replaced
-            policy = policy_class(config["observation_space"], config["action_space"], lambda _: 0.0, **arguments)
-    except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} describes no valid {policy_class.__name__}: {error}") from error
-    _load_weights(policy, folder / WEIGHTS)
+    weights = _read_weights(folder / WEIGHTS)
+    has_own_class = policy_class.__module__ != MODULE or any(isinstance(value, type) for value in given.values())
+
+    def make(policy_class: "type[FlowPolicy]") -> "FlowPolicy":
+        try:
+            with torch.random.fork_rng(devices=[]):  # first weights are drawn, and then replaced
+                return policy_class(config["observation_space"], config["action_space"], lambda _: 0.0, **arguments)
+        except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} describes no valid {policy_class.__name__}: {error}") from error
+
+    if not has_own_class:  # which might need numbers to be made
+        # The shapes first, without memory behind them: a file may ask for networks of any size
+        with torch.device("meta"):
+            _check_fit(make(_without_memory(policy_class)), weights, folder / WEIGHTS)
+    policy = make(policy_class)
+    _check_fit(policy, weights, folder / WEIGHTS)
+    policy.load_state_dict(weights)
     policy.set_training_mode(False)
     return policy
 
 
-def _load_weights(policy: "FlowPolicy", path: Path) -> None:
+def _without_memory(policy_class: "type[FlowPolicy]") -> "type[FlowPolicy]":
+    """The same class, which leaves its networks on the device of shapes without numbers."""
+    return type(policy_class.__name__, (policy_class,), {"device": property(lambda _: torch.device("meta"))})
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
     try:
-        weights = load(path.read_bytes())
+        return load(path.read_bytes())
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
+
+
+def _check_fit(policy: "FlowPolicy", weights: dict[str, torch.Tensor], path: Path) -> None:
+    """Compare names, types and shapes, having brought the policy to the one floating-point type of the weights."""
     floats = {value.dtype for value in weights.values() if value.is_floating_point()}
     if len(floats) == 1:
         policy.to(floats.pop())  # float64, if the policy was
@@ -121,7 +142,6 @@ def _load_weights(policy: "FlowPolicy", path: Path) -> None:
         ours, theirs = (f"{value.dtype} of shape {tuple(value.shape)}" for value in (needed[name], weights[name]))
         if ours != theirs:
             raise ValueError(f"{path} does not fit {CONFIG}: {name} is {theirs}, needed is {ours}")
-    policy.load_state_dict(weights)
 
 
 def _to_json(value: Any, name: str) -> Any:

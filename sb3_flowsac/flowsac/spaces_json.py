@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 Json = dict[str, Any]
+MAX_SIZE = 2**26  # numbers in a Box: more than any image has, and refused before its bounds fill the memory
 
 
 def space_to_json(space: spaces.Space[Any]) -> Json:
@@ -48,6 +49,8 @@ def _write_box(box: spaces.Box) -> Json:
 
 def _read_box(given: Json) -> spaces.Box:
     shape, dtype = tuple(given["shape"]), np.dtype(given["dtype"])
+    if math.prod(shape) > MAX_SIZE:
+        raise ValueError(f"shape {shape} has more than {MAX_SIZE} numbers")
     low, high = (np.broadcast_to(_numbers(given[name], dtype), shape) for name in ("low", "high"))
     return spaces.Box(low.copy(), high.copy(), shape, dtype.type)
 

@@ -1,4 +1,4 @@
-"""Hindsight experience replay: a goal is reached, in every strategy, over several environments, saved and restored."""
+"""Hindsight experience replay: a goal is reached, in every strategy, over several environments, saved, restored and resumed."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv
 
 from sb3_flowsac import FlowSAC
+from sb3_flowsac.callbacks import ResumableCheckpoint
 
 
 def bits(n_envs=1, n_bits=4):
@@ -47,3 +48,40 @@ def test_saved_and_restored(make_her_model, tmp_path):
     assert isinstance(loaded.replay_buffer, HerReplayBuffer) and loaded.replay_buffer.pos == model.replay_buffer.pos == 30
     np.testing.assert_array_equal(loaded.replay_buffer.rewards, model.replay_buffer.rewards)
     assert loaded.learn(30, reset_num_timesteps=False)._n_updates > model._n_updates
+
+
+class ToldBits(BitFlippingEnv):
+    """The environment with its state told."""
+
+    def get_state(self):
+        return {"bits": self.state, "steps": self.current_step, "random": self._obs_space.np_random.bit_generator.state}
+
+    def set_state(self, state):
+        self.state, self.current_step = state["bits"], state["steps"]
+        self._obs_space.np_random.bit_generator.state = state["random"]
+
+
+@pytest.mark.parametrize("n_envs", [1, 2])
+@pytest.mark.parametrize("buffer_size", [1000, 40])
+def test_a_resumed_run_ends_as_the_uninterrupted_one(make_her_model, tmp_path, n_envs, buffer_size):
+    """Stopped within an episode, whose transitions are no goals yet, with a buffer that is full or not."""
+
+    def model():
+        env = make_vec_env(lambda: ToldBits(n_bits=4, continuous=True, max_steps=7), n_envs, seed=0)
+        return make_her_model(env, seed=0, buffer_size=buffer_size, batch_size=16, device="cpu")
+
+    uninterrupted = model().learn(74)
+    model().learn(53, callback=ResumableCheckpoint(tmp_path, 25 // n_envs, verbose=0))
+    resumed = model().learn(74, callback=ResumableCheckpoint(tmp_path, 1000, verbose=0))
+    for name, ours in vars(resumed.replay_buffer).items():
+        if isinstance(ours, np.ndarray):
+            np.testing.assert_array_equal(ours, getattr(uninterrupted.replay_buffer, name), err_msg=name)
+    for ours, theirs in zip(resumed.policy.parameters(), uninterrupted.policy.parameters(), strict=True):
+        assert (ours == theirs).all()
+
+
+def test_infos_in_the_buffer_cannot_be_resumed_and_are_named_at_once(make_model, tmp_path):
+    buffer = {"copy_info_dict": True}
+    model = make_model(bits(), "MultiInputPolicy", replay_buffer_class=HerReplayBuffer, replay_buffer_kwargs=buffer)
+    with pytest.raises(TypeError, match="infos of a HerReplayBuffer with copy_info_dict=True"):
+        model.learn(10, callback=ResumableCheckpoint(tmp_path, 1000))

@@ -130,6 +130,30 @@ def test_several_environments_with_noise(make_model):
     assert model.num_timesteps == 90 and model.replay_buffer.pos == 30
 
 
+@pytest.mark.parametrize(
+    ("noise", "found"),
+    [
+        (NormalActionNoise(np.zeros(2), np.ones(2)), r"NormalActionNoise.* gives noise of shape \(2,\); an action has the shape \(1,\)"),
+        (NormalActionNoise(np.zeros((1, 1)), np.ones((1, 1))), r"gives noise of shape \(1, 1\)"),
+        (OrnsteinUhlenbeckActionNoise(np.zeros(3), np.ones(3)), r"gives noise of shape \(3,\)"),
+        (VectorizedActionNoise(NormalActionNoise(np.zeros(2), np.ones(2)), 1), r"gives noise of shape \(2,\)"),
+        (NormalActionNoise(np.zeros(2), np.ones(3)), "cannot be drawn: .*broadcast"),
+    ],
+)  # fmt: skip
+def test_noise_of_another_shape_is_refused_at_once(make_model, noise, found):
+    state = np.random.get_state()[1].copy()
+    with pytest.raises(ValueError, match=f"^action_noise=.*{found}"):
+        make_model("Pendulum-v1", action_noise=noise)
+    np.testing.assert_array_equal(np.random.get_state()[1], state)
+
+
+def test_noise_for_another_number_of_environments_is_refused(make_model):
+    noise = VectorizedActionNoise(NormalActionNoise(np.zeros(1), np.ones(1)), 2)
+    model = make_model(make_vec_env("Pendulum-v1", n_envs=3), action_noise=noise)
+    with pytest.raises(ValueError, match="action_noise is for 2 environments, there are 3"):
+        model.learn(10)
+
+
 def test_a_users_own_replay_buffer(make_model):
     class Counting(ReplayBuffer):
         samples = 0

@@ -1,6 +1,8 @@
 """FlowSAC in the RL Zoo: registration, settings, and runs of some steps through the command line."""
 
 import inspect
+import re
+import signal
 import subprocess
 import sys
 
@@ -96,6 +98,7 @@ def test_help_is_the_zoos(capsys, command):
     assert text.startswith(f"usage: flowsac {command}") or "sb3_flowsac" in text.splitlines()[0]
     assert "flowsac}" in text
     assert "--gym-packages" in text
+    assert ("--resume FOLDER" in text) == (command == "train")
 
 
 @pytest.mark.parametrize(
@@ -104,6 +107,15 @@ def test_help_is_the_zoos(capsys, command):
         (["train", "--env", "Pendulum-v9"], ["--env", "'Pendulum-v9'", "Pendulum-v1"]),
         (["train", "--env"], ["--env"]),
         (["train", "--env", "Pendulum-v1", "-conf", "absent.yml"], ["--conf-file", "absent.yml"]),
+        (["train", "--resume", "here"], ["--resume", "--seed"]),
+        (["train", "--resume", "here", "--seed", "-1"], ["--resume", "--seed"]),
+        (["train", "--resume", "here", "--seed", "1.5"], ["--seed", "1.5"]),
+        (["train", "--resume", __file__, "--seed", "1"], ["--resume", __file__]),
+        (["train", "--resume"], ["--resume"]),
+        (["train", "--resume", "here", "--seed", "1", "--resume-freq", "0"], ["--resume-freq", "'0'"]),
+        (["train", "--resume-freq", "5"], ["--resume-freq", "--resume FOLDER"]),
+        (["train", "--resume", "here", "--seed", "1", "--algo", "sac"], ["--resume", "'sac'", "flowsac"]),
+        (["train", "--resume", "here", "--seed", "1", "-optimize"], ["--resume", "--optimize-hyperparameters"]),
         (["enjoy", "--env", "Pendulum-v9"], ["--env", "'Pendulum-v9'", "Pendulum-v1"]),
         (["enjoy", "--env", "Pendulum-v1"], ["--folder", "logs/flowsac", "flowsac train"]),
         (["enjoy", "--env", "Pendulum-v1", "-f", "elsewhere"], ["--folder", "elsewhere/flowsac"]),
@@ -163,6 +175,64 @@ def test_environment_arguments_are_kept_for_enjoy(capsys):
 def test_environments_in_worker_processes(empty_folder):
     main(["train", "--env", "MaxEntLQR-v0", "--vec-env", "subproc", *QUICK, "n_envs:2"])
     assert (empty_folder / "logs" / "flowsac" / "MaxEntLQR-v0_1" / "MaxEntLQR-v0.zip").is_file()
+
+
+# Runs that go on
+
+
+def parameters(number):
+    model = FlowSAC.load(f"logs/flowsac/MaxEntLQR-v0_{number}/MaxEntLQR-v0.zip", device="cpu")
+    return [*model.policy.state_dict().values(), model.current_ent_coef()]
+
+
+def test_a_killed_run_goes_on_by_the_same_command(empty_folder, monkeypatch):
+    """SIGKILL in the middle of training; evaluations and a callback of the user's are there in both."""
+    (empty_folder / "mine.py").write_text(
+        "from stable_baselines3.common.callbacks import BaseCallback\n"
+        "class Mine(BaseCallback):\n"
+        "    def _on_step(self):\n"
+        "        print(f'mine at {self.num_timesteps}', flush=True)\n"
+        "        return True\n"
+    )
+    monkeypatch.syspath_prepend(empty_folder)
+    quick = ["learning_starts:100", "train_freq:10", "batch_size:32", "n_envs:2", "normalize:True", "callback:'mine.Mine'"]
+    command = ["train", "--num-threads", "1", "-n", "400", "--seed", "1", "--eval-freq", "150", "-params", *quick]
+    main(command)
+    resumed = [sys.executable, "-m", "sb3_flowsac", *command, "--resume", "kept", "--resume-freq", "40"]
+    with subprocess.Popen(resumed, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line == "mine at 290\n":
+                process.kill()
+    assert process.returncode == -signal.SIGKILL
+    said = subprocess.run(resumed, capture_output=True, text=True, check=True).stdout
+    start = int(re.search(r"Resuming at step (\d+) from kept/checkpoint", said).group(1))
+    assert 200 <= start < 290 and f"mine at {start + 2}\n" in said and f"mine at {start}\n" not in said
+    assert (empty_folder / "logs" / "flowsac" / "MaxEntLQR-v0_3" / "evaluations.npz").is_file()
+    for ours, theirs in zip(parameters(3), parameters(1), strict=True):
+        assert torch.equal(ours, theirs)
+    main(["enjoy", "--no-render", "-n", "20"])
+
+
+def test_a_checkpoint_of_an_interrupted_gradient_step_is_none(monkeypatch, empty_folder):
+    """Ctrl-C in the last gradient steps: the Zoo tells the first callback that training has ended."""
+
+    def interrupted(self, batch_size, env):
+        raise KeyboardInterrupt
+
+    command = ["train", *QUICK, "--resume", "kept", "--resume-freq", "1000", "--eval-freq", "-1"]
+    with monkeypatch.context() as patch:
+        patch.setattr("stable_baselines3.common.buffers.ReplayBuffer.sample", interrupted)
+        main(command)
+    assert not (empty_folder / "kept").exists()
+    main([part.replace("kept", "other") for part in command])
+    assert [path.name for path in (empty_folder / "other").iterdir()] == ["checkpoint-000000000160.npz"]
+
+
+def test_a_checkpoint_of_other_settings_is_refused(empty_folder):
+    main(["train", *QUICK, "--resume", "kept"])
+    with pytest.raises(ValueError, match=r"kept/checkpoint-0+160.npz is a checkpoint of another run: gamma was .*, now 0\.9"):
+        main(["train", *QUICK, "gamma:0.9", "--resume", "kept"])
+    assert rl_zoo3.train.ExperimentManager is rl_zoo3.exp_manager.ExperimentManager
 
 
 def test_the_zoos_own_command_with_one_line_beside_it(empty_folder):

@@ -38,6 +38,7 @@ class ResumableCheckpoint(BaseCallback):
     :param verbose: verbosity level: 0 for no output, 1 for a line on resuming, 2 for one at each checkpoint, too
     :raises ValueError: if a number is out of range; when training starts, if the model is no FlowSAC, the folder's
         checkpoints are of another run, or none can be read
+    :raises TypeError: when training starts, if the replay buffer holds other things than numbers
     :raises OSError: if a checkpoint cannot be written; the earlier ones are kept
     """
 
@@ -55,6 +56,7 @@ class ResumableCheckpoint(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._settings = resume.run_settings(self._flow_model, self.training_env)
+        resume.buffer_state(self._flow_model.replay_buffer)  # at once, if its state cannot be kept
         if (latest := self.checkpoints.latest()) is not None:
             self._restore(*latest)
         self._saved_call = self.n_calls
@@ -72,11 +74,14 @@ class ResumableCheckpoint(BaseCallback):
         self._between_rollouts = True
 
     def _on_training_end(self) -> None:
-        # Only what has come to its end is whole: a callback that ends training stops within a rollout, and the RL Zoo calls
-        # this after an interruption, too, which may be one of the gradient steps
-        is_whole = self._between_rollouts and self.num_timesteps >= self._flow_model._total_timesteps
-        if is_whole and self.n_calls > self._saved_call:
+        # A callback that ends training stops within a rollout; and the RL Zoo calls this after an interruption, too, which may
+        # be one of the gradient steps. No run could go on from there
+        if self._between_rollouts and self.n_calls > self._saved_call and self._has_come_to_its_end():
             self._save()
+
+    def _has_come_to_its_end(self) -> bool:
+        model = self._flow_model
+        return model.num_timesteps >= model._total_timesteps and not model.policy.training
 
     def _save(self) -> None:
         model = self._flow_model

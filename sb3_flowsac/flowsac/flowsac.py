@@ -295,6 +295,7 @@ class FlowSAC(OffPolicyAlgorithm):
                 polyak_update(self.critic.parameters(), self.critic_target.parameters(), self.tau)
                 polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
         self._record(stats)
+        self.policy.set_training_mode(False)  # while it trains, and then no longer
 
     def current_ent_coef(self) -> torch.Tensor:
         """The entropy coefficient alpha, fixed or learnt, as a tensor without gradient."""

@@ -68,7 +68,7 @@ def buffer_state(buffer: ReplayBuffer) -> dict[str, Any]:
 
     :param buffer: the buffer
     :return: its state, see ``restore_buffer``
-    :raises TypeError: if the buffer has an attribute that is neither a number, an array nor a setting
+    :raises TypeError: if the buffer has an attribute that is neither a number, an array nor a setting, or copies infos
     """
     # The row that comes next holds the latest observation if the buffer optimises memory
     rows = buffer.buffer_size if buffer.full else min(buffer.pos + 1, buffer.buffer_size)
@@ -153,7 +153,9 @@ def _contents(buffer: ReplayBuffer) -> dict[str, Any]:
         if not all(isinstance(part, bool | int | float | np.number | np.ndarray) for part in parts):
             raise TypeError(f"the replay buffer's {name} is a {type(value).__name__}: only arrays and numbers can be kept")
         contents[name] = value
-    if isinstance(buffer, HerReplayBuffer) and not buffer.copy_info_dict:
+    if isinstance(buffer, HerReplayBuffer):
+        if buffer.copy_info_dict:
+            raise TypeError("the infos of a HerReplayBuffer with copy_info_dict=True are objects: they cannot be kept")
         del contents["infos"]
     return contents
 

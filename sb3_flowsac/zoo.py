@@ -127,7 +127,7 @@ def _resume_parser() -> argparse.ArgumentParser:
         "--resume", metavar="FOLDER", type=cli.folder, help="keep checkpoints here, and go on from the latest; needs --seed"
     )
     parser.add_argument(
-        "--resume-freq", metavar="N", type=cli.positive_int, help=f"environment steps between checkpoints (default: {RESUME_FREQ})"
+        "--resume-freq", metavar="N", type=cli.positive_int, help=f"steps between two checkpoints (default: {RESUME_FREQ})"
     )
     return parser
 
@@ -153,7 +153,7 @@ def _resuming(zoo: ModuleType, checkpoints: Path, steps: int) -> Iterator[None]:
     class ResumableExperimentManager(ExperimentManager):
         def create_callbacks(self) -> None:
             self.callbacks.insert(0, ResumableCheckpoint(checkpoints, max(steps // self.n_envs, 1)))
-            super().create_callbacks()
+            super().create_callbacks()  # type: ignore[no-untyped-call]
 
     zoo.ExperimentManager = ResumableExperimentManager  # type: ignore[attr-defined]
     try:

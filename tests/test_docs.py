@@ -9,7 +9,7 @@ import pytest
 DOCS = Path(__file__).parent.parent / "docs"
 EXAMPLES = {
     f"{page}-{i + 1}": code
-    for page in ("environments.md", "reliability.md", "sb3.md")
+    for page in ("environments.md", "reliability.md", "sampling.md", "sb3.md")
     for i, code in enumerate(re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), flags=re.DOTALL))
 }
 QUOTED = ("clip_probability", "n_steps=")  # in the examples whose output their page quotes
@@ -28,4 +28,4 @@ def test_example_runs(name, tmp_path, monkeypatch, capsys):
 
 def test_pages_have_examples():
     counts = Counter(name.rpartition("-")[0] for name in EXAMPLES)
-    assert counts == {"environments.md": 8, "reliability.md": 2, "sb3.md": 3}
+    assert counts == {"environments.md": 8, "reliability.md": 3, "sampling.md": 1, "sb3.md": 3}

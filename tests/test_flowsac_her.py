@@ -1,4 +1,4 @@
-"""Hindsight experience replay: a goal is reached, in every strategy, over several environments, saved, restored and resumed."""
+"""Hindsight experience replay: a goal is reached, in every strategy, over several environments, saved, restored, resumed."""
 
 import numpy as np
 import pytest

@@ -133,7 +133,7 @@ def test_several_environments_with_noise(make_model):
 @pytest.mark.parametrize(
     ("noise", "found"),
     [
-        (NormalActionNoise(np.zeros(2), np.ones(2)), r"NormalActionNoise.* gives noise of shape \(2,\); an action has the shape \(1,\)"),
+        (NormalActionNoise(np.zeros(2), np.ones(2)), r"Normal.* gives noise of shape \(2,\); an action has the shape \(1,\)"),
         (NormalActionNoise(np.zeros((1, 1)), np.ones((1, 1))), r"gives noise of shape \(1, 1\)"),
         (OrnsteinUhlenbeckActionNoise(np.zeros(3), np.ones(3)), r"gives noise of shape \(3,\)"),
         (VectorizedActionNoise(NormalActionNoise(np.zeros(2), np.ones(2)), 1), r"gives noise of shape \(2,\)"),

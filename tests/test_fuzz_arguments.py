@@ -1,6 +1,7 @@
 """Whatever an argument of FlowSAC, of its policy or of the environments is given: it is taken, or refused by name."""
 
 import inspect
+import re
 
 import gymnasium as gym
 import numpy as np
@@ -188,6 +189,19 @@ def test_near_misses_are_named(env):
         build(env, policy_kwargs={"ode_step": 2})
     with pytest.raises(TypeError, match=r"'trunk'.*it takes activation_fn, base"):
         build(env, policy_kwargs={"trunk": 2})
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "n_steps", "message"),
+    [
+        ({"pi": None}, 1, "'pi', which ReplayBuffer does not take; it takes handle_timeout_termination"),
+        ({"n_envs": 2}, 1, "'n_envs', which ReplayBuffer does not take"),
+        ({"handle_timeouts": True}, 3, "NStepReplayBuffer does not take; did you mean handle_timeout_termination?"),
+    ],
+)
+def test_what_a_replay_buffer_does_not_take_is_named(env, kwargs, n_steps, message):
+    with pytest.raises(TypeError, match=f"^replay_buffer_kwargs has the key .*{re.escape(message)}"):
+        build(env, replay_buffer_kwargs=kwargs, n_steps=n_steps)
 
 
 def test_a_policy_class_of_the_users_may_take_more(env):

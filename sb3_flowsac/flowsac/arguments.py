@@ -7,17 +7,18 @@ import copy
 import difflib
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise, VectorizedActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.utils import get_device
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 from torch import nn
 
 from maxent_envs.validation import abridged, boolean, finite_float, integer, interval
@@ -42,6 +43,8 @@ INTEGERS = {
     "n_next_actions": (1, MAX_SIZE),
     "_stats_window_size": (1, MAX_COUNT),
 }
+# Arguments of a replay buffer that SB3 fills in from its own
+TAKEN_BY_SB3 = ["buffer_size", "observation_space", "action_space", "device", "n_envs", "optimize_memory_usage"]
 OPTIONAL_INTEGERS = {"actor_batch_size": (1, MAX_COUNT), "seed": (0, MAX_SEED)}
 
 
@@ -215,6 +218,9 @@ def check_replay_buffer(model: "FlowSAC") -> None:
     given = model.replay_buffer_class
     if given is not None:
         check_subclass("replay_buffer_class", given, ReplayBuffer)
+    kind = given or (NStepReplayBuffer if model.n_steps > 1 else ReplayBuffer)
+    taken = [*TAKEN_BY_SB3, "env"] if issubclass(kind, HerReplayBuffer) else TAKEN_BY_SB3
+    check_keys("replay_buffer_kwargs", model.replay_buffer_kwargs, kind, taken)
     if model.n_steps > max(1, model.buffer_size // model.n_envs):
         raise ValueError(
             f"n_steps={model.n_steps} must be at most the transitions of an environment that buffer_size={model.buffer_size} "
@@ -243,24 +249,29 @@ def check_policy_kwargs(policy: type[BasePolicy], kwargs: Mapping[str, Any]) -> 
     :param kwargs: keyword arguments for it
     :raises TypeError: if a key is unknown
     """
-    known = _accepted(policy)
+    check_keys("policy_kwargs", kwargs, policy, ["observation_space", "action_space", "lr_schedule"])
+
+
+def check_keys(argument: str, kwargs: Mapping[str, Any], owner: type, taken: Sequence[str]) -> None:
+    """Refuse a key that a class does not take, or takes from SB3, and name the nearest ones."""
+    known = sorted(_accepted(owner) - {"self", *taken})
     for key in kwargs:
         if key not in known:
             near = difflib.get_close_matches(key, known)
             hint = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join(known)}"
-            raise TypeError(f"policy_kwargs has the key {key!r}, which {policy.__name__} does not take; {hint}")
+            raise TypeError(f"{argument} has the key {key!r}, which {owner.__name__} does not take; {hint}")
 
 
-def _accepted(policy: type[BasePolicy]) -> list[str]:
-    """Names of what a policy takes beside spaces and schedule; one that passes ``**kwargs`` on takes what its bases take."""
+def _accepted(owner: type) -> set[str]:
+    """Names of what a constructor takes; one that passes ``**kwargs`` on takes what those of its bases take."""
     names: set[str] = set()
-    for constructor in (vars(base).get("__init__") for base in policy.__mro__):
+    for constructor in (vars(base).get("__init__") for base in owner.__mro__):
         if constructor is not None:
             parameters = inspect.signature(constructor).parameters.values()
             names.update(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
                 break
-    return sorted(names - {"self", "observation_space", "action_space", "lr_schedule"})
+    return names
 
 
 def architectures(value: object) -> tuple[list[int], list[int]]:

@@ -4,7 +4,7 @@ How far the paper's trace integral (equation 6) is from the exact density of the
 An actor is trained by flow matching on true samples of a target, a sharp Gaussian or four modes, with the default base or the
 paper's N(0, I). At each stage of training the same weights are sampled with several solvers, numbers of steps and time
 grids. For each the bias, mean of (trace - exact) log-density in nats over the samples, its spread, the share of samples where
-the steps fold space over, and the standard deviation of the samples over the target's.
+the steps fold space over, and the standard deviation of the samples over that of many fine steps from the same noise.
 
     python benchmarks/log_prob_bias.py --out log_prob_bias.json    # about five minutes
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
 
 from maxent_envs import Target
@@ -28,6 +29,7 @@ from sb3_flowsac.studies.versions import machine, versions
 
 TARGETS: dict[str, Target] = {"sharp 2-d Gaussian, std 0.07": SharpGaussian(2), "four modes, std 0.12": RotatingMixture()}
 N_SAMPLES = 16
+FINE = ("midpoint", 64, 1.0)
 # Solver, number of steps, power of the time grid
 SAMPLERS = [
     *[("midpoint", n, 1.0) for n in (1, 2, 4, 8, 16)],
@@ -38,13 +40,6 @@ SAMPLERS = [
 ]
 
 
-def draw(target: Target, n: int, rng: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """States, and true samples in them."""
-    states = target.sample_states(n, rng)
-    samples = target.sample(states, N_SAMPLES, rng)
-    return torch.as_tensor(states, dtype=torch.float32), torch.as_tensor(samples, dtype=torch.float32)
-
-
 def stages(target: Target, base: str, updates: list[int], seed: int) -> list[tuple[int, FlowActor]]:
     """The averaged actor after each number of updates on true samples."""
     env = gym.make("BoltzmannBandit-v0", target=target)
@@ -52,10 +47,10 @@ def stages(target: Target, base: str, updates: list[int], seed: int) -> list[tup
     rng, kept = env.unwrapped.np_random, []
     for update in range(1, max(updates) + 1):
         model._n_updates = update
-        states, actions = draw(target, 128, rng)
-        latents = model.actor.transform.inverse(actions)
-        weights = torch.full(latents.shape[:2], 1.0 / N_SAMPLES)
-        loss = isfm_loss(model.actor.distribution(states), latents, weights)
+        states = target.sample_states(128, rng)
+        actions = torch.as_tensor(target.sample(states, N_SAMPLES, rng), dtype=torch.float32)
+        policy = model.actor.distribution(torch.as_tensor(states, dtype=torch.float32))
+        loss = isfm_loss(policy, model.actor.transform.inverse(actions), torch.full((128, N_SAMPLES), 1.0 / N_SAMPLES))
         model._optimize(model.actor.optimizer, loss.flow + loss.base)
         model._update_actor_average()
         if update in updates:
@@ -64,24 +59,24 @@ def stages(target: Target, base: str, updates: list[int], seed: int) -> list[tup
 
 
 @torch.no_grad()
-def compare(actor: FlowActor, target: Target, sampler: tuple[str, int, float], rng: Any) -> dict[str, float]:
-    """Trace integral against exact density on one set of samples, and their spread against the target's."""
-    solver, n_steps, power = sampler
-    actor.flow.solver, actor.flow.grid = get_solver(solver), time_grid(n_steps, power)
-    states, true = draw(target, 256, rng)
+def compare(actor: FlowActor, states: torch.Tensor, noise: torch.Tensor) -> list[dict[str, Any]]:
+    """Trace integral against exact density of each sampler, from the same noise, and the spread against fine steps."""
+    rows = []
+    for sampler in [FINE, *SAMPLERS]:
+        actor.flow.solver, actor.flow.grid = get_solver(sampler[0]), time_grid(*sampler[1:])
+        rows.append({"sampler": sampler, **measure(actor, states, noise)})
+    fine = rows[0]["std"]
+    return [{**row, "std_ratio": row["std"] / fine} for row in rows]
+
+
+def measure(actor: FlowActor, states: torch.Tensor, noise: torch.Tensor) -> dict[str, float]:
+    """Bias of the trace integral and its spread, share of folded samples, and the samples' standard deviation."""
     policy = actor.distribution(states)
-    noise = policy.noise(64)
     latents, exact = policy.push_with_log_prob(noise, "exact")
     folded = policy.irregular_fraction.item()
     gap = policy.push_with_log_prob(noise, "trace")[1] - exact
-    actions = actor.transform(latents)
-    std, true_std = (values.var(1).mean().sqrt() for values in (actions, true))
-    return {
-        "bias": gap.mean().item(),
-        "spread": gap.std().item(),
-        "folded": folded,
-        "std_ratio": (std / true_std).item(),
-    }
+    std = actor.transform(latents).var(1).mean().sqrt()
+    return {"bias": gap.mean().item(), "spread": gap.std().item(), "folded": folded, "std": std.item()}
 
 
 def main() -> None:
@@ -96,14 +91,15 @@ def main() -> None:
     for name, target in TARGETS.items():
         for base in ("gaussian", "standard"):
             for update, actor in stages(target, base, arguments.updates, arguments.seed):
-                rng = gym.utils.seeding.np_random(arguments.seed)[0]
-                for sampler in SAMPLERS:
-                    found = compare(actor, target, sampler, rng)
-                    rows.append({"target": name, "base": base, "updates": update, "sampler": sampler, **found})
+                states = torch.as_tensor(target.sample_states(256, np.random.default_rng(arguments.seed)), dtype=torch.float32)
+                noise = torch.randn(256, 64, target.action_dim, generator=torch.Generator().manual_seed(arguments.seed))
+                print(f"{name}, base {base}, {update} updates")
+                for row in compare(actor, states, noise):
+                    rows.append({"target": name, "base": base, "updates": update, **row})
+                    solver, n_steps, power = row["sampler"]
                     print(
-                        f"{name}, base {base}, {update} updates, {sampler[0]} {sampler[1]} steps, grid power {sampler[2]:g}: "
-                        f"trace - exact {found['bias']:+.4f} +- {found['spread']:.4f} nats, folded {found['folded']:.2%}, "
-                        f"std ratio {found['std_ratio']:.3f}",
+                        f"  {solver:8s} {n_steps:2d} steps, grid power {power:g}: trace - exact {row['bias']:+.4f} +- "
+                        f"{row['spread']:.4f} nats, folded {row['folded']:.2%}, std ratio {row['std_ratio']:.3f}",
                         flush=True,
                     )
     if arguments.out:

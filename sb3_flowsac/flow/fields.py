@@ -177,11 +177,15 @@ class StructuredVelocity:
         return velocity, slope
 
     def jacobian(self, local: torch.Tensor) -> torch.Tensor:
-        dim, hidden = self.w_in.shape[1:]
-        jacobian = local[..., :hidden] @ self._outer()
-        if local.shape[-1] > hidden:
-            jacobian = jacobian + local[..., hidden:]
-        return jacobian.view(*local.shape[:-1], dim, dim)
+        batch, dim, hidden = self.w_in.shape
+        slope, matrix = local[..., :hidden], local[..., hidden:]
+        if 2 * local.shape[1] < dim:  # too few points to pay for the outer products
+            scaled = slope.unsqueeze(2) * self.w_out.unsqueeze(1)
+            jacobian = scaled.flatten(1, 2) @ self.w_in.transpose(1, 2)
+        else:
+            jacobian = slope @ self._outer()
+        jacobian = jacobian.view(batch, -1, dim, dim)
+        return jacobian + matrix.reshape(batch, -1, dim, dim) if matrix.shape[-1] else jacobian
 
     # The solvers come back to the same times, and every step needs the same outer products: both are kept, apart for
     # calls with and without gradients
@@ -203,8 +207,8 @@ class StructuredVelocity:
             if basis is None or t not in times:
                 times, basis = (t,), chebyshev(self.coefficients.new_tensor([t]), self.coefficients.shape[1])
             *vectors, matrix = self._combine(basis)
-            matrices = (None,) * len(times) if matrix is None else torch.split(matrix, 1, dim=1)
-            for time, *at in zip(times, *(torch.split(vector, 1, dim=1) for vector in vectors), matrices, strict=True):
+            matrices = (None,) * len(times) if matrix is None else matrix.unsqueeze(2).unbind(1)
+            for time, *at in zip(times, *(vector.unsqueeze(2).unbind(1) for vector in vectors), matrices, strict=True):
                 self._at_float[time, gradient] = _AtTime(*at)
         return self._at_float[t, gradient]
 

@@ -273,8 +273,9 @@ class FlowPolicy(BasePolicy):
 
         :param mode: if true, set to training mode, else set to evaluation mode
         """
-        self.actor.set_training_mode(mode)
-        self.critic.set_training_mode(mode)
+        for module in (self.actor, self.critic):
+            if module.training != mode:  # each call of predict asks, and the way through all submodules takes time
+                module.set_training_mode(mode)
         self.training = mode
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> torch.Tensor:

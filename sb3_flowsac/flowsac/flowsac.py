@@ -34,12 +34,11 @@ from sb3_flowsac.flowsac.policies import CnnPolicy, FlowPolicy, MlpPolicy, Multi
 from sb3_flowsac.isfm import (
     Improvement,
     SamplingDistribution,
-    effective_sample_size,
     get_sampling_distribution,
     isfm_loss,
-    renyi_divergence,
     running_ess_share,
     scheduled_proposals,
+    weight_statistics,
 )
 
 BIAS_INTERVAL = 100  # actor updates between two measurements of ``train/log_prob_bias``
@@ -205,6 +204,8 @@ class FlowSAC(OffPolicyAlgorithm):
             raise MemoryError(f"buffer_size={self.buffer_size} transitions do not fit into the memory: {error}") from error
         self._create_aliases()
         self.batch_norm_stats = get_parameters_by_name(self.critic, ["running_"])
+        self.batch_norm_stats_actor = get_parameters_by_name(self.actor, ["running_"])
+        self.batch_norm_stats_average = get_parameters_by_name(self.policy.actor_average, ["running_"])
         self.batch_norm_stats_target = get_parameters_by_name(self.critic_target, ["running_"])
         if self.target_entropy == "auto":
             self.target_entropy = -float(get_action_dim(self.action_space))
@@ -344,16 +345,12 @@ class FlowSAC(OffPolicyAlgorithm):
         self._optimize(self.actor.optimizer, loss.flow + loss.base)
         self._update_actor_average()
 
-        ess_share = effective_sample_size(weights).mean() / n_proposals
-        if isinstance(self.n_proposals, str):
-            self._ess_share = running_ess_share(self._ess_share, ess_share.item())
+        for name, value in weight_statistics(weights).items():
+            stats[name].append(value)
         stats["actor_loss"].append((loss.flow + loss.base).detach())
         stats["irregular_fraction"].append(policy.irregular_fraction)
-        stats["n_proposals"].append(torch.tensor(float(n_proposals)))
-        stats["ess"].append(ess_share)
-        stats["renyi_2"].append(renyi_divergence(weights, 2).mean())
-        stats["renyi_4"].append(renyi_divergence(weights, 4).mean())
-        stats["max_weight"].append(weights.amax(-1).mean())
+        if isinstance(self.n_proposals, str):
+            self._ess_share = running_ess_share(self._ess_share, stats["ess"][-1].item())
         if self._n_updates // self.policy_delay % BIAS_INTERVAL == 1:
             stats["log_prob_bias"].append(self._log_prob_bias(observations))
 
@@ -378,9 +375,8 @@ class FlowSAC(OffPolicyAlgorithm):
         """The average over about 1 / ``actor_tau`` actor updates, at the start over a tenth of those so far."""
         n_actor_updates = self._n_updates // self.policy_delay
         rate = max(self.actor_tau, 10.0 / (10.0 + n_actor_updates))
-        average = self.policy.actor_average
-        polyak_update(self.actor.parameters(), average.parameters(), rate)
-        polyak_update(get_parameters_by_name(self.actor, ["running_"]), get_parameters_by_name(average, ["running_"]), 1.0)
+        polyak_update(self.actor.parameters(), self.policy.actor_average.parameters(), rate)
+        polyak_update(self.batch_norm_stats_actor, self.batch_norm_stats_average, 1.0)
 
     @torch.no_grad()
     def _log_prob_bias(self, observations: PyTorchObs) -> torch.Tensor:

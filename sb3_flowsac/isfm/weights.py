@@ -52,6 +52,23 @@ def renyi_divergence(weights: torch.Tensor, order: float) -> torch.Tensor:
     return torch.where(weights.sum(-1) > 0, divergence, largest)
 
 
+def weight_statistics(weights: torch.Tensor) -> dict[str, torch.Tensor]:
+    """
+    What a batch of weights says of the proposals, as means over the states, see the page on metrics.
+
+    :param weights: (batch, n), rows sum to 1
+    :return: ``n_proposals``, ``ess`` (as a share of n), ``renyi_2``, ``renyi_4`` and ``max_weight``
+    """
+    n = weights.shape[-1]
+    return {
+        "n_proposals": weights.new_tensor(float(n)),
+        "ess": effective_sample_size(weights).mean() / n,
+        "renyi_2": renyi_divergence(weights, 2).mean(),
+        "renyi_4": renyi_divergence(weights, 4).mean(),
+        "max_weight": weights.amax(-1).mean(),
+    }
+
+
 def resample(weights: torch.Tensor, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
     """
     Systematic resampling: n indices for each state, index i drawn n w_i times up to rounding, without bias.

@@ -1,5 +1,7 @@
 """Fixtures that several test files share."""
 
+from collections import defaultdict
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from hypothesis import settings
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from sb3_flowsac import FlowPolicy, FlowSAC
+from sb3_flowsac.isfm import isfm_loss
 
 # The same examples in every run, and no clock: other processes may slow an example down
 settings.register_profile("repository", deadline=None, derandomize=True)
@@ -49,6 +52,26 @@ def make_model():
     return make
 
 
+@pytest.fixture
+def weighted_proposals(monkeypatch):
+    """The latents and weights that a model's improvement step in given observations hands to its loss."""
+
+    def improve(model, observations, ent_coef, actions=None):
+        seen = []
+
+        def loss(policy, latents, weights):
+            seen.extend([latents, weights])
+            return isfm_loss(policy, latents, weights)
+
+        if actions is None:
+            actions = torch.zeros(len(observations), *model.action_space.shape)
+        monkeypatch.setattr("sb3_flowsac.flowsac.flowsac.isfm_loss", loss)
+        model.improve_actor(observations, actions, ent_coef, defaultdict(list))
+        return seen
+
+    return improve
+
+
 class DoubleExtractor(FlattenExtractor):
     """Features in double precision: with it a policy computes in double throughout."""
 
@@ -69,6 +92,7 @@ def make_policy(perturb):
             **{"net_arch": [hidden], "features_extractor_class": DoubleExtractor if double else FlattenExtractor, **kwargs},
         )
         perturb(policy.actor, scale)
+        policy.actor_average.load_state_dict(policy.actor.state_dict())
         return policy.double() if double else policy
 
     return make

@@ -1,6 +1,7 @@
 """One step of training by hand: the Bellman target, the weights of proposals, the temperature and the target network."""
 
 import copy
+from collections import defaultdict
 
 import gymnasium as gym
 import numpy as np
@@ -25,14 +26,6 @@ class Blind(gym.Env):
 
     def step(self, action):
         return np.zeros(3, np.float32), 0.0, True, False, {}
-
-
-CRITIC_STATS = ("critic_loss", "q_value", "log_prob", "clip_fraction")
-ACTOR_STATS = ("irregular_fraction", "actor_loss", "ess", "renyi_2", "renyi_4", "max_weight")
-
-
-def empty(names):
-    return {name: [] for name in names}
 
 
 def random_batch(n=6, discounts=None):
@@ -65,8 +58,8 @@ def test_critic_loss_is_the_soft_bellman_error(
     batch = random_batch(discounts=torch.rand(6, 1) if discounted else None)
     next_actions, log_prob = 1.5 * torch.randn(6, n_next_actions, 2), torch.randn(6, n_next_actions)
     next_actions = torch.tanh(next_actions) if squashed else next_actions
-    monkeypatch.setattr(model.actor, "action_log_prob", lambda obs, n=1: (next_actions, log_prob))
-    stats = empty(CRITIC_STATS)
+    monkeypatch.setattr(model.policy.actor_average, "action_log_prob", lambda obs, n=1: (next_actions, log_prob))
+    stats = defaultdict(list)
     loss = model._critic_loss(batch, model.current_ent_coef(), stats)
 
     alpha, expected = {0.3: 0.3, "auto_0.2": 0.2}[ent_coef], 0.0
@@ -88,9 +81,10 @@ def test_critic_loss_is_the_soft_bellman_error(
 
 def test_the_target_has_no_gradient(make_model):
     model = make_model(Blind(), ent_coef=0.2)
-    loss = model._critic_loss(random_batch(), model.current_ent_coef(), empty(CRITIC_STATS))
+    loss = model._critic_loss(random_batch(), model.current_ent_coef(), defaultdict(list))
     loss.backward()
-    assert all(p.grad is None for p in [*model.actor.parameters(), *model.critic_target.parameters()])
+    others = (model.actor, model.policy.actor_average, model.critic_target)
+    assert all(p.grad is None for module in others for p in module.parameters())
     assert all(p.grad is not None for p in model.critic.parameters())
 
 
@@ -112,9 +106,12 @@ def test_n_steps_store_discounted_sums_of_rewards(make_model):
 @pytest.mark.parametrize(
     ("squashed", "name"),
     # Not policy proposals alone under tanh, whose weights have infinite variance
-    [(True, "defensive"), (True, "uniform"), (False, "defensive"), (False, "policy"), (False, "uniform")],
+    [
+        *[(True, name) for name in ("defensive", "uniform", "newton", "guided", "wide")],
+        *[(False, name) for name in ("defensive", "policy", "uniform", "newton")],
+    ],
 )
-def test_weighted_proposals_estimate_the_target(make_model, perturb, squashed, name):
+def test_weighted_proposals_estimate_the_target(make_model, perturb, weighted_proposals, squashed, name):
     """Moments of exp(Q / alpha) on the box, by quadrature, within 4.5 standard errors over the states."""
     model = make_model(
         Blind(dim=1),
@@ -129,10 +126,8 @@ def test_weighted_proposals_estimate_the_target(make_model, perturb, squashed, n
     def q_value(actions):
         return torch.stack([torch.sin(4 * actions[..., 0]), torch.sin(4 * actions[..., 0]) + actions[..., 0] ** 2 - 0.5])
 
-    model.critic = lambda obs, actions: q_value(actions)
-    obs = torch.zeros(400, 3)
-    with torch.no_grad():
-        latents, weights = model._weighted_proposals(obs, model.actor.distribution(obs), torch.tensor(0.5))
+    model.critic.q_values = lambda features, actions: q_value(actions)
+    latents, weights = weighted_proposals(model, torch.zeros(400, 3), torch.tensor(0.5))
     actions = model.actor.transform(latents)[..., 0]
     grid = torch.linspace(-1, 1, 4001)
     density = torch.softmax(q_value(grid.unsqueeze(-1)).amin(0) / 0.5, dim=0)
@@ -146,44 +141,68 @@ def test_weighted_proposals_estimate_the_target(make_model, perturb, squashed, n
         assert abs(estimate.mean() - expected) < 4.5 * standard_error + 1.0 / 400
 
 
-def test_actor_loss_uses_the_first_states_of_the_batch(make_model, monkeypatch):
+def test_the_actor_is_improved_in_the_first_states_of_the_batch(make_model, monkeypatch):
+    """Which come with their replay actions."""
     model = make_model(Blind(), actor_batch_size=4)
-    seen = []
-    weighted = model._weighted_proposals
+    seen, improvement = [], model._improvement
 
-    def spy(obs, policy, ent_coef):
-        seen.append(obs)
-        return weighted(obs, policy, ent_coef)
+    def spy(obs, actions, policy, ent_coef):
+        made = improvement(obs, actions, policy, ent_coef)
+        seen.append((obs, made.replay_actions, made.policy.batch_size))
+        return made
 
-    monkeypatch.setattr(model, "_weighted_proposals", spy)
-    obs = torch.randn(6, 3)
-    model._actor_loss(obs, torch.tensor(0.2), empty(ACTOR_STATS))
-    model.actor_batch_size = None
-    model._actor_loss(obs, torch.tensor(0.2), empty(ACTOR_STATS))
-    assert torch.equal(seen[0], obs[:4]) and torch.equal(seen[1], obs)
+    monkeypatch.setattr(model, "_improvement", spy)
+    obs, actions = torch.randn(6, 3), torch.rand(6, 2)
+    for size, expected in ((4, 4), (9, 6), (None, 6)):
+        model.actor_batch_size = size
+        model.improve_actor(obs, actions, torch.tensor(0.2), defaultdict(list))
+        states, replay_actions, batch_size = seen[-1]
+        assert torch.equal(states, obs[:expected]) and torch.equal(replay_actions, actions[:expected])
+        assert batch_size == expected
 
 
-def test_equal_q_values_and_uniform_proposals_weigh_alike(make_model):
+@pytest.mark.parametrize("n_critics", [1, 2, 3])
+def test_the_improvement_steps_target_is_the_least_q_over_alpha(make_model, perturb, n_critics):
+    """Up to a constant for each state; its score is the gradient of that, divided by alpha."""
+    model = make_model(Blind(), policy_kwargs={"n_critics": n_critics})
+    perturb(model.critic, 0.3)
+    obs, actions = torch.randn(4, 3), torch.rand(4, 5, 2) * 2 - 1
+    improvement = model._improvement(obs, actions[:, 0], model.actor.distribution(obs), torch.tensor(0.2))
+    points = actions.clone().requires_grad_()
+    q_values = torch.stack(
+        [torch.stack([model.critic(obs[i : i + 1], a[None]).min() for a in row]) for i, row in enumerate(points)]
+    )
+    (gradient,) = torch.autograd.grad(q_values.sum() / 0.2, points)
+    target, expected = improvement.log_action_target(actions).detach(), q_values.detach() / 0.2
+    torch.testing.assert_close(target - target[:, :1], expected - expected[:, :1], rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        torch.testing.assert_close(improvement.action_score(actions), gradient, rtol=1e-4, atol=1e-4)
+    assert all(p.grad is None for p in model.critic.parameters())
+
+
+def test_equal_q_values_and_uniform_proposals_weigh_alike(make_model, weighted_proposals):
     """Both without and with the tanh: the target is then uniform on the box."""
     for squashed in (True, False):
         kwargs = {"policy_kwargs": {"squash_output": squashed}, "ent_coef": 0.1, "n_proposals": 10}
         model = make_model(Blind(), sampling_distribution=UniformBox(), **kwargs)
-        model.critic = lambda obs, actions: torch.zeros(2, *actions.shape[:-1])
-        obs = torch.zeros(3, 3)
-        _, weights = model._weighted_proposals(obs, model.actor.distribution(obs), torch.tensor(0.1))
+        model.critic.q_values = lambda features, actions: torch.zeros(2, *actions.shape[:-1])
+        _, weights = weighted_proposals(model, torch.zeros(3, 3), torch.tensor(0.1))
         torch.testing.assert_close(weights, torch.full((3, 10), 0.1), rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("scale", [1e6, -1e6])
 @pytest.mark.parametrize("squashed", [True, False], ids=["squashed", "unsquashed"])
-def test_huge_q_values_leave_finite_weights_and_gradients(make_model, squashed, scale):
-    model = make_model(Blind(), ent_coef=1.0, policy_kwargs={"squash_output": squashed})
-    model.critic = lambda obs, actions: scale * actions.sum(-1).unsqueeze(0)
-    stats = empty(ACTOR_STATS)
-    loss = model._actor_loss(torch.randn(5, 3), torch.tensor(1.0), stats)
-    loss.backward()
-    assert loss.isfinite() and all(p.grad.isfinite().all() for p in model.actor.parameters() if p.grad is not None)
-    assert stats["max_weight"][0] > 0.99 and stats["ess"][0] == pytest.approx(1 / 8, rel=1e-2)
+@pytest.mark.parametrize("name", ["defensive", "newton", "guided"])
+def test_huge_q_values_leave_finite_weights_and_gradients(make_model, name, squashed, scale):
+    kwargs = {"sampling_distribution": name, "ent_coef": 1.0, "policy_kwargs": {"squash_output": squashed}}
+    model = make_model(Blind(), **kwargs)
+    model.critic.q_values = lambda features, actions: scale * actions.sum(-1).unsqueeze(0)
+    stats = defaultdict(list)
+    model.improve_actor(torch.randn(5, 3), torch.zeros(5, 2), torch.tensor(1.0), stats)
+    assert all(values[0].isfinite() for values in stats.values())
+    assert all(p.grad.isfinite().all() for p in model.actor.parameters() if p.grad is not None)
+    if name == "defensive":  # the others may reach the bound more than once
+        assert stats["max_weight"][0] > 0.99 and stats["ess"][0] == pytest.approx(1 / 8, rel=1e-2)
 
 
 def test_states_without_support_are_logged_without_nan(make_model):
@@ -191,9 +210,9 @@ def test_states_without_support_are_logged_without_nan(make_model):
     model = make_model(Blind(), sampling_distribution="policy", policy_kwargs={"squash_output": False}, ent_coef=0.1)
     with torch.no_grad():
         model.actor.flow.base.head.bias[:2] = 100.0
-    stats = empty(ACTOR_STATS)
-    loss = model._actor_loss(torch.randn(5, 3), torch.tensor(0.1), stats)
-    assert loss.item() == 0.0
+    stats = defaultdict(list)
+    model.improve_actor(torch.randn(5, 3), torch.zeros(5, 2), torch.tensor(0.1), stats)
+    assert stats["actor_loss"][0] == 0.0
     assert not any(values[0].isnan() for values in stats.values())
 
 

@@ -101,12 +101,27 @@ def test_images_and_integers_are_finite():
 def test_actor_parameters_stop_training_before_the_environment_acts(make_model):
     def spoil(model):
         with torch.no_grad():
+            for actor in (model.actor, model.policy.actor_average):
+                actor.trunk[0].bias[3] = np.nan
+
+    env = Faulty()
+    message = r"^action\[0, 0\] is nan at environment step 55.*actor\.trunk\.0\.bias, actor_average\.trunk\.0\.bias"
+    with pytest.raises(FloatingPointError, match=message):
+        make_model(env, train_freq=100).learn(60, callback=after(55, spoil))
+    assert env.steps == 55 and np.isfinite(env.actions).all()
+
+
+def test_parameters_of_the_trained_actor_alone_stop_training(make_model):
+    """Before its average, which acts, has taken them over in an environment step."""
+
+    def spoil(model):
+        with torch.no_grad():
             model.actor.trunk[0].bias[3] = np.nan
 
     env = Faulty()
-    with pytest.raises(FloatingPointError, match=r"^action\[0, 0\] is nan at environment step 55.*actor\.trunk\.0\.bias"):
-        make_model(env, train_freq=100).learn(60, callback=after(55, spoil))
-    assert env.steps == 55 and np.isfinite(env.actions).all()
+    with pytest.raises(FloatingPointError, match=r"is nan at gradient step 1\d .*actor\.trunk\.0\.bias"):
+        make_model(env).learn(60, callback=after(31, spoil))
+    assert env.steps <= 32 and np.isfinite(env.actions).all()
 
 
 def test_critic_parameters_are_named(make_model):
@@ -143,36 +158,37 @@ class TestDegenerateWeights:
     """Proposals' Q of every awkward kind: weights stay weights, and training goes on."""
 
     @pytest.fixture
-    def weights_of(self, make_model):
+    def weights_of(self, make_model, weighted_proposals):
         def weights(q_values, ent_coef, **kwargs):
             torch.manual_seed(0)
             model = make_model("Pendulum-v1", ent_coef=ent_coef, **kwargs)
             model.critic.q_values = lambda features, actions: q_values(actions).expand(2, -1, -1)
-            observations = torch.zeros(4, 3)
-            with torch.no_grad():
-                return model._weighted_proposals(
-                    observations, model.actor.distribution(observations), model.current_ent_coef()
-                )
+            return weighted_proposals(model, torch.zeros(4, 3), model.current_ent_coef())
 
         return weights
 
     @pytest.mark.parametrize("ent_coef", [1e-8, 1e-3, 1e8])
     @pytest.mark.parametrize("size", [0.0, 1.0, 1e6, 1e30])
-    def test_weights_are_a_distribution(self, weights_of, ent_coef, size):
-        _, weights = weights_of(lambda actions: size * actions.sin().sum(-1), ent_coef)
+    @pytest.mark.parametrize("name", ["newton", "guided", "defensive"])
+    def test_weights_are_a_distribution(self, weights_of, ent_coef, size, name):
+        _, weights = weights_of(lambda actions: size * actions.sin().sum(-1), ent_coef, sampling_distribution=name)
         torch.testing.assert_close(weights.sum(-1), torch.ones(4))
         assert (weights >= 0).all()
 
     @pytest.mark.parametrize("offset", [0.0, -1e7, 1e7, 1e30])
     def test_equal_values_leave_the_densities_to_decide(self, weights_of, offset):
         """However large Q / alpha is (here up to 1e38), a constant Q says nothing."""
-        _, expected = weights_of(lambda actions: torch.zeros_like(actions[..., 0]), 1.0)
-        _, weights = weights_of(lambda actions: torch.full_like(actions[..., 0], offset), 1e-8)
+        _, expected = weights_of(lambda actions: 0.0 * actions[..., 0], 1.0)
+        _, weights = weights_of(lambda actions: 0.0 * actions[..., 0] + offset, 1e-8)
         torch.testing.assert_close(weights, expected)
         assert (weights.amax(-1) > weights.amin(-1)).all()
 
     def test_all_the_weight_on_one_proposal(self, weights_of):
-        latents, weights = weights_of(lambda actions: -1e6 * (actions - 0.3).square().sum(-1), 1e-8)
+        def peak(actions):
+            return -1e6 * (actions - 0.3).square().sum(-1)
+
+        # Newton's Gaussian would put half of the proposals there
+        latents, weights = weights_of(peak, 1e-8, sampling_distribution="defensive")
         distances = (latents.tanh() - 0.3).square().sum(-1)
         torch.testing.assert_close(weights, torch.nn.functional.one_hot(distances.argmin(-1), weights.shape[-1]).float())
 

@@ -21,6 +21,7 @@ ALWAYS = {
     "train/renyi_2",
     "train/renyi_4",
     "train/max_weight",
+    "train/n_proposals",
     "train/clip_fraction",
     "train/learning_rate",
 }
@@ -58,9 +59,9 @@ def test_values(make_model, tmp_path, squashed):
     assert all(math.isfinite(value) for name, value in last.items() if name.startswith("train/"))
     assert last["train/n_updates"] == 399 - 190  # the records of step 400 are written before its gradient step
     assert last["train/ent_coef"] == pytest.approx(0.2)
-    assert last["train/learning_rate"] == pytest.approx(3e-4)
+    assert last["train/learning_rate"] == pytest.approx(1e-3)
     assert last["train/entropy"] == pytest.approx(-last["train/log_prob"])
-    assert last["train/ess_floor"] == 1 / 8
+    assert last["train/n_proposals"] == 8 and last["train/ess_floor"] == 1 / 8
     assert 1 / 8 <= last["train/ess"] <= 1 and 1 / 8 <= last["train/max_weight"] <= 1
     assert 0 <= last["train/renyi_2"] <= last["train/renyi_4"] <= math.log(8)
     if squashed:

@@ -60,7 +60,7 @@ def exact_model(make_model, monkeypatch, n_steps):
         return torch.as_tensor(u / bound, dtype=torch.float32), torch.as_tensor(log_prob, dtype=torch.float32)
 
     rng = np.random.default_rng(1)
-    monkeypatch.setattr(model.actor, "action_log_prob", action_log_prob)
+    monkeypatch.setattr(model.policy.actor_average, "action_log_prob", action_log_prob)
     return model, optimum, bound
 
 

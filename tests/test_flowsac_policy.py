@@ -46,7 +46,7 @@ def test_observations_as_predict_takes_them(make_policy, convert, single):
 @pytest.mark.parametrize("convert", [np.asarray, torch.as_tensor], ids=["numpy", "tensor"])
 def test_observations_that_are_dictionaries(convert, perturb):
     policy = dict_policy()
-    perturb(policy.actor)
+    perturb(policy.actor_average)
     single = {"position": convert(np.array([0.1, 0.2], np.float32)), "gripper": convert(np.array([0.5], np.float32))}
     batch = {key: convert(np.stack([value, 2 * np.asarray(value)])) for key, value in single.items()}
     for obs, n_states in ((single, 1), (batch, 2)):
@@ -117,9 +117,9 @@ def test_without_a_generator_the_global_one_decides(make_policy):
 @SQUASHED
 @pytest.mark.parametrize("what", ["sample", "log_prob", "entropy"])
 def test_gradients_are_those_of_finite_differences(make_policy, what, squashed, base, field, density):
-    """Along a random direction of all the actor's parameters."""
+    """Along a random direction of all the averaged actor's parameters."""
     policy = make_policy(**BOX, squash_output=squashed, density=density, base=base, field=field, ode_steps=2)
-    parameters = list(policy.actor.parameters())
+    parameters = list(policy.actor_average.parameters())
     actions = policy.sample(BATCH, 4, generator())[0].detach()
 
     def value():
@@ -221,7 +221,7 @@ def test_predict_is_in_the_box_and_of_the_policy(make_policy, squashed):
 def test_deterministic_predictions_are_the_image_of_the_bases_centre(make_policy, squashed):
     policy = make_policy(**BOX, squash_output=squashed, scale=0.0)
     with torch.no_grad():
-        policy.actor.flow.base.head.bias[:2] = torch.tensor([0.5, -0.3])
+        policy.actor_average.flow.base.head.bias[:2] = torch.tensor([0.5, -0.3])
     centre = np.tanh([0.5, -0.3]) if squashed else np.array([0.5, -0.3])
     expected = np.array([1.25, 1.2]) + np.array([1.75, 0.2]) * centre
     np.testing.assert_allclose(policy.predict(BATCH[0], deterministic=True)[0], expected, rtol=1e-5)
@@ -315,7 +315,7 @@ def test_a_folded_map_is_reported():
     policy = FlowPolicy(
         spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,)), lambda _: 1e-3, net_arch=[16], ode_steps=1, ode_solver="euler"
     )
-    for parameter in policy.actor.parameters():
+    for parameter in policy.actor_average.parameters():
         parameter.data.add_(0.3 * torch.randn(parameter.shape))
     with pytest.warns(RuntimeWarning, match="fold"):
         policy.sample(np.zeros(3, np.float32), 2000)

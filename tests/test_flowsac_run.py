@@ -16,7 +16,7 @@ from stable_baselines3.sac.policies import SACPolicy
 from torch import nn
 
 from sb3_flowsac import FlowPolicy, FlowSAC
-from sb3_flowsac.isfm import CurrentPolicy, Mixture, SamplingDistribution, UniformBox
+from sb3_flowsac.isfm import CurrentPolicy, GuidedKernels, Mixture, Proposal, SamplingDistribution, UniformBox
 
 
 class Extractor(BaseFeaturesExtractor):
@@ -30,15 +30,23 @@ class Extractor(BaseFeaturesExtractor):
         return self.net(observations)
 
 
-class Wider(SamplingDistribution):
-    """A user's own sampling distribution: latents N(0, 2^2 I)."""
+class Uphill(SamplingDistribution):
+    """A user's own sampling distribution: latents N(c, 2^2 I), with c a small step along Q's gradient from 0."""
 
-    def sample_with_log_prob(self, policy, transform, n):
-        latents = 2.0 * policy.noise(n)
-        return latents, self.log_prob(policy, transform, latents)
+    def given(self, improvement, n):
+        origin = torch.zeros(improvement.policy.batch_size, 1, improvement.policy.dim)
+        return Around(0.01 * improvement.score(origin), improvement.policy.noise(n))
 
-    def log_prob(self, policy, transform, latents):
-        return torch.distributions.Normal(0.0, 2.0).log_prob(latents).sum(-1)
+
+class Around(Proposal):
+    def __init__(self, centre, noise):
+        self.law, self.latents = torch.distributions.Normal(centre, 2.0), centre + 2.0 * noise
+
+    def sample_with_log_prob(self):
+        return self.latents, self.log_prob(self.latents)
+
+    def log_prob(self, latents):
+        return self.law.log_prob(latents).sum(-1)
 
 
 def learn_and_check(model, steps=60):
@@ -80,7 +88,13 @@ VARIANTS = {
     "auto-alpha": {"ent_coef": "auto_0.1", "target_entropy": -2.0},
     "uniform": {"sampling_distribution": "uniform"},
     "mixture": {"sampling_distribution": Mixture([CurrentPolicy(), UniformBox()], [0.5, 0.5])},
-    "own-proposals": {"sampling_distribution": Wider()},
+    "guided": {"sampling_distribution": "guided"},
+    "replay": {"sampling_distribution": "replay"},
+    "wide": {"sampling_distribution": "wide"},
+    "own-proposals": {"sampling_distribution": Uphill()},
+    "own-proposals-in-a-mixture": {"sampling_distribution": Mixture([Uphill(), CurrentPolicy()], [0.5, 0.5])},
+    "scheduled-proposals": {"n_proposals": "auto"},
+    "no-average": {"actor_tau": 1.0},
     "next-actions": {"n_next_actions": 3},
     "all-states": {"actor_batch_size": None},
     "target-interval": {"target_update_interval": 3},
@@ -231,6 +245,16 @@ def test_a_long_vector_of_actions(make_model):
         ("target_update_interval", 0),
         ("n_proposals", 0),
         ("n_proposals", 2.5),
+        ("n_proposals", "fast"),
+        ("n_proposals", "automatic"),
+        ("n_proposals", "auto_"),
+        ("n_proposals", "auto_5"),
+        ("n_proposals", "auto_-8"),
+        ("n_proposals", "auto_1.5"),
+        ("n_proposals", "8"),
+        ("actor_tau", 0.0),
+        ("actor_tau", 1.5),
+        ("actor_tau", float("nan")),
         ("n_next_actions", 0),
         ("actor_batch_size", 0),
         ("policy_delay", 0),
@@ -260,11 +284,21 @@ def test_gsde_is_no_feature_and_what_to_do_instead(make_model, kwargs, named):
         make_model("Pendulum-v1", **kwargs)
 
 
+@pytest.mark.parametrize(
+    ("sampling_distribution", "n_proposals"),
+    [("newton", 2), ("guided", 3), (Mixture([UniformBox()] * 3 + [GuidedKernels()], [0.4, 0.2, 0.2, 0.2]), "auto")],
+)
+def test_proposals_that_cannot_be_shared_out_are_refused_before_training(make_model, sampling_distribution, n_proposals):
+    with pytest.raises(ValueError, match="n_proposals"):
+        make_model("Pendulum-v1", sampling_distribution=sampling_distribution, n_proposals=n_proposals)
+
+
 def test_every_argument_of_sac_is_one_of_flowsac():
-    """In SAC's order and with SAC's defaults: the difference is what a flow has and gSDE has not."""
+    """In SAC's order and with SAC's defaults, but for the rate: the difference is what a flow has and gSDE has not."""
     ours, theirs = (dict(inspect.signature(c.__init__).parameters) for c in (FlowSAC, SAC))
     assert [name for name in ours if name in theirs] == list(theirs)
-    assert all(ours[name].default == theirs[name].default for name in theirs)
+    different = [name for name in theirs if ours[name].default != theirs[name].default]
+    assert different == ["learning_rate"] and ours["learning_rate"].default == 1e-3
     ours, theirs = (dict(inspect.signature(c.__init__).parameters) for c in (FlowPolicy, SACPolicy))
     assert theirs.keys() - ours.keys() == {"use_sde", "use_expln", "clip_mean"}
 

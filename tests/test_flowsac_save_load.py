@@ -17,6 +17,7 @@ VARIANTS = {
         "policy_kwargs": {"base": "standard", "field": "mlp", "density": "trace", "ode_steps": 2},
         "ent_coef": "auto_0.1",
     },
+    "scheduled": {"n_proposals": "auto_32", "sampling_distribution": "guided", "actor_tau": 0.3},
     "quadratic": {"policy_kwargs": {"critic_form": "quadratic", "n_critics": 1}, "n_next_actions": 2, "policy_delay": 1},
 }
 
@@ -58,6 +59,8 @@ def test_predictions_and_parameters_are_equal(make_model, variant, tmp_path):
         "n_next_actions",
         "actor_batch_size",
         "policy_delay",
+        "actor_tau",
+        "_ess_share",
         "target_entropy",
         "num_timesteps",
     ):
@@ -80,6 +83,7 @@ def test_learning_continues_as_if_never_saved(make_model, variant, tmp_path):
         np.random.seed(3)
         m.train(5, 16)
     assert_equal(model, loaded)
+    assert loaded._ess_share == model._ess_share and (model._ess_share > 0) == (variant == "scheduled")
 
 
 def test_a_loaded_model_learns_in_a_new_environment(make_model, tmp_path):

@@ -15,6 +15,7 @@ from maxent_envs import BoltzmannBanditEnv, LQREnv, LQRVectorEnv, MultiGoalEnv, 
 from maxent_envs.targets import Banana, BoundMaximum, Ring, RotatingMixture, SharpGaussian, TwoHumps
 from sb3_flowsac import FlowPolicy, FlowSAC
 from sb3_flowsac.isfm import CurrentPolicy, Mixture, UniformBox
+from sb3_flowsac.isfm.named import NAMED
 
 TINY = {"learning_starts": 10, "batch_size": 8, "buffer_size": 100, "n_proposals": 4, "seed": 0, "device": "cpu"}
 # What is no value but an object of the user's: env is checked by SB3; the rest is looked at where it is used
@@ -139,10 +140,11 @@ SETTINGS = st.fixed_dictionaries(
         "target_entropy": st.just("auto") | st.floats(-10, 10),
         "target_update_interval": st.integers(1, 5),
         "policy_delay": st.integers(1, 3),
-        "n_proposals": st.integers(2, 9),
+        "actor_tau": st.floats(1e-6, 1.0),
+        "n_proposals": st.integers(4, 9) | st.sampled_from(["auto", "auto_6"]),
         "n_next_actions": st.integers(1, 3),
         "actor_batch_size": st.none() | st.integers(1, 20),
-        "sampling_distribution": st.sampled_from(["defensive", "policy", "uniform"]),
+        "sampling_distribution": st.sampled_from(sorted(NAMED)),
         "policy_kwargs": st.fixed_dictionaries(
             {
                 "net_arch": st.lists(st.integers(1, 5), max_size=2),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from maxent_envs import LinearGaussianPolicy, preset
-from sb3_flowsac.isfm import CurrentPolicy, effective_sample_size, self_normalize
+from sb3_flowsac.isfm import effective_sample_size, self_normalize
 from sb3_flowsac.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.studies.lqr.spi import execute, run_spi, start
 from sb3_flowsac.studies.lqr.spi_flow import (
@@ -90,7 +90,7 @@ def test_weights_of_the_exact_target_are_equal(gaussian_flow):
         head = policy.actor.flow.base.head
         head.weight[:2] = torch.as_tensor(-scaled_K)
         head.bias.copy_(torch.tensor([0.0, 0.0, *np.log(np.diag(scaled_L)), scaled_L[1, 0] / scaled_L[1, 1]]))
-        latents, log_density = CurrentPolicy().sample_with_log_prob(policy.distribution(states), policy.actor.transform, 16)
+        latents, log_density = policy.distribution(states).sample_with_log_prob(16, antithetic=True)
     q_values = optimum.q_value(states[:, None], latents.double().numpy() * policy.scale)
     weights = self_normalize(torch.as_tensor(q_values / 0.5) - log_density)
     assert effective_sample_size(weights).numpy() == pytest.approx(16.0, rel=1e-4)

@@ -86,6 +86,7 @@ def everything(model):
     contents = vars(model.replay_buffer).items()
     arrays |= {f"buffer.{name}": value for name, value in contents if isinstance(value, int | np.ndarray)}
     arrays |= {"last_obs": model._last_obs, "steps": model.num_timesteps, "updates": model._n_updates}
+    arrays |= {"ess_share": model._ess_share}
     arrays |= {"episodes": model._episode_num, "returns": [float(episode["r"]) for episode in model.ep_info_buffer]}
     arrays |= {"python": random.random(), "numpy": np.random.random(), "torch": torch.rand(1).numpy()}
     normalizer = model.get_vec_normalize_env()
@@ -118,6 +119,7 @@ RUNS = {
     "whole episodes, decaying learning rate": lambda: small(
         train_freq=(2, "episode"), gradient_steps=4, learning_rate=lambda left: 1e-3 * left
     ),
+    "scheduled proposals, several of replay": lambda: small(n_proposals="auto_8", sampling_distribution="replay"),
     "monitored as a vector": lambda: small(VecMonitor(lqr(2, episode_steps=11))),
 }
 

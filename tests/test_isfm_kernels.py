@@ -7,6 +7,7 @@ import pytest
 import torch
 from improvements import F64, TRANSFORMS, flow_policy, step_of
 from scipy.spatial.distance import cdist
+from scipy.special import logsumexp
 from scipy.stats import gaussian_kde, norm
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
@@ -106,9 +107,9 @@ def test_replay_kernels_in_two_dimensions(perturb):
     centres[:, 1] *= 0.2
     bandwidths = 9 ** (-1 / 6) * centres.std(0)
     points = torch.randn(9, 4, 2, **F64)
-    kernels = norm(centres, bandwidths).pdf(points.numpy()[:, :, None, :]).prod(-1)
+    kernels = norm(centres, bandwidths).logpdf(points.numpy()[:, :, None, :]).sum(-1)
     log_prob = ReplayKernels().given(improvement, 4).log_prob(points)
-    np.testing.assert_allclose(log_prob, np.log(kernels.mean(-1)), rtol=1e-8)
+    np.testing.assert_allclose(log_prob, logsumexp(kernels, axis=-1) - np.log(9), rtol=1e-8)
 
 
 def test_replay_draws_are_mirrored_at_actions_of_any_state(perturb):

@@ -108,10 +108,10 @@ def test_an_indefinite_curvature_widens_within_the_bound(perturb):
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_the_mean_moves_by_a_bounded_number_of_deviations(perturb, sign):
     policy = flow_policy(perturb, batch=4, log_std=-3.0)
+    improvement = step_of(policy, Identity(), lambda actions: sign * 1e5 * actions[..., 0])
     state = torch.get_rng_state()
     start = policy.push(policy.noise(6, antithetic=True)).mean(1)
     torch.set_rng_state(state)
-    improvement = step_of(policy, Identity(), lambda actions: sign * 1e5 * actions[..., 0])
     mean, _ = moments(NewtonGaussian().given(improvement, 4), 4, 1)
     torch.testing.assert_close(mean, start + sign * MAX_MOVE * policy.base.scale_tril[:, 0])
 

@@ -49,7 +49,7 @@ class NewtonGaussian(SamplingDistribution):
         slope = transform.derivative(base.loc).unsqueeze(-1) * base.scale_tril
         spread = (axes.T @ slope).norm(dim=-1).clamp(min=MIN_SPREAD)  # of the policy along the axes, (batch, dim)
         precision = torch.maximum(curvatures, 1.0 / (MAX_WIDENING * spread).square())
-        move = (gradient.mean(1) @ axes / precision).clamp(-MAX_MOVE * spread, MAX_MOVE * spread)
+        move = (gradient.mean(1) @ axes / precision).nan_to_num(nan=0.0).clamp(-MAX_MOVE * spread, MAX_MOVE * spread)
         mean = (actions.mean(1) + move @ axes.T).clamp(-FURTHEST, FURTHEST)
         return _NewtonProposal(mean, axes, precision.rsqrt(), transform, policy.noise(n, antithetic=True))
 

@@ -1,0 +1,158 @@
+"""How many proposals are drawn in training, what their distributions are told, and when alpha adapts."""
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.env_util import make_vec_env
+
+from sb3_flowsac import FlowSAC
+from sb3_flowsac.flowsac.arguments import proposal_budget
+from sb3_flowsac.isfm import CurrentPolicy, Proposal, SamplingDistribution, running_ess_share, scheduled_proposals
+
+
+class Watched(CurrentPolicy):
+    """Policy proposals that keep what they were asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def given(self, improvement, n):
+        self.asked.append((n, improvement))
+        return super().given(improvement, n)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(1, (1, False)), (np.int64(7), (7, False)), ("auto", (16, True)), ("auto_32", (32, True)), ("auto_6", (6, True))],
+)
+def test_budgets(given, expected):
+    assert proposal_budget(given) == expected
+
+
+@pytest.mark.parametrize("wrong", ["", "fast", "16", "auto_", "auto32", "auto_5", "auto_0", "auto_x", "auto_-8", "auto_8_", "Auto"])
+def test_texts_that_are_no_budget_are_named(wrong):
+    with pytest.raises(ValueError, match="n_proposals"):
+        proposal_budget(wrong)
+
+
+def test_a_fixed_number_is_drawn_at_every_update(make_model):
+    watched = Watched()
+    model = make_model("Pendulum-v1", sampling_distribution=watched, n_proposals=11, policy_delay=2).learn(60)
+    assert [n for n, _ in watched.asked] == [11] * (model._n_updates // 2) and model._ess_share == 0.0
+
+
+@pytest.mark.parametrize(("n_proposals", "budget"), [("auto", 16), ("auto_32", 32)])
+def test_a_schedule_follows_the_running_effective_sample_size(make_model, monkeypatch, n_proposals, budget):
+    """Each number is that of the shares of the updates before; it starts at the budget, falls, and its mean is logged."""
+    watched, shares, expected = Watched(), [], []
+    # Values that hardly differ: nearly all proposals count
+    model = make_model("Pendulum-v1", sampling_distribution=watched, n_proposals=n_proposals, policy_delay=1, ent_coef=1e4)
+    improve, running = model.improve_actor, 0.0
+
+    def recorded(observations, actions, ent_coef, stats):
+        improve(observations, actions, ent_coef, stats)
+        shares.append(stats["ess"][-1].item())
+
+    monkeypatch.setattr(model, "improve_actor", recorded)
+    model.learn(100)
+    for share in shares:
+        expected.append(scheduled_proposals(running, budget))
+        running = running_ess_share(running, share)
+    drawn = [n for n, _ in watched.asked]
+    assert drawn == expected and drawn[0] == budget and drawn == sorted(drawn, reverse=True)
+    assert drawn[-1] < budget and np.mean(shares) > 0.5
+    assert model._ess_share == pytest.approx(running)
+    assert model.logger.name_to_value["train/n_proposals"] == pytest.approx(np.mean(drawn), rel=1e-6)
+
+
+def test_a_schedule_keeps_to_its_budget_where_few_proposals_count(make_model):
+    watched = Watched()
+    make_model("Pendulum-v1", sampling_distribution=watched, n_proposals="auto_8", ent_coef=1e-4).learn(60)
+    assert {n for n, _ in watched.asked} == {8}
+
+
+def test_a_schedule_goes_on_after_loading(make_model, tmp_path):
+    model = make_model("Pendulum-v1", n_proposals="auto_32", policy_delay=1, ent_coef=1e4).learn(100)
+    model.save(tmp_path / "model")
+    loaded = FlowSAC.load(tmp_path / "model", device="cpu")
+    assert loaded.n_proposals == "auto_32" and loaded._ess_share == model._ess_share > 0
+    assert loaded._next_n_proposals() == model._next_n_proposals() < 32
+
+
+def test_replay_actions_are_those_of_the_states(make_model, monkeypatch):
+    """Scaled, and of the same transitions as the observations that the policy is asked in."""
+    watched = Watched()
+    model = make_model("Pendulum-v1", sampling_distribution=watched, policy_delay=1, actor_batch_size=5).learn(40)
+    batch = model.replay_buffer.sample(16)
+    monkeypatch.setattr(model.replay_buffer, "sample", lambda *args, **kwargs: batch)
+    before = model.actor.distribution(batch.observations[:5]).base.loc
+    model.train(1, 16)
+    _, improvement = watched.asked[-1]
+    assert torch.equal(improvement.replay_actions, batch.actions[:5])
+    torch.testing.assert_close(improvement.policy.base.loc, before)
+    stored = {round(float(a), 5) for a in model.replay_buffer.actions[: model.replay_buffer.pos].ravel()}
+    assert {round(a, 5) for a in improvement.replay_actions.ravel().tolist()} <= stored
+
+
+class Ring(SamplingDistribution):
+    """A user's own: two Gaussians of latents for each dimension, mirrored; it asks for an even number."""
+
+    def __init__(self):
+        self.checked = []
+
+    def check(self, n):
+        self.checked.append(n)
+        if n % 2:
+            raise ValueError(f"n_proposals={n} must be even for a Ring")
+
+    def given(self, improvement, n):
+        assert not torch.is_grad_enabled()
+        return RingProposal(improvement.policy.noise(n // 2))
+
+
+class RingProposal(Proposal):
+    def __init__(self, noise):
+        self.noise = noise
+
+    def sample_with_log_prob(self):
+        latents = torch.cat([1.0 + self.noise, -1.0 - self.noise], dim=1)
+        return latents, self.log_prob(latents)
+
+    def log_prob(self, latents):
+        sides = [torch.distributions.Normal(centre, 1.0).log_prob(latents).sum(-1) for centre in (1.0, -1.0)]
+        return torch.logsumexp(torch.stack(sides), 0) - np.log(2)
+
+
+@pytest.mark.parametrize("n_proposals", [8, "auto_12"])
+def test_a_sampling_distribution_of_ones_own(make_model, tmp_path, n_proposals):
+    """Trains, is asked beforehand what it can draw, and is saved with the model."""
+    own = Ring()
+    env = make_vec_env("Pendulum-v1", n_envs=2)
+    model = make_model(env, sampling_distribution=own, n_proposals=n_proposals, gradient_steps=-1).learn(80)
+    assert model.sampling_distribution is own and model._n_updates > 20
+    assert own.checked == ([8] if n_proposals == 8 else [6, 12])
+    assert all(p.isfinite().all() for p in model.policy.parameters())
+    model.save(tmp_path / "model")
+    assert isinstance(FlowSAC.load(tmp_path / "model").sampling_distribution, Ring)
+    with pytest.raises(ValueError, match="n_proposals=7 must be even for a Ring"):
+        make_model("Pendulum-v1", sampling_distribution=own, n_proposals=7)
+
+
+@pytest.mark.parametrize("policy_delay", [1, 4])
+def test_alpha_adapts_at_every_gradient_step(make_model, policy_delay):
+    """By Adam's step on SAC's loss at the log-density that the critics' target has drawn."""
+    model = make_model("Pendulum-v1", ent_coef="auto_0.5", policy_delay=policy_delay, learning_rate=1e-2).learn(20)
+    log_alpha = torch.full((1,), 0.5).log().requires_grad_()
+    adam = torch.optim.Adam([log_alpha], lr=1e-2)
+    for _ in range(8):
+        before = model.current_ent_coef().item()
+        model.train(1, 16)
+        figures = model.logger.name_to_value
+        loss = -(log_alpha * (figures["train/log_prob"] - 1.0)).mean()  # the target entropy is minus the dimension
+        assert figures["train/ent_coef_loss"] == pytest.approx(loss.item(), rel=1e-4, abs=1e-6)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        model.logger.dump(0)
+        assert model.current_ent_coef().item() != before
+        assert model.log_ent_coef.item() == pytest.approx(log_alpha.item(), abs=1e-5)

@@ -21,6 +21,9 @@ import torch
 from matplotlib.figure import Figure
 from scipy.stats import linregress
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import unwrap_wrapper
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from maxent_envs import preset
 from sb3_flowsac import FlowSAC
@@ -49,6 +52,9 @@ def resident_mib() -> float:
 class SoakCallback(BaseCallback):
     """
     Record memory, speed, warnings and errors against the optimum, and write them to a file each time.
+
+    SB3's ``Monitor`` remembers return, length and time of every episode; what it has gathered is forgotten at each record, so
+    that the memory measured is that of everything else.
 
     Speed is in environment steps per second of processor time, which other programs do not disturb; the comparison with
     the optimum is not counted.
@@ -84,8 +90,17 @@ class SoakCallback(BaseCallback):
             **self._errors(),
         }
         self.records.append(record)
+        self._forget_episodes()
         write_json(self.path, self.records)
         self._last = (self.num_timesteps, time.process_time(), time.perf_counter())
+
+    def _forget_episodes(self) -> None:
+        assert isinstance(self.training_env, DummyVecEnv)
+        for env in self.training_env.envs:
+            monitor = unwrap_wrapper(env, Monitor)
+            assert isinstance(monitor, Monitor)
+            for gathered in (monitor.episode_returns, monitor.episode_lengths, monitor.episode_times):
+                gathered.clear()
 
     def _errors(self) -> dict[str, float]:
         assert isinstance(self.model, FlowSAC)

@@ -137,7 +137,7 @@ def test_the_specification_survives_json():
 def test_worker_processes_take_instances():
     kwargs = {"target": SharpGaussian(3)}
     env = make_vec_env("maxent_envs:BoltzmannBandit-v0", 1, vec_env_cls=SubprocVecEnv, env_kwargs=kwargs)
-    assert env.action_space.shape == (3,) and env.reset().shape == (1, 8)
+    assert env.action_space.shape == (3,) and env.reset().shape == (1, 17)
     env.close()
 
 

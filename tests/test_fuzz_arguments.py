@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stable_baselines3.common.env_util import make_vec_env
 
 from maxent_envs import BoltzmannBanditEnv, LQREnv, LQRVectorEnv, MultiGoalEnv, preset, random_problem
-from maxent_envs.targets import Banana, BoundMaximum, Ring, RotatingMixture, SharpGaussian, TwoHumps
+from maxent_envs.targets import Banana, BoundMaximum, CorrelatedGaussian, Ring, RotatingMixture, SharpGaussian, TwoHumps
 from sb3_flowsac import FlowPolicy, FlowSAC
 from sb3_flowsac.isfm import CurrentPolicy, Mixture, UniformBox
 from sb3_flowsac.isfm.named import NAMED
@@ -24,7 +24,8 @@ ARGUMENTS = sorted(set(inspect.signature(FlowSAC.__init__).parameters) - NOT_FUZ
 SPACES = {"self", "observation_space", "action_space", "lr_schedule"}
 POLICY_ARGUMENTS = sorted(set(inspect.signature(FlowPolicy.__init__).parameters) - SPACES)
 ENV_ARGUMENTS = sorted(set(inspect.signature(LQREnv.__init__).parameters) - {"self"})
-OTHER_KINDS = (BoltzmannBanditEnv, MultiGoalEnv, Banana, BoundMaximum, Ring, RotatingMixture, SharpGaussian, TwoHumps)
+BUILT_IN_TARGETS = (Banana, BoundMaximum, CorrelatedGaussian, Ring, RotatingMixture, SharpGaussian, TwoHumps)
+OTHER_KINDS = (BoltzmannBanditEnv, MultiGoalEnv, *BUILT_IN_TARGETS)
 OTHER_ARGUMENTS = [(kind, name) for kind in OTHER_KINDS for name in inspect.signature(kind).parameters]
 MATRICES = {"A": [[1.0]], "B": [[1.0]], "Q": [[1.0]], "R": [[1.0]]}
 

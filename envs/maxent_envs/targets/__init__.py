@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from maxent_envs.targets.base import Target, like
-from maxent_envs.targets.mixtures import GaussianMixture, RotatingMixture, SharpGaussian, TwoHumps
+from maxent_envs.targets.mixtures import CorrelatedGaussian, GaussianMixture, RotatingMixture, SharpGaussian, TwoHumps
 from maxent_envs.targets.shapes import Banana, BoundMaximum, Ring
 from maxent_envs.validation import choice
 
@@ -12,6 +12,7 @@ __all__ = [
     "TARGETS",
     "Banana",
     "BoundMaximum",
+    "CorrelatedGaussian",
     "GaussianMixture",
     "Ring",
     "RotatingMixture",
@@ -25,6 +26,7 @@ __all__ = [
 TARGETS: dict[str, Callable[[], Target]] = {
     "banana": Banana,
     "bound_maximum": BoundMaximum,
+    "correlated_gaussian": CorrelatedGaussian,
     "ring": Ring,
     "rotating_mixture": RotatingMixture,
     "sharp_gaussian": SharpGaussian,

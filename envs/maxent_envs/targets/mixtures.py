@@ -75,7 +75,7 @@ class GaussianMixture(Target):
 
 
 class SharpGaussian(GaussianMixture):
-    """One narrow Gaussian with the mean 0.5 tanh(W s), s ~ N(0, I_8), and a fixed random W.
+    """One narrow Gaussian with the mean 0.5 tanh(2 W s), s ~ N(0, I_17), and a fixed random W.
 
     :param dim: Length of the action, from 1 to 1000.
     :param std: Standard deviation of each coordinate before truncation, from 0.001 to 10.
@@ -83,7 +83,7 @@ class SharpGaussian(GaussianMixture):
     """
 
     def __init__(self, dim: int = 2, std: float = 0.07) -> None:
-        super().__init__(state_dim=8, action_dim=integer("dim", dim, 1, MAX_DIM), std=std)
+        super().__init__(state_dim=17, action_dim=integer("dim", dim, 1, MAX_DIM), std=std)
         self._weight = np.random.default_rng(0).standard_normal((dim, self.state_dim)) / np.sqrt(self.state_dim)
 
     def sample_states(self, n: int, rng: np.random.Generator) -> FloatArray:
@@ -92,7 +92,46 @@ class SharpGaussian(GaussianMixture):
 
     def modes(self, states: Array) -> FloatArray:
         """The mean as the one mode, shape (batch, 1, dim)."""
-        return np.asarray(0.5 * np.tanh(self.checked(states) @ self._weight.T)[:, None])
+        return np.asarray(0.5 * np.tanh(2.0 * self.checked(states) @ self._weight.T)[:, None])
+
+
+class CorrelatedGaussian(SharpGaussian):
+    """A narrow Gaussian whose correlations change with the state: N(m(s), std^2 L(s) L(s)').
+
+    The mean is that of :class:`SharpGaussian`. L is lower triangular, with 0.5 tanh(2 v . s) below a diagonal of ones, each
+    with a fixed random v, before its rows are scaled to length 1: every coordinate has the standard deviation ``std``. Its
+    mean is at least five of them from the bound, so that the mass left out is below 1e-6 and needs no normalisation.
+
+    :param dim: Length of the action, from 1 to 1000.
+    :param std: Standard deviation of each coordinate, from 0.001 to 0.1.
+    :raises ValueError: If an argument is out of range.
+    """
+
+    def __init__(self, dim: int = 2, std: float = 0.07) -> None:
+        super().__init__(dim, interval("std", std, STD_RANGE[0], 0.1))
+        size = (dim * (dim - 1) // 2, self.state_dim)
+        self._shear = np.random.default_rng(1).standard_normal(size) / np.sqrt(self.state_dim)
+
+    def log_density(self, states: Array, actions: Array) -> Array:
+        """log p(a|s), see :meth:`Target.log_density`."""
+        means, factors = self.modes(self.checked(states, actions)), self.std * self.factors(states)
+        log_volumes = np.log(np.sqrt(2.0 * np.pi) * np.diagonal(factors, axis1=1, axis2=2)).sum(1)
+        standardized = (actions - like(actions, means)) @ like(actions, np.linalg.inv(factors).swapaxes(1, 2))
+        return -0.5 * array_namespace(actions).sum(standardized**2, axis=-1) - like(actions, log_volumes[:, None])
+
+    def sample(self, states: Array, n: int, rng: np.random.Generator) -> FloatArray:
+        """Actions from p(a|s), see :meth:`Target.sample`."""
+        means, factors = self.modes(states), self.std * self.factors(states)
+        noise = rng.standard_normal((len(means), n, self.action_dim))
+        return np.asarray(np.clip(means + noise @ factors.swapaxes(1, 2), -1.0, 1.0))
+
+    def factors(self, states: Array) -> FloatArray:
+        """L(s), shape (batch, dim, dim)."""
+        given = self.checked(states)
+        factors = np.tile(np.eye(self.action_dim), (len(given), 1, 1))
+        rows, columns = np.tril_indices(self.action_dim, k=-1)
+        factors[:, rows, columns] = 0.5 * np.tanh(2.0 * given @ self._shear.T)
+        return np.asarray(factors / np.linalg.norm(factors, axis=-1, keepdims=True))
 
 
 class RotatingMixture(GaussianMixture):

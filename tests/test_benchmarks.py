@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-BENCHMARKS = sorted((Path(__file__).parent.parent / "benchmarks").glob("*.py"))
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+BENCHMARKS = sorted([*FOLDER.glob("*.py"), *(path.parent for path in FOLDER.glob("*/__main__.py"))])
 
 
 @pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)

@@ -100,7 +100,7 @@ def test_values_of_the_critic_are_counted(method, per_state):
 def test_fits_approach_the_target_and_repeat(method):
     from measures import measures
 
-    start, end, again = (measures(fitted(method, TwoHumps(), n))["kl"] for n in (1, 30, 30))
+    start, end, again = (measures(fitted(method, TwoHumps(), n))["kl"] for n in (1, 20, 20))
     assert end < 0.5 * start
     assert end == again
 

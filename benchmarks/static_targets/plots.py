@@ -9,7 +9,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 COLUMNS = 4
-COLOURS = dict(zip(METHODS, colormaps["tab20"].colors, strict=False))
+STRONG, LIGHT = colormaps["tab20"].colors[::2], colormaps["tab20"].colors[1::2]
+COLOURS = {**dict(zip(METHODS, STRONG + LIGHT, strict=False)), "true": "black"}
 Densities = Mapping[str, Mapping[str, np.ndarray]]
 """By target: the target's density and that of the policy of each method, on a grid over the Box in one state."""
 

@@ -115,8 +115,9 @@ class CorrelatedGaussian(SharpGaussian):
     def log_density(self, states: Array, actions: Array) -> Array:
         """log p(a|s), see :meth:`Target.log_density`."""
         means, factors = self.modes(self.checked(states, actions)), self.std * self.factors(states)
-        log_volumes = np.asarray(np.log(np.sqrt(2.0 * np.pi) * np.diagonal(factors, axis1=1, axis2=2)).sum(1), np.float64)
-        standardized = (actions - like(actions, means)) @ like(actions, np.linalg.inv(factors).swapaxes(1, 2))
+        whitening = np.asarray(np.linalg.inv(factors).swapaxes(1, 2), np.float64)
+        log_volumes = np.log(np.sqrt(2.0 * np.pi) * np.diagonal(factors, axis1=1, axis2=2)).sum(1)
+        standardized = (actions - like(actions, means)) @ like(actions, whitening)
         return -0.5 * array_namespace(actions).sum(standardized**2, axis=-1) - like(actions, log_volumes[:, None])
 
     def sample(self, states: Array, n: int, rng: np.random.Generator) -> FloatArray:

@@ -283,6 +283,8 @@ def test_a_policy_is_saved_and_loaded_alone(make_policy, kwargs, tmp_path):
         ("n_critics", 0),
         ("n_critics", 1.5),
         ("n_critics", True),
+        ("n_action_candidates", 0),
+        ("n_acting_candidates", 1.5),
     ],
 )
 def test_wrong_arguments_are_named(make_policy, name, value):

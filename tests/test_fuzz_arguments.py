@@ -160,6 +160,8 @@ SETTINGS = st.fixed_dictionaries(
                 "n_critics": st.integers(1, 3),
                 "critic_form": st.sampled_from(["network", "quadratic"]),
                 "share_features_extractor": st.booleans(),
+                "n_action_candidates": st.integers(1, 4),
+                "n_acting_candidates": st.integers(1, 4),
             }
         ),
     }

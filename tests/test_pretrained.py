@@ -46,6 +46,8 @@ POLICIES = {
             "optimizer_class": torch.optim.AdamW,
             "optimizer_kwargs": {"betas": (0.9, 0.99)},
             "n_critics": 1,
+            "n_action_candidates": 5,
+            "n_acting_candidates": 3,
         },
     ),
     "quadratic": (FlowPolicy, VECTOR, {"critic_form": "quadratic", "log_std_init": -1.4, "share_features_extractor": True}),

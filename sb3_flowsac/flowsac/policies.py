@@ -31,6 +31,7 @@ from sb3_flowsac.flowsac.arguments import (
     dictionary,
     fused_if_possible,
 )
+from sb3_flowsac.flowsac.candidates import centre_and_sobol_noise
 from sb3_flowsac.flowsac.critics import Critic, NetworkCritic, QuadraticCritic
 from sb3_flowsac.flowsac.pretrained import read_config, read_policy, write_policy
 
@@ -57,6 +58,13 @@ class FlowPolicy(BasePolicy):
     Gaussian policy that is the mean (the median under tanh). For a policy with several modes it is one definite action
     of positive density and need not be a mode.
 
+    Best of several actions. With ``n_action_candidates`` above 1, deterministic prediction also carries fixed quasi-random
+    noise through the flow and takes, of all these actions and the centre's, the one of the largest Q (of the smallest
+    critic): still a function of the observation alone. With ``n_acting_candidates`` above 1, stochastic prediction does the
+    same with fresh draws, so also acting in training; what it draws is then no longer exp(Q / alpha) / Z but greedier.
+    Both can be set on a policy that is there: ``model.policy.n_action_candidates = 32``. ``sample``, ``log_prob``,
+    ``entropy`` and the soft value of the critics' targets are those of the flow itself.
+
     :param observation_space: observation space
     :param action_space: action space
     :param lr_schedule: learning rate schedule (could be constant)
@@ -80,6 +88,8 @@ class FlowPolicy(BasePolicy):
     :param critic_form: "network", or "quadratic" for a quadratic form in state and action: the shape of a linear-quadratic
         regulator's values, see ``QuadraticCritic``
     :param share_features_extractor: whether actor and critics share the features extractor, which then the actor trains
+    :param n_action_candidates: number of actions of which deterministic prediction takes the best by the critics
+    :param n_acting_candidates: number of actions of which stochastic prediction takes the best by the critics
     :raises ValueError: if an argument is out of range or the observation space needs another policy class
     :raises TypeError: if an argument is of the wrong kind
     """
@@ -91,6 +101,7 @@ class FlowPolicy(BasePolicy):
     action_low: torch.Tensor
     action_high: torch.Tensor
     action_scale: torch.Tensor
+    candidate_noise: torch.Tensor
 
     def __init__(
         self,
@@ -115,6 +126,8 @@ class FlowPolicy(BasePolicy):
         n_critics: int = 2,
         critic_form: CriticForm = "network",
         share_features_extractor: bool = False,
+        n_action_candidates: int = 1,
+        n_acting_candidates: int = 1,
     ) -> None:
         check_subclass("features_extractor_class", features_extractor_class, BaseFeaturesExtractor)
         dictionary("features_extractor_kwargs", features_extractor_kwargs)
@@ -166,6 +179,27 @@ class FlowPolicy(BasePolicy):
         self.register_buffer("action_low", low, persistent=False)
         self.register_buffer("action_high", high, persistent=False)
         self.register_buffer("action_scale", 0.5 * (high - low), persistent=False)
+        self.n_action_candidates, self.n_acting_candidates = n_action_candidates, n_acting_candidates
+
+    @property
+    def n_action_candidates(self) -> int:
+        """Number of actions of which deterministic prediction takes the best."""
+        return self.candidate_noise.shape[0]
+
+    @n_action_candidates.setter
+    def n_action_candidates(self, n: int) -> None:
+        n = integer("n_action_candidates", n, 1, MAX_SIZE)
+        noise = centre_and_sobol_noise(n, len(self.action_scale)).to(self.action_scale)
+        self.register_buffer("candidate_noise", noise, persistent=False)
+
+    @property
+    def n_acting_candidates(self) -> int:
+        """Number of actions of which stochastic prediction takes the best."""
+        return self._n_acting_candidates
+
+    @n_acting_candidates.setter
+    def n_acting_candidates(self, n: int) -> None:
+        self._n_acting_candidates = integer("n_acting_candidates", n, 1, MAX_SIZE)
 
     def _build(self, lr_schedule: Schedule) -> None:
         """Create actor, its average, critics, target critics and the two optimizers."""
@@ -221,6 +255,8 @@ class FlowPolicy(BasePolicy):
             n_critics=self.critic_kwargs["n_critics"],
             critic_form=self.critic_form,
             share_features_extractor=self.share_features_extractor,
+            n_action_candidates=self.n_action_candidates,
+            n_acting_candidates=self.n_acting_candidates,
             lr_schedule=self._dummy_schedule,  # dummy lr schedule, not needed for loading policy alone
             optimizer_class=self.optimizer_class,
             optimizer_kwargs=self.optimizer_kwargs,
@@ -283,8 +319,21 @@ class FlowPolicy(BasePolicy):
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
         """Scaled actions if squashed, else actions in the environment's units: what SB3's ``predict`` expects."""
-        actions = self.actor_average(observation, deterministic)
+        distribution = self.actor_average.distribution(observation)
+        if deterministic:
+            noise = self.candidate_noise.expand(distribution.batch_size, -1, -1)
+        else:
+            noise = distribution.noise(self.n_acting_candidates)
+        actions = self._best(observation, self.actor_average.transform(distribution.push(noise)))
         return actions if self.squash_output else self._to_env(actions)
+
+    def _best(self, obs: PyTorchObs, candidates: torch.Tensor) -> torch.Tensor:
+        """In each state the scaled action of the largest min Q: (batch, n, dim) to (batch, dim)."""
+        if candidates.shape[1] == 1:
+            return candidates.squeeze(1)
+        # The environment would clip an unsquashed action to its box
+        q_values = self.critic(obs, candidates.clamp(-1.0, 1.0)).amin(0)
+        return candidates.take_along_dim(q_values.argmax(1)[:, None, None], 1).squeeze(1)
 
     def _to_env(self, scaled: torch.Tensor) -> torch.Tensor:
         return self.action_low + (scaled + 1.0) * self.action_scale

@@ -74,8 +74,8 @@ def test_draws_come_with_their_density_and_leave_training_alone(algo):
             if algo == "flowsac":
                 expected = model.policy.log_prob(states, drawn[:, k])
             else:  # SB3 adds 1e-6 within a logarithm
-                distribution = model.actor.action_dist.proba_distribution(*model.actor.get_action_dist_params(observations)[:2])
-                expected = distribution.log_prob(drawn[:, k])
+                mean, log_std, _ = model.actor.get_action_dist_params(observations)
+                expected = model.actor.action_dist.proba_distribution(mean, log_std).log_prob(drawn[:, k])
             np.testing.assert_allclose(log_prob[:, k], expected, atol=1e-3)
 
 

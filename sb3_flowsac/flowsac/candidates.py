@@ -14,8 +14,9 @@ def centre_and_sobol_noise(n: int, dim: int) -> torch.Tensor:
     :param dim: length of each
     :return: (n, dim), in single precision
     """
-    uniform = SobolEngine(dim, scramble=True, seed=0).draw(n, dtype=torch.float64)
+    engine = SobolEngine(dim, scramble=True, seed=0)  # type: ignore[no-untyped-call]
+    uniform = engine.draw(n, dtype=torch.float64)
     # The points are multiples of 2^-30; at 0 the quantile would be infinite
-    noise = torch.special.ndtri(uniform.clamp(min=2.0**-31))
+    noise: torch.Tensor = torch.special.ndtri(uniform.clamp(min=2.0**-31))
     noise[0] = 0.0
     return noise.float()

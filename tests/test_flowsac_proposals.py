@@ -29,7 +29,9 @@ def test_budgets(given, expected):
     assert proposal_budget(given) == expected
 
 
-@pytest.mark.parametrize("wrong", ["", "fast", "16", "auto_", "auto32", "auto_5", "auto_0", "auto_x", "auto_-8", "auto_8_", "Auto"])
+@pytest.mark.parametrize(
+    "wrong", ["", "fast", "16", "auto_", "auto32", "auto_5", "auto_0", "auto_x", "auto_-8", "auto_8_", "Auto"]
+)
 def test_texts_that_are_no_budget_are_named(wrong):
     with pytest.raises(ValueError, match="n_proposals"):
         proposal_budget(wrong)

@@ -93,7 +93,15 @@ CASES = pytest.mark.parametrize(
         ("gaussian", True, 1, defensive(NewtonGaussian(), 0.25)),
         ("standard", False, 2, CurrentPolicy()),
     ],
-    ids=["squashed-1", "squashed-2", "unsquashed-policy-1", "unsquashed-2", "paper-squashed-1", "newton-squashed-1", "paper-unsquashed-2"],
+    ids=[
+        "squashed-1",
+        "squashed-2",
+        "unsquashed-policy-1",
+        "unsquashed-2",
+        "paper-squashed-1",
+        "newton-squashed-1",
+        "paper-unsquashed-2",
+    ],
 )
 
 

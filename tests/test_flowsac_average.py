@@ -29,8 +29,8 @@ def apart(make_model, perturb):
 
     def make(**kwargs):
         model = make_model("Pendulum-v1", **kwargs)
-        perturb(model.actor, 0.5, seed=1)
-        perturb(model.policy.actor_average, 0.5, seed=2)
+        perturb(model.actor, 0.1, seed=1)
+        perturb(model.policy.actor_average, 0.1, seed=2)
         return model
 
     return make

@@ -21,6 +21,7 @@ ALWAYS = {
     "train/renyi_2",
     "train/renyi_4",
     "train/max_weight",
+    "train/log_prob_bias",
     "train/n_proposals",
     "train/clip_fraction",
     "train/learning_rate",

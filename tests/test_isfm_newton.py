@@ -116,6 +116,19 @@ def test_the_mean_moves_by_a_bounded_number_of_deviations(perturb, sign):
     torch.testing.assert_close(mean, start + sign * MAX_MOVE * policy.base.scale_tril[:, 0])
 
 
+@pytest.mark.parametrize("dim", [1, 3])
+@pytest.mark.parametrize("slope", [3.0, 100.0])
+def test_draws_for_a_target_at_the_bound_stay_on_its_side(perturb, dim, slope):
+    """The slope of tanh is nearly zero there: the latents' deviations are bounded by the policy's."""
+    policy = flow_policy(perturb, dim, batch=10, n_steps=4)
+    given = NewtonGaussian().given(step_of(policy, Tanh(), lambda actions: slope * actions.sum(-1)), 100)
+    mean, covariance = moments(given, 10, dim)
+    assert (mean.tanh() > 0.9).all()
+    deviations, policys = covariance.diagonal(dim1=1, dim2=2).sqrt(), policy.base.scale_tril.norm(dim=-1)
+    assert (deviations <= MAX_WIDENING * policys * (1 + 1e-6)).all()
+    assert (given.sample_with_log_prob()[0].tanh() > -0.5).double().mean() > 0.99
+
+
 @TRANSFORMS
 @pytest.mark.parametrize("loc", [0.9, 5.0, -300.0])
 def test_the_mean_stays_in_the_box(perturb, transform, loc):

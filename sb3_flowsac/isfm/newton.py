@@ -28,7 +28,8 @@ class NewtonGaussian(SamplingDistribution):
     in antithetic pairs. Where exp(Q / alpha) is a Gaussian of the same shape in every state, this is the target itself,
     however far the policy is from it. Along axes in which the curvature is small or negative the standard deviation stays
     within ``MAX_WIDENING`` times the policy's; the mean moves by at most ``MAX_MOVE`` of those and stays in the box. Squashed
-    actions are carried to latents by their slope at the mean.
+    actions are carried to latents by their slope at the mean; near the bound, where that would throw draws to the opposite
+    one, no component of the latents gets a deviation above ``MAX_WIDENING`` times the policy's.
 
     Alone it does not cover every target: use it as a component of a ``Mixture``.
 
@@ -51,7 +52,8 @@ class NewtonGaussian(SamplingDistribution):
         precision = torch.maximum(curvatures, 1.0 / (MAX_WIDENING * spread).square())
         move = (gradient.mean(1) @ axes / precision).nan_to_num(nan=0.0).clamp(-MAX_MOVE * spread, MAX_MOVE * spread)
         mean = (actions.mean(1) + move @ axes.T).clamp(-FURTHEST, FURTHEST)
-        return _NewtonProposal(mean, axes, precision.rsqrt(), transform, policy.noise(n, antithetic=True))
+        widest = MAX_WIDENING * base.scale_tril.norm(dim=-1)
+        return _NewtonProposal(mean, axes, precision.rsqrt(), transform, policy.noise(n, antithetic=True), widest)
 
 
 def _differences(values: torch.Tensor) -> torch.Tensor:
@@ -81,13 +83,22 @@ def _curvature(steps: torch.Tensor, changes: torch.Tensor) -> tuple[torch.Tensor
 class _NewtonProposal(Proposal):
     """
     Latents u = T^-1(m) + V diag(width) noise / T'(m), with m, width (batch, dim), V (dim, dim) and noise (batch, n, dim).
+
+    The slope T'(m) is replaced by a steeper one where a component's deviation would be above ``widest``, (batch, dim).
     """
 
     def __init__(
-        self, mean: torch.Tensor, axes: torch.Tensor, width: torch.Tensor, transform: ActionTransform, noise: torch.Tensor
+        self,
+        mean: torch.Tensor,
+        axes: torch.Tensor,
+        width: torch.Tensor,
+        transform: ActionTransform,
+        noise: torch.Tensor,
+        widest: torch.Tensor,
     ) -> None:
         self.loc = transform.inverse(mean).unsqueeze(1)
-        self.slope = transform.derivative(self.loc)
+        deviation = (width.square() @ axes.square().T).sqrt()  # of each component of the action
+        self.slope = torch.maximum(transform.derivative(self.loc), (deviation / widest).unsqueeze(1))
         self.axes, self.width, self.noise = axes, width.unsqueeze(1), noise
 
     def sample_with_log_prob(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.special import softmax
 
-from sb3_flowsac.isfm import effective_sample_size, renyi_divergence, resample, self_normalize
+from sb3_flowsac.isfm import effective_sample_size, renyi_divergence, resample, self_normalize, weight_statistics
 
 F64 = {"dtype": torch.float64}
 log_weights = arrays(
@@ -78,6 +78,15 @@ def test_equal_and_single_weights_are_the_extremes():
     torch.testing.assert_close(effective_sample_size(weights), torch.tensor([4.0, 1.0]))
     for order in (2, 4):
         torch.testing.assert_close(renyi_divergence(weights, order), torch.tensor([0.0, math.log(4.0)]), rtol=1e-6, atol=1e-6)
+
+
+def test_statistics_are_means_over_the_states():
+    """Of equal weights, of a single one and of none: written out."""
+    weights = torch.tensor([[0.25] * 4, [1.0, 0.0, 0.0, 0.0], [0.0] * 4])
+    figures = {name: value.item() for name, value in weight_statistics(weights).items()}
+    largest = 2 / 3 * math.log(4)
+    expected = {"n_proposals": 4, "ess": 1.25 / 3, "renyi_2": largest, "renyi_4": largest, "max_weight": 1.25 / 3}
+    assert figures == pytest.approx(expected)
 
 
 def gaussian_renyi(order, difference, target, proposal):

@@ -14,8 +14,8 @@ class Crescents(Target):
     """
     Two arcs of a circle that face each other and turn with the state (cos theta, sin theta).
 
-    In polar coordinates: radius N(0.55, 0.1^2), angle 0.6 von Mises(theta, 4) + 0.4 von Mises(theta + pi, 4). What the
-    radius puts outside the Box, below 1e-5, is left out of account.
+    p(a|s) ~ exp(-(r - 0.55)^2 / (2 0.1^2)) (0.6 exp(4 cos(phi - theta)) + 0.4 exp(-4 cos(phi - theta))) in polar coordinates.
+    What this puts outside the Box, below 1e-4, is left out of account.
     """
 
     def __init__(self) -> None:
@@ -40,15 +40,17 @@ class Crescents(Target):
         actions = np.asarray(actions)
         radius = np.maximum(np.hypot(actions[..., 0], actions[..., 1]), 1e-12)
         across = (actions * np.asarray(states)[:, None]).sum(-1) / radius  # cosine of the angle to theta
-        of_radius = -0.5 * ((radius - RADIUS) / WIDTH) ** 2 - np.log(np.sqrt(2.0 * np.pi) * WIDTH)
+        of_radius = -0.5 * ((radius - RADIUS) / WIDTH) ** 2 - np.log(np.sqrt(2.0 * np.pi) * WIDTH * RADIUS)
         arcs = np.log(MASSES) + CONCENTRATION * (np.stack([across, -across], axis=-1) - 1.0)
         of_angle = np.logaddexp(arcs[..., 0], arcs[..., 1]) - np.log(2.0 * np.pi * i0e(CONCENTRATION))
-        return np.asarray(of_radius + of_angle - np.log(radius))
+        return np.asarray(of_radius + of_angle)
 
     def sample(self, states: npt.ArrayLike, n: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         """Actions from p(a|s)."""
         cosine, sine = np.asarray(states, dtype=np.float64).T
         angle = np.arctan2(sine, cosine)[:, None] + rng.vonmises(0.0, CONCENTRATION, (len(cosine), n))
         angle += np.pi * (rng.random(angle.shape) < MASSES[1])
-        radius = RADIUS + WIDTH * rng.standard_normal(angle.shape)
+        grid = np.linspace(0.0, 1.2, 2001)
+        below = np.cumsum(grid * np.exp(-0.5 * ((grid - RADIUS) / WIDTH) ** 2))  # the area element is r dr
+        radius = np.interp(rng.random(angle.shape), below / below[-1], grid)
         return np.clip(np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1), -1.0, 1.0)

@@ -67,7 +67,7 @@ def progress_figure(runs: Runs, goal: float) -> Figure:
 
 def rollouts_figure(runs: dict[str, dict[int, Result]]) -> Figure:
     """Paths from the centre over the contours of the cost, a panel for each algorithm: the first seed."""
-    figure = Figure(figsize=(4.0 * len(runs), 4.0), layout="constrained")
+    figure = Figure(figsize=(4.0 * len(runs), 4.4), layout="constrained")
     for (algo, seeds), axes in zip(runs.items(), figure.subplots(1, len(runs), squeeze=False)[0], strict=True):
         plot_rollouts(seeds[min(seeds)]["paths"], axes)
         axes.set_title(NAMES[algo])

@@ -28,6 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import sb3_flowsac.flowsac.flowsac
 from sb3_flowsac.files import replacing
+from sb3_flowsac.isfm import Improvement
 from sb3_flowsac.plotting import save_figure
 
 MODELS = {
@@ -119,11 +120,11 @@ def split_by_phase(model: OffPolicyAlgorithm, steps: int) -> dict[str, float]:
     phases.wrap(model, "train", "the rest: temperature, statistics, log")
     phases.wrap(model.replay_buffer, "sample", "sampling from the buffer")
     phases.wrap(model, "_critic_loss", "critic loss")
-    phases.wrap(model.actor, "action_log_prob", "target: next actions and their density")
+    phases.wrap(model.policy.actor_average, "action_log_prob", "target: next actions and their density")
     phases.wrap(model.critic_target, "forward", "target: values")
-    phases.wrap(model, "_actor_loss", "ISFM loss")
-    phases.wrap(model, "_weighted_proposals", "proposals: values and weights")
-    phases.wrap(model.sampling_distribution, "sample_with_log_prob", "proposals: actions and their density")
+    phases.wrap(model, "improve_actor", "proposals: actions and their density; ISFM loss")
+    phases.wrap(model.sampling_distribution, "given", "proposals: Q's gradient at the anchors")
+    phases.wrap(Improvement, "weights", "proposals: values and weights")
     phases.wrap(model, "_optimize", "gradients")
     for optimizer in (model.actor.optimizer, model.critic.optimizer, model.ent_coef_optimizer):
         phases.wrap(optimizer, "step", "optimisers")

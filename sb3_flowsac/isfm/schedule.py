@@ -16,7 +16,7 @@ def scheduled_proposals(ess_share: float, budget: int) -> int:
 
     :param ess_share: running effective sample size over the number of proposals, in [0, 1]
     :param budget: largest number of proposals
-    :return: an even number from ``MIN_PROPOSALS`` to the budget, or the budget if that is smaller
+    :return: an even number of at least ``MIN_PROPOSALS``, or the budget if that is smaller
     """
     needed = 2 * math.ceil(0.5 * EFFECTIVE / max(ess_share, EFFECTIVE / budget))
     return min(budget, max(MIN_PROPOSALS, needed))

@@ -26,10 +26,10 @@ class NewtonGaussian(SamplingDistribution):
     .. math:: N(\bar a + (\kappa H)^{-1} \bar g, (\kappa H)^{-1})
 
     in antithetic pairs. Where exp(Q / alpha) is a Gaussian of the same covariance in every state, this is the target
-    itself, however far the policy is from it. Along axes in which the curvature is small or negative the standard deviation stays
-    within ``MAX_WIDENING`` times the policy's; the mean moves by at most ``MAX_MOVE`` of those and stays in the box. Squashed
-    actions are carried to latents by their slope at the mean; near the bound, where that would throw draws to the opposite
-    one, no component of the latents gets a deviation above ``MAX_WIDENING`` times the policy's.
+    itself, however far the policy is from it. Along axes in which the curvature is small or negative the standard
+    deviation stays within ``MAX_WIDENING`` times the policy's; the mean moves by at most ``MAX_MOVE`` of those and stays
+    in the box. Squashed actions are carried to latents by their slope at the mean; near the bound, where that would throw
+    draws to the opposite one, no component of the latents gets a deviation above ``MAX_WIDENING`` times the policy's.
 
     Alone it does not cover every target: use it as a component of a ``Mixture``.
 

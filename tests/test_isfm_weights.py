@@ -81,12 +81,18 @@ def test_equal_and_single_weights_are_the_extremes():
 
 
 def test_statistics_are_means_over_the_states():
-    """Of equal weights, of a single one and of none: written out."""
-    weights = torch.tensor([[0.25] * 4, [1.0, 0.0, 0.0, 0.0], [0.0] * 4])
-    figures = {name: value.item() for name, value in weight_statistics(weights).items()}
-    largest = 2 / 3 * math.log(4)
-    expected = {"n_proposals": 4, "ess": 1.25 / 3, "renyi_2": largest, "renyi_4": largest, "max_weight": 1.25 / 3}
-    assert figures == pytest.approx(expected)
+    """By hand, of two of four and three of four equal weights: R_n of both is log(4 / how many), whatever the order."""
+    weights = torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.0, 1 / 3, 1 / 3, 1 / 3], [0.7, 0.1, 0.1, 0.1]], **F64)
+    renyi = [math.log(2), math.log(4 / 3)]
+    expected = {
+        "n_proposals": 4.0,
+        "ess": (2 + 3 + 1 / 0.52) / 3 / 4,
+        "renyi_2": np.mean([*renyi, math.log(4 * 0.52)]),
+        "renyi_4": np.mean([*renyi, math.log(4**3 * (0.7**4 + 3 * 0.1**4)) / 3]),
+        "max_weight": (0.5 + 1 / 3 + 0.7) / 3,
+    }
+    actual = {name: value.item() for name, value in weight_statistics(weights).items()}
+    assert actual == pytest.approx(expected, rel=1e-12)
 
 
 def gaussian_renyi(order, difference, target, proposal):

@@ -121,17 +121,17 @@ def test_the_average_is_that_of_flowsac():
         torch.testing.assert_close(now, (1.0 - rate) * old + rate * trained)
 
 
-def test_goals_are_judged_by_the_worst_seed():
+def test_goals_see_every_seed():
     from goals import Goal
 
     def rows(*kls):
         return [{"updates": count, "kl": kl} for count, kl in zip((10, 20), kls, strict=True)]
 
     runs = {("ring", "isfm"): {0: rows(9.0, 0.1), 1: rows(0.0, 0.3)}, ("ring", "true"): {0: rows(9.0, 0.1), 1: rows(1.0, 0.2)}}
-    assert Goal("ring", 20, "kl", 0.2).worst(runs) == 0.3
-    assert Goal("ring", 20, "kl", 1.5, relative=True).worst(runs) == pytest.approx(1.5)
-    assert Goal("ring", 30, "kl", 0.2).worst(runs) is None
-    assert Goal("banana", 20, "kl", 0.2).worst(runs) is None
+    assert Goal("ring", 20, "kl", 0.2).values(runs) == [0.1, 0.3]
+    assert Goal("ring", 20, "kl", 1.5, relative=True).values(runs) == pytest.approx([1.0, 1.5])
+    assert Goal("ring", 30, "kl", 0.2).values(runs) == []
+    assert Goal("banana", 20, "kl", 0.2).values(runs) == []
 
 
 def test_command_line_keeps_runs(tmp_path, monkeypatch, capsys):

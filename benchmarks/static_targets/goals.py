@@ -31,13 +31,13 @@ class Goal:
     limit: float
     relative: bool = False
 
-    def worst(self, runs: Runs) -> float | None:
-        """The largest value of the seeds, or ``None`` if there is no run."""
+    def values(self, runs: Runs) -> list[float]:
+        """The figure of each seed that has run."""
         found = _values(runs, self, DEFAULT)
         if self.relative:
             of_true = _values(runs, self, BEST)
             found = {seed: value / of_true[seed] for seed, value in found.items() if seed in of_true}
-        return max(found.values(), default=None)
+        return list(found.values())
 
     def __str__(self) -> str:
         unit = " times that of true samples" if self.relative else ""

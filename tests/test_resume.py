@@ -446,6 +446,19 @@ def test_killed_runs_end_as_uninterrupted_ones(tmp_path):
         assert torch.equal(ours, theirs)
 
 
+def test_the_zoos_time_limit_is_no_other_environment(tmp_path, monkeypatch):
+    """Importing the RL Zoo replaces Gymnasium's wrapper in all environments that are made afterwards."""
+
+    class PatchedTimeLimit(gym.wrappers.TimeLimit):
+        pass
+
+    small().learn(20, callback=ResumableCheckpoint(tmp_path, 5, verbose=0))
+    monkeypatch.setattr("gymnasium.wrappers.TimeLimit", PatchedTimeLimit)
+    model = small()
+    assert "PatchedTimeLimit" in str(model.get_env().envs[0])
+    assert model.learn(30, callback=ResumableCheckpoint(tmp_path, 5, verbose=0)).num_timesteps == 30
+
+
 def test_dictionary_observations(tmp_path):
     class Pair(gym.Env):
         observation_space = spaces.Dict({"x": spaces.Box(-1, 1, (2,)), "y": spaces.Box(-1, 1, (1,))})

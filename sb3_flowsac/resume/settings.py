@@ -108,6 +108,7 @@ def _describe_environments(env: VecEnv) -> list[Any]:
     found = {}
     for text, spec in zip(env.env_method("__str__"), env.get_attr("spec"), strict=True):
         made = [] if spec is None else [spec.max_episode_steps, {k: v for k, v in spec.kwargs.items() if k != "render_mode"}]
+        text = text.replace("PatchedTimeLimit", "TimeLimit")  # the RL Zoo's, which adds an info, wherever it is imported
         found[describe([text, made])] = [text, made]
     return list(found.values())
 

@@ -31,7 +31,7 @@ PARTS = {
             "maxent_envs/lqr/linalg.py",
             "maxent_envs/lqr/iteration.py",
         ],
-        ["test_lqr_iteration.py", "test_lqr_problem.py", "test_lqr_solution.py", "test_theorems.py"],
+        ["test_lqr_iteration.py", "test_lqr_linalg.py", "test_lqr_problem.py", "test_lqr_solution.py", "test_theorems.py"],
     ),
     "isfm": (
         ["sb3_flowsac/isfm/*.py"],

@@ -28,4 +28,4 @@ def test_example_runs(name, tmp_path, monkeypatch, capsys):
 
 def test_pages_have_examples():
     counts = Counter(name.rpartition("-")[0] for name in EXAMPLES)
-    assert counts == {"environments.md": 8, "reliability.md": 3, "sampling.md": 1, "sb3.md": 4}
+    assert counts == {"environments.md": 8, "reliability.md": 2, "sampling.md": 1, "sb3.md": 4}

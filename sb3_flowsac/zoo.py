@@ -153,7 +153,7 @@ def _resuming(zoo: ModuleType, checkpoints: Path, steps: int) -> Iterator[None]:
     class ResumableExperimentManager(ExperimentManager):
         def create_callbacks(self) -> None:
             self.callbacks.insert(0, ResumableCheckpoint(checkpoints, max(steps // self.n_envs, 1)))
-            super().create_callbacks()  # type: ignore[no-untyped-call]
+            super().create_callbacks()
 
     zoo.ExperimentManager = ResumableExperimentManager  # type: ignore[attr-defined]
     try:

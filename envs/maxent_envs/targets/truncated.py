@@ -29,4 +29,5 @@ def sample_truncated(mean: FloatArray, std: float, rng: np.random.Generator) -> 
     """
     low, high = ndtr((-1.0 - mean) / std), ndtr((1.0 - mean) / std)
     # Clipping undoes what rounding adds at the very bound
-    return np.clip(mean + std * ndtri(low + rng.random(mean.shape) * (high - low)), -1.0, 1.0)
+    draws: FloatArray = np.clip(mean + std * ndtri(low + rng.random(mean.shape) * (high - low)), -1.0, 1.0)
+    return draws

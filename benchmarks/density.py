@@ -44,7 +44,7 @@ def ours(density: str) -> Callable[[int, int, int], Sample]:
             GaussianBase(FEATURES, dim),
             StructuredField(FEATURES, dim),
             n_steps=steps,
-            density=density,  # type: ignore[arg-type]
+            density=density,
         )
         nn.init.normal_(flow.field.head.weight, std=0.01)
         features = torch.randn(STATES, FEATURES)

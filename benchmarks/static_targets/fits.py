@@ -36,7 +36,7 @@ class ExactCritic(Critic):
     def __init__(self, env: BoltzmannBanditEnv) -> None:
         super().__init__(
             env.observation_space,
-            env.action_space,  # type: ignore[arg-type]
+            env.action_space,
             features_extractor=FlattenExtractor(env.observation_space),
             features_dim=env.target.state_dim,
             n_critics=1,

@@ -3,13 +3,10 @@
 from collections import defaultdict
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.noise import ActionNoise, VectorizedActionNoise
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, ReplayBufferSamples, Schedule
@@ -28,8 +25,9 @@ from sb3_flowsac.flowsac.arguments import (
     usable_device,
     verbosity,
 )
+from sb3_flowsac.flowsac.collection import CheckedOffPolicyAlgorithm
 from sb3_flowsac.flowsac.critics import Critic
-from sb3_flowsac.flowsac.faults import REMEDY, check_figures, check_finite, check_transition, spoilt_parameters
+from sb3_flowsac.flowsac.faults import check_figures
 from sb3_flowsac.flowsac.policies import CnnPolicy, FlowPolicy, MlpPolicy, MultiInputPolicy
 from sb3_flowsac.isfm import (
     Improvement,
@@ -46,7 +44,7 @@ BIAS_INTERVAL = 100  # actor updates between two measurements of ``train/log_pro
 SelfFlowSAC = TypeVar("SelfFlowSAC", bound="FlowSAC")
 
 
-class FlowSAC(OffPolicyAlgorithm):
+class FlowSAC(CheckedOffPolicyAlgorithm):
     """
     Soft actor-critic with a flow policy and importance sampling flow matching (SAC-ISFM, Algorithm 2).
 
@@ -221,51 +219,6 @@ class FlowSAC(OffPolicyAlgorithm):
         self.actor = self.policy.actor
         self.critic = self.policy.critic
         self.critic_target = self.policy.critic_target
-
-    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
-        noise = self.action_noise
-        if isinstance(noise, VectorizedActionNoise) and noise.n_envs != self.n_envs:
-            raise ValueError(f"action_noise is for {noise.n_envs} environments, there are {self.n_envs}")
-        setup = super()._setup_learn(*args, **kwargs)
-        first = self._last_obs if self._vec_normalize_env is None else self._last_original_obs
-        check_finite("observation", first, self.num_timesteps)
-        return setup
-
-    def _sample_action(
-        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """
-        Actions for the environments and for the buffer, as SB3 draws them.
-
-        :raises FloatingPointError: if one is not finite, before the environment gets it
-        """
-        actions, buffer_actions = super()._sample_action(learning_starts, action_noise, n_envs)
-        try:
-            check_finite("action", buffer_actions, self.num_timesteps)
-        except FloatingPointError as error:
-            raise FloatingPointError(f"{error}; {spoilt_parameters(self.policy)}{REMEDY}") from None
-        return actions, buffer_actions
-
-    def _store_transition(
-        self,
-        replay_buffer: ReplayBuffer,
-        buffer_action: np.ndarray,
-        new_obs: np.ndarray | dict[str, np.ndarray],
-        reward: np.ndarray,
-        dones: np.ndarray,
-        infos: list[dict[str, Any]],
-    ) -> None:
-        """
-        Store a transition of each environment, as SB3 does.
-
-        :raises FloatingPointError: if a reward or an observation is not finite
-        """
-        normalizer = self._vec_normalize_env
-        if normalizer is None:
-            check_transition(reward, new_obs, infos, self.num_timesteps)
-        else:  # the buffer keeps what the environment gave
-            check_transition(normalizer.get_original_reward(), normalizer.get_original_obs(), infos, self.num_timesteps)
-        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """

@@ -32,7 +32,7 @@ ROLLOUT = {"rollout/ep_len_mean", "rollout/ep_rew_mean", "time/fps"}
 
 def run(make_model, folder, **kwargs):
     """Records of a run of three episodes: from the JSON file, and the names in TensorBoard."""
-    model = make_model("Pendulum-v1", learning_starts=190, **kwargs)
+    model = make_model("Pendulum-v1", learning_starts=190, policy_delay=2, **kwargs)
     model.set_logger(configure(str(folder), ["json", "tensorboard", "csv"]))
     model.learn(410, log_interval=1)
     records = [json.loads(line) for line in (folder / "progress.json").read_text().splitlines()]

@@ -91,7 +91,7 @@ def test_without_curvature_the_deviation_is_a_multiple_of_the_policys(perturb, d
     mean, covariance = moments(NewtonGaussian().given(step_of(policy, Identity(), target), 4), 5, dim)
     variances, axes = torch.linalg.eigh(covariance)
     spread = (axes.mT @ policy.base.scale_tril).norm(dim=-1)
-    torch.testing.assert_close(variances.sqrt(), MAX_WIDENING * spread, rtol=1e-6, atol=0)
+    torch.testing.assert_close(variances.sqrt(), MAX_WIDENING * spread, rtol=1e-5, atol=0)  # a ridge of 1e-6 turns the axes
     assert (mean.abs() <= FURTHEST + 1e-9).all()
 
 
@@ -109,10 +109,10 @@ def test_an_indefinite_curvature_widens_within_the_bound(perturb):
 def test_the_mean_moves_by_a_bounded_number_of_deviations(perturb, sign):
     policy = flow_policy(perturb, batch=4, log_std=-3.0)
     improvement = step_of(policy, Identity(), lambda actions: sign * 1e5 * actions[..., 0])
-    state = torch.get_rng_state()
-    start = policy.push(policy.noise(6, antithetic=True)).mean(1)
+    newton, state = NewtonGaussian(), torch.get_rng_state()
+    start = policy.push(policy.noise(newton.n_anchors, antithetic=True)).mean(1)
     torch.set_rng_state(state)
-    mean, _ = moments(NewtonGaussian().given(improvement, 4), 4, 1)
+    mean, _ = moments(newton.given(improvement, 4), 4, 1)
     torch.testing.assert_close(mean, start + sign * MAX_MOVE * policy.base.scale_tril[:, 0])
 
 

@@ -91,7 +91,7 @@ def test_a_policy_with_other_modes_in_every_state_is_seen():
     assert found["mode_mass_in_states"] == pytest.approx(0.5, abs=0.05)
 
 
-@pytest.mark.parametrize(("method", "per_state"), [("policy", 16), ("isfm", 16 + 6), ("true", 0), ("sac", 16)])
+@pytest.mark.parametrize(("method", "per_state"), [("policy", 16), ("isfm", 16 + 2), ("true", 0), ("sac", 16)])
 def test_values_of_the_critic_are_counted(method, per_state):
     assert fitted(method, TwoHumps(), 2).critic.evaluations == 2 * 128 * per_state
 

@@ -77,7 +77,7 @@ class StructuredField(VelocityField):
 
     basis: torch.Tensor
 
-    def __init__(self, features_dim: int, dim: int, hidden: int = 64, n_basis: int = 4, affine: bool = False) -> None:
+    def __init__(self, features_dim: int, dim: int, hidden: int = 32, n_basis: int = 4, affine: bool = False) -> None:
         super().__init__(features_dim, dim)
         self.hidden, self.n_basis, self.affine = hidden, n_basis, affine
         self._sizes = [hidden * dim, hidden * dim, n_basis * self._n_coefficients]
@@ -114,7 +114,7 @@ class StructuredField(VelocityField):
         w_in, w_out, coefficients = torch.split(self.head(features), self._sizes, dim=-1)
         return StructuredVelocity(
             w_in.reshape(-1, self.dim, self.hidden),
-            w_out.reshape(-1, self.hidden, self.dim).transpose(1, 2).contiguous(),
+            w_out.reshape(-1, self.dim, self.hidden),
             coefficients.reshape(-1, self.n_basis, self._n_coefficients),
             self.times,
             self.basis,

@@ -133,7 +133,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         sampling_distribution: str | SamplingDistribution = "newton",
         n_next_actions: int = 1,
         actor_batch_size: int | None = 128,
-        policy_delay: int = 2,
+        policy_delay: int = 4,
         actor_tau: float = 0.01,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,

@@ -63,9 +63,13 @@ class _MixtureProposal(Proposal):
         return self._mix([proposal.log_prob(latents) for proposal in self.proposals])
 
     def _own_and_others(self, index: int, draws: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
-        """Component ``index``'s log-density of all draws; that of its own draws is known already."""
-        proposal = self.proposals[index]
-        return torch.cat([known if j == index else proposal.log_prob(u) for j, (u, known) in enumerate(draws)], dim=1)
+        """Component ``index``'s log-density of all draws; that of its own draws is known already, the others are asked once."""
+        if len(draws) == 1:
+            return draws[0][1]
+        before, after = sum(self.counts[:index]), sum(self.counts[index + 1 :])
+        others = torch.cat([latents for j, (latents, _) in enumerate(draws) if j != index], dim=1)
+        of_before, of_after = self.proposals[index].log_prob(others).split([before, after], dim=1)
+        return torch.cat([of_before, draws[index][1], of_after], dim=1)
 
     def _mix(self, log_probs: Sequence[torch.Tensor]) -> torch.Tensor:
         stacked = torch.stack(list(log_probs), dim=-1)

@@ -37,7 +37,7 @@ class NewtonGaussian(SamplingDistribution):
     :raises ValueError: if it is not a positive even number
     """
 
-    def __init__(self, n_anchors: int = 6) -> None:
+    def __init__(self, n_anchors: int = 2) -> None:
         if isinstance(n_anchors, bool) or not isinstance(n_anchors, int) or n_anchors < 2 or n_anchors % 2:
             raise ValueError(f"n_anchors={n_anchors!r} must be a positive even number")
         self.n_anchors = n_anchors
@@ -50,6 +50,7 @@ class NewtonGaussian(SamplingDistribution):
         slope = transform.derivative(base.loc).unsqueeze(-1) * base.scale_tril
         spread = (axes.T @ slope).norm(dim=-1).clamp(min=MIN_SPREAD)  # of the policy along the axes, (batch, dim)
         precision = torch.maximum(curvatures, 1.0 / (MAX_WIDENING * spread).square())
+        precision = precision.clamp(max=torch.finfo(precision.dtype).eps ** -2)  # narrower than actions can tell apart
         move = (gradient.mean(1) @ axes / precision).nan_to_num(nan=0.0).clamp(-MAX_MOVE * spread, MAX_MOVE * spread)
         mean = (actions.mean(1) + move @ axes.T).clamp(-FURTHEST, FURTHEST)
         widest = MAX_WIDENING * base.scale_tril.norm(dim=-1)

@@ -63,7 +63,8 @@ class _MixtureProposal(Proposal):
         return self._mix([proposal.log_prob(latents) for proposal in self.proposals])
 
     def _own_and_others(self, index: int, draws: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
-        """Component ``index``'s log-density of all draws; that of its own draws is known already, the others are asked once."""
+        """Component ``index``'s log-density of all draws; that of its own draws is known already."""
+        # The others are asked for at once: a flow integrates once for all of them
         if len(draws) == 1:
             return draws[0][1]
         before, after = sum(self.counts[:index]), sum(self.counts[index + 1 :])

@@ -47,6 +47,12 @@ def test_a_new_base_is_centred_and_isotropic():
     torch.testing.assert_close(gaussian.scale_tril, (math.exp(-1.5) * torch.eye(3)).expand(4, 3, 3))
 
 
+def test_a_new_base_is_standard_unless_told_otherwise_and_saves_its_head_alone():
+    base = GaussianBase(5, 3)
+    assert torch.equal(base(torch.randn(2, 5)).scale_tril, torch.eye(3).expand(2, -1, -1))
+    assert set(base.state_dict()) == {"head.weight", "head.bias"}
+
+
 def test_detach_stops_gradients(perturb):
     gaussian = perturb(GaussianBase(5, 2))(torch.randn(3, 5))
     detached = gaussian.detach()

@@ -19,15 +19,18 @@ from sb3_flowsac import FlowSAC
 
 SETTINGS: list[dict[str, Any]] = [
     {},
-    {"policy_delay": 4},
+    {"policy_delay": 1},
+    {"policy_delay": 2},
+    {"policy_delay": 1_000_000},
     {"actor_batch_size": 64},
     {"n_proposals": 8},
+    {"n_proposals": "auto"},
     {"policy_kwargs": {"ode_steps": 2}},
     {"policy_kwargs": {"density": "trace"}},
     {"sampling_distribution": "policy"},
     {"actor_batch_size": 64, "policy_kwargs": {"ode_steps": 2}},
     {"actor_batch_size": 64, "policy_kwargs": {"ode_steps": 2, "density": "trace"}},
-    {"actor_batch_size": 64, "policy_delay": 4, "policy_kwargs": {"ode_steps": 2}},
+    {"actor_batch_size": 64, "policy_delay": 8, "policy_kwargs": {"ode_steps": 2}},
 ]
 
 

@@ -167,6 +167,15 @@ def test_degenerate_gradients_leave_a_finite_proposal(perturb, transform, target
         assert latents.isfinite().all() and log_prob.isfinite().all()
 
 
+def test_a_curvature_that_overflows_counts_as_none(perturb):
+    policy = flow_policy(perturb, batch=200, n_steps=2)
+    policy.base.loc, policy.base.scale_tril = policy.base.loc.float(), policy.base.scale_tril.float()
+    policy.push = policy.base.unwhiten
+    steep = step_of(policy, Identity(), lambda actions: -2e37 * actions.square().sum(-1))  # finite, but not summed over states
+    latents, _ = NewtonGaussian().given(steep, 100).sample_with_log_prob()
+    torch.testing.assert_close(latents.std(1), MAX_WIDENING * policy.base.scale_tril[:, 0], rtol=0.5, atol=0)
+
+
 @pytest.mark.parametrize("dim", [1, 2, 10, 38])
 @pytest.mark.parametrize("batch", [1, 3])
 def test_few_gradients_in_many_dimensions(perturb, dim, batch):

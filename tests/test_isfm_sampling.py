@@ -150,7 +150,7 @@ def test_the_mean_of_antithetic_proposals_of_a_gaussian_has_no_error(perturb):
 COMPONENTS = {
     "defensive": ([CurrentPolicy, UniformBox], (0.875, 0.125)),
     "guided": ([GuidedKernels, UniformBox], (0.875, 0.125)),
-    "newton": ([CurrentPolicy, NewtonGaussian, UniformBox], (0.375, 0.5, 0.125)),
+    "newton": ([CurrentPolicy, NewtonGaussian, UniformBox], (0.5, 0.375, 0.125)),
     "replay": ([CurrentPolicy, ReplayKernels, UniformBox], (0.625, 0.25, 0.125)),
     "wide": ([WideGaussian, UniformBox], (0.875, 0.125)),
 }

@@ -48,7 +48,7 @@ def isfm_loss(
     policy: FlowDistribution,
     latents: torch.Tensor,
     weights: torch.Tensor,
-    n_pairs: int | None = None,
+    n_pairs: int = 32,
     generator: torch.Generator | None = None,
 ) -> ISFMLoss:
     """
@@ -60,10 +60,10 @@ def isfm_loss(
     :param policy: the flow in each state, with gradients
     :param latents: proposals (batch, n, dim)
     :param weights: self-normalised weights (batch, n)
-    :param n_pairs: number of pairs for each state; default the number of proposals
+    :param n_pairs: number of pairs for each state. They are cheap beside the values of proposals, and most of the
+        regression's noise is that of their base samples and times: more than there are proposals are worth it
     :param generator: source of randomness; default torch's global one
     """
-    n_pairs = n_pairs or latents.shape[1]
     index = resample(weights, n_pairs, generator)
     drawn = latents.gather(1, index.unsqueeze(-1).expand(-1, -1, latents.shape[-1]))
     mass = weights.sum(-1, keepdim=True).expand(-1, n_pairs) / n_pairs

@@ -26,7 +26,7 @@ def defensive(component: SamplingDistribution, share: float = DEFENSIVE_SHARE) -
 NAMED: dict[str, Callable[[], SamplingDistribution]] = {
     "defensive": lambda: defensive(CurrentPolicy()),
     "guided": lambda: defensive(GuidedKernels()),
-    "newton": lambda: Mixture([CurrentPolicy(), NewtonGaussian(), UniformBox()], [0.375, 0.5, DEFENSIVE_SHARE]),
+    "newton": lambda: Mixture([CurrentPolicy(), NewtonGaussian(), UniformBox()], [0.5, 0.375, DEFENSIVE_SHARE]),
     "policy": CurrentPolicy,
     "replay": lambda: Mixture([CurrentPolicy(), ReplayKernels(), UniformBox()], [0.625, 0.25, DEFENSIVE_SHARE]),
     "uniform": UniformBox,

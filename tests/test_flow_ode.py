@@ -260,6 +260,23 @@ def test_invert_reports_points_without_a_regular_preimage():
     assert abs(result.x[0, 1, 0].item()) == pytest.approx(math.sqrt(8.0))
 
 
+@pytest.mark.parametrize("steepness", [2.0, 3.0, 6.0])
+def test_invert_finds_points_that_newtons_method_alone_jumps_over(steepness):
+    """One Euler step maps x to x + c tanh(4 x): from its flat sides the corrections leap over the steep middle and back."""
+
+    class Steep(Dense):
+        def __call__(self, x, t):
+            return steepness * torch.tanh(4.0 * x)
+
+        def linearise(self, x, t):
+            return self(x, t), torch.diag_embed(4.0 * steepness / torch.cosh(4.0 * x).square())
+
+    x = torch.linspace(-3.0, 3.0, 601, **F64).view(1, -1, 1)
+    result = invert(Steep(), x + steepness * torch.tanh(4.0 * x), (0.0, 1.0), get_solver("euler"))
+    torch.testing.assert_close(result.x, x, rtol=1e-12, atol=1e-12)
+    assert not result.irregular.any()
+
+
 @pytest.mark.parametrize("most_entries", [1, 100, 2**18])
 def test_the_volume_does_not_depend_on_how_many_steps_are_taken_together(most_entries, perturb, monkeypatch):
     velocity, x = make_velocity("affine", 2, perturb), torch.randn(2, 3, 2, **F64)

@@ -21,6 +21,7 @@ Time = float | torch.Tensor  # one time for all points, or one for each point (b
 
 # Most entries of the Jacobians that are computed at once: about as much as a processor core has cache for
 MOST_ENTRIES = 2**18
+MOST_HALVINGS = 6  # of a correction of Newton's method
 
 
 class Velocity(Protocol):
@@ -229,9 +230,9 @@ def invert(
     """
     The exact inverse of ``integrate(..., volume="exact")``: from end points back to start points.
 
-    A solver run backwards is not the inverse of the solver run forwards, so each step is undone by Newton's method,
-    started from the backward step. The returned ``log_volume`` is that of the forward map. Gradients flow to ``x`` and to
-    the field's parameters through the implicit function theorem (one last Newton step outside ``no_grad``).
+    A solver run backwards is not the inverse of the solver run forwards, so each step is undone by Newton's method with
+    backtracking, started from the backward step. The returned ``log_volume`` is that of the forward map. Gradients flow to
+    ``x`` and to the field's parameters through the implicit function theorem (one last Newton step outside ``no_grad``).
 
     :param velocity: the field
     :param x: end points (batch, n, dim)
@@ -246,14 +247,7 @@ def invert(
     for end, start in pairwise(reversed(grid)):
         h = end - start
         scale = tolerance * x.detach().abs().amax(-1).clamp(min=1.0)
-        with torch.no_grad():
-            guess = _step(velocity, x, end, -h, solver, "none").x
-            for _ in range(max_iterations):
-                step = _step(velocity, guess, start, h, solver, "exact")
-                residual = step.x - x
-                if bool((residual.abs().amax(-1) <= scale).all()):
-                    break
-                guess = guess - _solve(_step_jacobian(velocity, step.locals, solver), residual)
+        guess = _undo_step(velocity, x, start, h, solver, max_iterations, scale)
         step = _step(velocity, guess, start, h, solver, "exact")
         residual = step.x - x
         irregular = irregular | ~(residual.detach().abs().amax(-1) <= 16 * scale)
@@ -263,6 +257,29 @@ def invert(
         change, folds = _step_volume(velocity, [step.locals], solver)
         x, log_volume, irregular = guess, log_volume + change, irregular | folds
     return Transport(x, log_volume, irregular)
+
+
+@torch.no_grad()
+def _undo_step(
+    velocity: Velocity, x: torch.Tensor, start: float, h: float, solver: Solver, max_iterations: int, tolerance: torch.Tensor
+) -> torch.Tensor:
+    """The points that a step takes to ``x``; where Newton's method would overshoot, its correction is halved."""
+    guess = _step(velocity, x, start + h, -h, solver, "none").x
+    for _ in range(max_iterations):
+        step = _step(velocity, guess, start, h, solver, "exact")
+        residual = step.x - x
+        if bool((residual.abs().amax(-1) <= tolerance).all()):
+            break
+        correction = _solve(_step_jacobian(velocity, step.locals, solver), residual)
+        largest = residual.norm(dim=-1).maximum(tolerance)
+        for _ in range(MOST_HALVINGS):
+            error = _step(velocity, guess - correction, start, h, solver, "none").x - x
+            grows = ~(error.norm(dim=-1) <= largest)
+            if not bool(grows.any()):
+                break
+            correction = torch.where(grows.unsqueeze(-1), 0.5 * correction, correction)
+        guess = guess - correction
+    return guess
 
 
 def _solve(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:

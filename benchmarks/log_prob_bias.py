@@ -32,7 +32,7 @@ N_SAMPLES = 16
 FINE = ("midpoint", 64, 1.0)
 # Solver, number of steps, power of the time grid
 SAMPLERS = [
-    *[("midpoint", n, 1.0) for n in (1, 2, 4, 8, 16)],
+    *[("midpoint", n, 1.0) for n in (1, 2, 4, 5, 8, 16)],
     *[("midpoint", n, 2.0) for n in (2, 4)],
     ("euler", 8, 1.0),
     ("heun", 4, 1.0),

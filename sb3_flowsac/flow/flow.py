@@ -35,7 +35,7 @@ class ConditionalFlow(nn.Module):
         self,
         base: StandardBase | GaussianBase,
         field: VelocityField,
-        n_steps: int = 4,
+        n_steps: int = 5,
         solver: str = "midpoint",
         grid_power: float = 1.0,
         density: Density = "exact",

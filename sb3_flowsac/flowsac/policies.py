@@ -114,7 +114,7 @@ class FlowPolicy(BasePolicy):
         base: BaseDistribution = "gaussian",
         log_std_init: float = 0.0,
         field: Field = "structured",
-        ode_steps: int = 4,
+        ode_steps: int = 5,
         ode_solver: str = "midpoint",
         ode_grid_power: float = 1.0,
         density: Density = "exact",

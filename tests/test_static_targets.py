@@ -104,7 +104,7 @@ def test_fits_approach_the_target_and_repeat(method):
         actions, log_prob = fit.sample(states, 64, torch.Generator().manual_seed(0))
         return (log_prob - fit.target.log_density(states, actions)).mean()
 
-    start, end, again = (divergence(n) for n in (1, 20, 20))
+    start, end, again = (divergence(n) for n in (1, 40, 40))
     assert end < 0.5 * start
     assert end == again
 

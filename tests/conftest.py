@@ -7,6 +7,9 @@ import pytest
 import torch
 from gymnasium import spaces
 from hypothesis import settings
+from stable_baselines3.common import callbacks, evaluation
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from sb3_flowsac import FlowPolicy, FlowSAC
@@ -24,6 +27,22 @@ def _seeded():
     """The same global random state before every test, whatever ran before it."""
     torch.manual_seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture
+def short_runs(monkeypatch):
+    """Trainings of at most 150 steps, evaluations of one episode: pages and scripts run as they are, but for their length."""
+    learn = OffPolicyAlgorithm.learn
+
+    def learn_shortly(self, total_timesteps, *args, **kwargs):
+        return learn(self, min(total_timesteps, 150), *args, **kwargs)
+
+    def evaluate_shortly(*args, n_eval_episodes=1, **kwargs):
+        return evaluate_policy(*args, n_eval_episodes=1, **kwargs)
+
+    monkeypatch.setattr(OffPolicyAlgorithm, "learn", learn_shortly)
+    for module in (evaluation, callbacks):
+        monkeypatch.setattr(module, "evaluate_policy", evaluate_shortly)
 
 
 @pytest.fixture

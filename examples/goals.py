@@ -33,7 +33,7 @@ class ReachEnv(gym.Env[Observation, np.ndarray]):
         return self._observation(), reward, False, False, {"is_success": reward == 0.0}
 
     def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, _info: Any) -> np.ndarray:
-        """What the replay buffer asks, for many transitions at once, when it puts other goals in the place of the wanted one."""
+        """The reward of many transitions at once: the replay buffer asks for it when it puts other goals in."""
         return -(np.linalg.norm(achieved_goal - desired_goal, axis=-1) > 0.15).astype(np.float32)
 
     def _observation(self) -> Observation:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import shtab
+
 from sb3_flowsac.version import __version__
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ common tasks:
   flowsac train --env Pendulum-v1 -P     train on an environment with the RL Zoo
   flowsac enjoy --env Pendulum-v1        watch the model that train has saved
 """
+INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ended
 ZOO_COMMANDS = {
     "train": "train with the RL Zoo; every option of its train is accepted",
     "enjoy": "replay a trained model with the RL Zoo; every option of its enjoy is accepted",
@@ -44,7 +47,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments:
         parser.print_help()
         return 0
-    run_lqr(parser, parser.parse_args(arguments), shlex.join(["flowsac", *arguments]))
+    options, command = parser.parse_args(arguments), shlex.join(["flowsac", *arguments])
+    try:
+        run_lqr(parser, options, command)
+    except KeyboardInterrupt:
+        print(
+            f"\nInterrupted. Finished runs, and of the others the latest checkpoints, are in {results_folder(options)}. "
+            f"To go on from there, the same command:\n  {command}",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
     return 0
 
 
@@ -60,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"flowsac {__version__}")
+    shtab.add_argument_to(parser, help="print the completion for a shell, see docs/install.md")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     add_lqr(commands.add_parser("lqr", help="learn a max-entropy LQR and compare with its known optimum"))
     for command, summary in ZOO_COMMANDS.items():
@@ -89,7 +102,8 @@ def add_lqr(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=seed, nargs="+", help="random seeds (default: 0; full, spi: 0 1 2 3 4)")
     system = parser.add_mutually_exclusive_group()
     system.add_argument("--preset", metavar="NAME", help="a system of the package: default, scalar, unstable or six-state")
-    system.add_argument("--problem", type=existing_file, metavar="FILE", help="a system of your own: YAML, JSON or NPZ")
+    file = system.add_argument("--problem", type=existing_file, metavar="FILE", help="a system of your own: YAML, JSON or NPZ")
+    file.complete = shtab.FILE  # type: ignore[attr-defined]
     system.add_argument(
         "--random", type=seed, nargs=3, metavar=("STATES", "INPUTS", "SEED"), help="a random stabilizable system of a size"
     )
@@ -97,12 +111,13 @@ def add_lqr(parser: argparse.ArgumentParser) -> None:
         "--timesteps", type=positive_int, metavar="N", help="steps of a run (default: what the study is tuned for)"
     )
     parser.add_argument("--jobs", type=positive_int, default=1, metavar="N", help="runs at the same time (default: 1)")
-    parser.add_argument(
+    out = parser.add_argument(
         "--out",
         type=folder,
         metavar="DIR",
         help="folder for the results (default: flowsac_lqr; full, spi: flowsac_lqr_full, flowsac_lqr_spi)",
     )
+    out.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
 
 
 def run_lqr(parser: argparse.ArgumentParser, options: argparse.Namespace, command: str) -> None:
@@ -118,12 +133,12 @@ def run_lqr(parser: argparse.ArgumentParser, options: argparse.Namespace, comman
     if options.full and options.seed is not None and len(set(options.seed)) < 2:
         parser.error("argument --seed: --full needs at least two seeds, for confidence intervals")
     problem = chosen_problem(parser, options)
-    kind = "full" if options.full else "spi" if options.spi else ""
+    kind = options.full or options.spi
     arguments: dict[str, Any] = {
         "problem": problem,
         "alphas": options.alpha or ([0.1, 0.5, 1.0, 2.0] if kind else [0.1, 0.5]),
         "seeds": options.seed or ([0, 1, 2, 3, 4] if kind else [0]),
-        "out": options.out or Path(f"flowsac_lqr_{kind}" if kind else "flowsac_lqr"),
+        "out": results_folder(options),
         "jobs": options.jobs,
     }
     from sb3_flowsac.studies.tasks import OtherStudyError
@@ -143,6 +158,16 @@ def run_lqr(parser: argparse.ArgumentParser, options: argparse.Namespace, comman
             run_study(**arguments, timesteps=options.timesteps)
     except OtherStudyError as error:
         parser.error(f"argument --out: {error}")
+
+
+def results_folder(options: argparse.Namespace) -> Path:
+    """
+    Where ``flowsac lqr`` writes to.
+
+    :param options: parsed options
+    """
+    default = "flowsac_lqr_full" if options.full else "flowsac_lqr_spi" if options.spi else "flowsac_lqr"
+    return options.out or Path(default)
 
 
 def chosen_problem(parser: argparse.ArgumentParser, options: argparse.Namespace) -> "LQRProblem":

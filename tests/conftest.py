@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
+import sb3_flowsac.lqr.evaluation as lqr_evaluation
 from sb3_flowsac import FlowPolicy, FlowSAC
+from sb3_flowsac.callbacks import lqr_optimality
 from sb3_flowsac.isfm import isfm_loss
+from sb3_flowsac.lqr.evaluation import evaluate_policy_on_lqr
 
 # The same examples in every run, and no clock: other processes may slow an example down
 settings.register_profile("repository", deadline=None, derandomize=True)
@@ -31,16 +35,22 @@ def _seeded():
 
 @pytest.fixture
 def short_runs(monkeypatch):
-    """Trainings of at most 150 steps, evaluations of one episode: pages and scripts run as they are, but for their length."""
+    """Trainings of 20 steps after the warm-up, small evaluations: pages and scripts run as they are, but for their length."""
     learn = OffPolicyAlgorithm.learn
 
     def learn_shortly(self, total_timesteps, *args, **kwargs):
-        return learn(self, min(total_timesteps, 150), *args, **kwargs)
+        return learn(self, min(total_timesteps, self.learning_starts + 20), *args, **kwargs)
 
     def evaluate_shortly(*args, n_eval_episodes=1, **kwargs):
         return evaluate_policy(*args, n_eval_episodes=1, **kwargs)
 
+    def compare_shortly(policy, solution, settings):
+        small = replace(settings, n_rollouts=20, n_states=min(settings.n_states, 20), n_actions=100)
+        return evaluate_policy_on_lqr(policy, solution, small)
+
     monkeypatch.setattr(OffPolicyAlgorithm, "learn", learn_shortly)
+    for module in (lqr_evaluation, lqr_optimality):
+        monkeypatch.setattr(module, "evaluate_policy_on_lqr", compare_shortly)
     for module in (evaluation, callbacks):
         monkeypatch.setattr(module, "evaluate_policy", evaluate_shortly)
 

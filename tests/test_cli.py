@@ -1,6 +1,7 @@
 """The command line: what its help says, where its options end up, how it refuses bad ones."""
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -8,10 +9,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import shtab
 
 import maxent_envs
 from sb3_flowsac import __version__
-from sb3_flowsac.cli import main
+from sb3_flowsac.cli import build_parser, main
 from sb3_flowsac.studies.tasks import OtherStudyError
 
 
@@ -52,6 +54,41 @@ def test_lqr_help_names_every_preset(capsys):
     assert exit_code(["lqr", "--help"]) == 0
     text = capsys.readouterr().out
     assert all(name in text for name in maxent_envs.preset_names())
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_commands_and_options(capsys, shell):
+    assert exit_code(["--print-completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(word in script for word in ("lqr", "train", "enjoy", "problem", "alpha"))
+
+
+def test_completion_completes_in_bash(tmp_path):
+    bash = shutil.which("bash") or pytest.skip("no bash")
+    script = f"""{shtab.complete(build_parser(), "bash")}
+        cd {tmp_path}; touch my_lqr.yml; mkdir results
+        complete_words() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _shtab_flowsac; echo "${{COMPREPLY[*]}}"; }}
+        complete_words flowsac l
+        complete_words flowsac lqr --fu
+        complete_words flowsac lqr --problem my
+        complete_words flowsac lqr --out ""
+    """
+    done = subprocess.run([bash, "-c", script], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["lqr", "--full", "my_lqr.yml", "results"], done.stderr
+
+
+@pytest.mark.parametrize(("flags", "folder"), [([], "flowsac_lqr"), (["--full", "--out", "mine"], "mine")])
+def test_an_interrupted_study_says_how_to_go_on(study, monkeypatch, capsys, flags, folder):
+    def interrupt(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sb3_flowsac.studies.lqr.full.run_full", interrupt)
+    monkeypatch.setattr("sb3_flowsac.studies.lqr.study.run_study", interrupt)
+    arguments = ["lqr", *flags, "--seed", "3", "4"]
+    assert main(arguments) == 130
+    error = capsys.readouterr().err
+    assert f"are in {folder}." in error
+    assert error.splitlines()[-1].split() == ["flowsac", *arguments]
 
 
 def test_version(capsys):

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from dataclasses import replace
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -53,6 +54,10 @@ def short_runs(monkeypatch):
         monkeypatch.setattr(module, "evaluate_policy_on_lqr", compare_shortly)
     for module in (evaluation, callbacks):
         monkeypatch.setattr(module, "evaluate_policy", evaluate_shortly)
+    registered = dict(gym.registry)
+    yield
+    gym.registry.clear()
+    gym.registry.update(registered)
 
 
 @pytest.fixture

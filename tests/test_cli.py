@@ -67,7 +67,10 @@ def test_completion_completes_in_bash(tmp_path):
     bash = shutil.which("bash") or pytest.skip("no bash")
     script = f"""{shtab.complete(build_parser(), "bash")}
         cd {tmp_path}; touch my_lqr.yml; mkdir results
-        complete_words() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _shtab_flowsac; echo "${{COMPREPLY[*]}}"; }}
+        complete_words() {{
+            COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+            _shtab_flowsac; echo "${{COMPREPLY[*]}}"
+        }}
         complete_words flowsac l
         complete_words flowsac lqr --fu
         complete_words flowsac lqr --problem my
@@ -82,8 +85,8 @@ def test_an_interrupted_study_says_how_to_go_on(study, monkeypatch, capsys, flag
     def interrupt(**_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sb3_flowsac.studies.lqr.full.run_full", interrupt)
-    monkeypatch.setattr("sb3_flowsac.studies.lqr.study.run_study", interrupt)
+    for name in ("full", "study"):
+        monkeypatch.setattr(sys.modules[f"sb3_flowsac.studies.lqr.{name}"], f"run_{name}", interrupt)
     arguments = ["lqr", *flags, "--seed", "3", "4"]
     assert main(arguments) == 130
     error = capsys.readouterr().err

@@ -69,7 +69,7 @@ class _MixtureProposal(Proposal):
             return draws[0][1]
         before, after = sum(self.counts[:index]), sum(self.counts[index + 1 :])
         others = torch.cat([latents for j, (latents, _) in enumerate(draws) if j != index], dim=1)
-        of_before, of_after = self.proposals[index].log_prob(others).split([before, after], dim=1)
+        of_before, of_after = torch.split(self.proposals[index].log_prob(others), [before, after], dim=1)
         return torch.cat([of_before, draws[index][1], of_after], dim=1)
 
     def _mix(self, log_probs: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -33,6 +33,7 @@ from sb3_flowsac.flowsac.arguments import (
 )
 from sb3_flowsac.flowsac.candidates import centre_and_sobol_noise
 from sb3_flowsac.flowsac.critics import Critic, NetworkCritic, QuadraticCritic
+from sb3_flowsac.flowsac.export import exported_program, write_onnx
 from sb3_flowsac.flowsac.pretrained import read_config, read_policy, write_policy
 
 SelfFlowPolicy = TypeVar("SelfFlowPolicy", bound="FlowPolicy")
@@ -303,6 +304,33 @@ class FlowPolicy(BasePolicy):
         policy = read_policy(policy_class, config, Path(folder), policy_kwargs)
         return policy.to(get_device(device))  # type: ignore[return-value]
 
+    def to_onnx(self, path: str | Path, deterministic: bool = False) -> None:
+        """
+        Write what ``predict`` does as an ONNX file, for programs without torch (extra ``export``).
+
+        Inputs: ``observation``, one for each state of a batch of any size, shaped and typed as the observation space says
+        (images channels first, of a Dict ``observation.KEY`` for each key); and, unless deterministic, ``noise``, standard
+        normal numbers (batch, n_acting_candidates, action_dim). Output: ``action``, in the environment's units and within
+        the Box. Observations that were normalised in training (``VecNormalize``) must be normalised before.
+
+        :param path: the file, replaced if there is one
+        :param deterministic: write ``predict(..., deterministic=True)``, which needs no noise
+        :raises ImportError: if the extra ``export`` is not installed
+        :raises OSError: if the file cannot be written
+        """
+        write_onnx(self, Path(path), deterministic)
+
+    def to_exported_program(self, deterministic: bool = False) -> torch.export.ExportedProgram:
+        """
+        Trace what ``predict`` does with ``torch.export``: ``to_exported_program().module()(observation, noise)``.
+
+        Inputs and output are those of ``to_onnx``, as tensors or dictionaries of tensors.
+
+        :param deterministic: trace ``predict(..., deterministic=True)``, which needs no noise
+        :return: a program for batches of any size, which ``torch.export.save`` writes
+        """
+        return exported_program(self, deterministic)
+
     def set_training_mode(self, mode: bool) -> None:
         """
         Put actor and critics in training or evaluation mode; the average and target critics stay in evaluation mode.
@@ -320,11 +348,14 @@ class FlowPolicy(BasePolicy):
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
         """Scaled actions if squashed, else actions in the environment's units: what SB3's ``predict`` expects."""
         distribution = self.actor_average.distribution(observation)
-        if deterministic:
+        noise = None if deterministic else distribution.noise(self.n_acting_candidates)
+        return self._act(observation, distribution, noise)
+
+    def _act(self, obs: PyTorchObs, distribution: FlowDistribution, noise: torch.Tensor | None) -> torch.Tensor:
+        """What ``_predict`` returns for given noise, (batch, n_acting_candidates, action_dim), or for none."""
+        if noise is None:
             noise = self.candidate_noise.expand(distribution.batch_size, -1, -1)
-        else:
-            noise = distribution.noise(self.n_acting_candidates)
-        actions = self._best(observation, self.actor_average.transform(distribution.push(noise)))
+        actions = self._best(obs, self.actor_average.transform(distribution.push(noise)))
         return actions if self.squash_output else self._to_env(actions)
 
     def _best(self, obs: PyTorchObs, candidates: torch.Tensor) -> torch.Tensor:
@@ -333,7 +364,8 @@ class FlowPolicy(BasePolicy):
             return candidates.squeeze(1)
         # The environment would clip an unsquashed action to its box
         q_values = self.critic(obs, candidates.clamp(-1.0, 1.0)).amin(0)
-        return candidates.take_along_dim(q_values.argmax(1)[:, None, None], 1).squeeze(1)
+        best = q_values.argmax(1)[:, None, None].expand(-1, 1, candidates.shape[-1])
+        return candidates.gather(1, best).squeeze(1)
 
     def _to_env(self, scaled: torch.Tensor) -> torch.Tensor:
         return self.action_low + (scaled + 1.0) * self.action_scale

@@ -2,8 +2,6 @@
 
 import argparse
 import importlib.util
-import math
-import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -12,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import shtab
 
+from sb3_flowsac.cli_types import existing_file, file_or_folder, folder, positive_float, positive_int, seed
 from sb3_flowsac.version import __version__
 
 if TYPE_CHECKING:
     from maxent_envs import LQRProblem
+    from sb3_flowsac.flowsac import FlowPolicy, FlowSAC
 
 COMMON_TASKS = """\
 common tasks:
@@ -24,6 +24,8 @@ common tasks:
   flowsac lqr --full --jobs 2            the paper's case study, with figures and a report (hours)
   flowsac train --env Pendulum-v1 -P     train on an environment with the RL Zoo
   flowsac enjoy --env Pendulum-v1        watch the model that train has saved
+  flowsac show pendulum.zip              pictures of a saved model's policy
+  flowsac export pendulum.zip pendulum.onnx --deterministic   its policy for programs without torch
 """
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ended
 ZOO_COMMANDS = {
@@ -47,7 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments:
         parser.print_help()
         return 0
-    options, command = parser.parse_args(arguments), shlex.join(["flowsac", *arguments])
+    options = parser.parse_args(arguments)
+    if options.command == "lqr":
+        return lqr(parser, options, shlex.join(["flowsac", *arguments]))
+    {"show": run_show, "export": run_export}[options.command](parser, options)
+    return 0
+
+
+def lqr(parser: argparse.ArgumentParser, options: argparse.Namespace, command: str) -> int:
+    """Run the study; Ctrl-C ends it with a word on how to go on."""
     try:
         run_lqr(parser, options, command)
     except KeyboardInterrupt:
@@ -75,6 +85,8 @@ def build_parser() -> argparse.ArgumentParser:
     shtab.add_argument_to(parser, help="print the completion for a shell, see docs/install.md")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     add_lqr(commands.add_parser("lqr", help="learn a max-entropy LQR and compare with its known optimum"))
+    add_show(commands.add_parser("show", help="draw a saved model's policy"))
+    add_export(commands.add_parser("export", help="write a saved model's policy in ONNX"))
     for command, summary in ZOO_COMMANDS.items():
         commands.add_parser(command, help=summary, add_help=False)
     return parser
@@ -190,6 +202,101 @@ def chosen_problem(parser: argparse.ArgumentParser, options: argparse.Namespace)
         parser.error(f"argument --{argument}: {error}")
 
 
+def add_show(parser: argparse.ArgumentParser) -> None:
+    """
+    Declare the options of ``flowsac show``.
+
+    :param parser: parser of the subcommand
+    """
+    parser.description = (
+        "Pictures of a saved model: the density of its actions in three states, their paths from noise, its importance "
+        "weights, the optimum where it is known, and the learning curve if a Monitor's or EvalCallback's files are beside it."
+    )
+    add_model(parser)
+    parser.add_argument("--env", metavar="ID", help="environment whose states are shown (default: the space's samples)")
+    parser.add_argument(
+        "--out",
+        type=folder,
+        metavar="DIR",
+        help="folder for the pictures (default: one beside MODEL, opened if there is a display)",
+    )
+
+
+def run_show(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """
+    Run ``flowsac show``.
+
+    :param parser: parser that ends the command if the model or the environment does not fit
+    :param options: parsed options
+    """
+    from sb3_flowsac.show import show, states
+
+    saved = saved_model(parser, options)
+    try:
+        obs, task = states(saved, options.env)
+    except (ValueError, LookupError, ImportError) as error:
+        parser.error(f"argument --env: {error}")
+    for picture in show(saved, options.model, obs, task, options.out):
+        print(picture)
+
+
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """
+    Declare the options of ``flowsac export``.
+
+    :param parser: parser of the subcommand
+    """
+    parser.description = "Write what predict does as an ONNX file, see FlowPolicy.to_onnx. It needs the extra export."
+    add_model(parser)
+    parser.add_argument("out", type=Path, metavar="OUT", help="the ONNX file, replaced if there is one")
+    parser.add_argument("--deterministic", action="store_true", help="predict deterministically, without noise as an input")
+
+
+def run_export(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """
+    Run ``flowsac export``.
+
+    :param parser: parser that ends the command if the model cannot be read
+    :param options: parsed options
+    """
+    from sb3_flowsac.saved import policy_of
+
+    try:
+        policy_of(saved_model(parser, options)).to_onnx(options.out, options.deterministic)
+    except (ImportError, OSError) as error:
+        sys.exit(f"flowsac export: {error}")
+    print(options.out)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """
+    Declare the argument that names a saved model.
+
+    :param parser: parser of the subcommand
+    """
+    parser.add_argument(
+        "model",
+        type=file_or_folder,
+        metavar="MODEL",
+        help="a zip file of FlowSAC.save (it holds pickles: only one that you trust), or a folder of save_pretrained",
+    )
+
+
+def saved_model(parser: argparse.ArgumentParser, options: argparse.Namespace) -> "FlowSAC | FlowPolicy":
+    """
+    What the argument MODEL names; the command ends with a message if it is no model of this package.
+
+    :param parser: parser that ends the command
+    :param options: parsed options
+    """
+    from sb3_flowsac.saved import load_saved
+
+    try:
+        return load_saved(options.model)
+    except Exception as error:  # whatever is in the file
+        parser.error(f"argument MODEL: {options.model} cannot be loaded: {type(error).__name__}: {error}")
+
+
 def run_zoo(command: str, arguments: Sequence[str]) -> None:
     """
     Hand over to the RL Zoo, or say how to install it.
@@ -207,84 +314,3 @@ def run_zoo(command: str, arguments: Sequence[str]) -> None:
 
     hand_over: dict[str, Callable[[Sequence[str]], None]] = {"train": zoo.train, "enjoy": zoo.enjoy}
     hand_over[command](arguments)
-
-
-def positive_float(text: str) -> float:
-    """
-    Read a positive, finite number.
-
-    :param text: what the user wrote
-    :return: its value
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return value
-
-
-def positive_int(text: str) -> int:
-    """
-    Read a whole number of at least 1.
-
-    :param text: what the user wrote
-    :return: its value
-    """
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def seed(text: str) -> int:
-    """
-    Read a random seed.
-
-    :param text: what the user wrote
-    :return: its value
-    """
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
-    return int(text)
-
-
-def existing_file(text: str) -> Path:
-    """
-    Read the path of a file that exists.
-
-    :param text: what the user wrote
-    :return: its path
-    """
-    if not _is_name(text) or not Path(text).is_file():
-        raise argparse.ArgumentTypeError(f"no such file: {text!r}")
-    return Path(text)
-
-
-def folder(text: str) -> Path:
-    """
-    Read the path of a folder that exists or can be made.
-
-    :param text: what the user wrote
-    :return: its path
-    """
-    path = Path(text)
-    if not _is_name(text):
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be a folder")
-    blocking = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), None)
-    if blocking is not None:
-        raise argparse.ArgumentTypeError(f"{str(blocking)!r} is a file, a folder is needed")
-    return path
-
-
-def _is_name(text: str) -> bool:
-    """Whether the system takes a text as the name of a file or folder, be there one or not."""
-    try:
-        os.stat(text)
-    except FileNotFoundError:
-        return bool(text)
-    except NotADirectoryError:
-        return True
-    except (OSError, ValueError):  # too long, or with a zero byte
-        return False
-    return True

@@ -289,11 +289,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         """
         observations, actions = _first(observations, self.actor_batch_size), actions[: self.actor_batch_size]
         policy = self.actor.distribution(observations)
-        with torch.no_grad():
-            improvement = self._improvement(observations, actions, policy, ent_coef)
-            n_proposals = self._next_n_proposals()
-            latents, log_prob = self.sampling_distribution.given(improvement, n_proposals).sample_with_log_prob()
-            weights = improvement.weights(latents, log_prob)
+        latents, weights = self.weigh_proposals(policy, observations, actions, ent_coef)
         loss = isfm_loss(policy, latents, weights)
         self._optimize(self.actor.optimizer, loss.flow + loss.base)
         self._update_actor_average()
@@ -306,6 +302,24 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             self._ess_share = running_ess_share(self._ess_share, stats["ess"][-1].item())
         if self._n_updates // self.policy_delay % BIAS_INTERVAL == 1:
             stats["log_prob_bias"].append(self._log_prob_bias(observations))
+
+    @torch.no_grad()
+    def weigh_proposals(
+        self, policy: FlowDistribution, observations: PyTorchObs, actions: torch.Tensor, ent_coef: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Draw proposals of the sampling distribution in a batch of states, and weigh them (equation 9).
+
+        :param policy: the actor's distribution in these states
+        :param observations: the states
+        :param actions: scaled actions of the replay buffer, (batch, action_dim)
+        :param ent_coef: alpha
+        :return: latents (batch, n, action_dim) and self-normalised weights (batch, n)
+        """
+        improvement = self._improvement(observations, actions, policy, ent_coef)
+        n_proposals = self._next_n_proposals()
+        latents, log_prob = self.sampling_distribution.given(improvement, n_proposals).sample_with_log_prob()
+        return latents, improvement.weights(latents, log_prob)
 
     def _improvement(
         self, observations: PyTorchObs, actions: torch.Tensor, policy: FlowDistribution, ent_coef: torch.Tensor

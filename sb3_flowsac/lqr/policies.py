@@ -133,7 +133,7 @@ class LearntPolicy:
         :raises OverflowError: if a state is outside float32's range
         """
         observations = _observations(self._model, states)
-        with torch.no_grad(), _evaluation_mode(self._model.policy):
+        with torch.no_grad(), evaluation_mode(self._model.policy):
             if isinstance(self._model, FlowSAC):
                 actions, log_prob = self._model.policy.sample(observations, n, generator)
             else:
@@ -153,7 +153,12 @@ def temperature(model: FlowSAC | SAC) -> float:
 
 
 @contextmanager
-def _evaluation_mode(policy: BasePolicy) -> Iterator[None]:
+def evaluation_mode(policy: BasePolicy) -> Iterator[None]:
+    """
+    Put a policy in evaluation mode, and afterwards back in the mode it had.
+
+    :param policy: the policy
+    """
     was_training = policy.training
     policy.set_training_mode(False)
     try:

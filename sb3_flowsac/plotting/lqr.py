@@ -1,6 +1,4 @@
-"""Pictures of action distributions, learnt beside optimal. Figures are made without pyplot: no window, no global state."""
-
-from pathlib import Path
+"""Action distributions beside the closed-form optimum of an LQR."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,24 +6,10 @@ from matplotlib.figure import Figure
 
 from maxent_envs import LQRSolution
 from maxent_envs.validation import FloatArray
-from sb3_flowsac.files import replacing
+from sb3_flowsac.plotting.style import LEARNT, OPTIMAL, PANEL_INCHES
 
-LEARNT, OPTIMAL = "tab:blue", "black"
-PANEL_INCHES = 3.0
-DOTS_PER_INCH = 120
 # Margins in inches around each panel. Fixed: a layout engine costs more time than all else in a figure drawn in training
 LEFT, RIGHT, BOTTOM, TOP, LEGEND = 0.75, 0.1, 0.5, 0.3, 0.35
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """
-    Write a figure as a PNG file, whole or not at all.
-
-    :param figure: the figure
-    :param path: the file
-    """
-    with replacing(path) as file:
-        figure.savefig(file, format="png", dpi=DOTS_PER_INCH)
 
 
 def action_distribution_figure(rows: list[tuple[LQRSolution, FloatArray, FloatArray]]) -> Figure:

@@ -1,0 +1,98 @@
+"""Pictures of the policy in TensorBoard while it learns."""
+
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Figure
+from stable_baselines3.common.vec_env import VecEnv
+
+from maxent_envs import LQRProblem, Target
+from maxent_envs.validation import integer
+from sb3_flowsac.callbacks.lqr_optimality import CHANGING_WRAPPERS, TEXT_FORMATS
+from sb3_flowsac.flowsac import FlowSAC
+from sb3_flowsac.plotting import policy_figures
+
+N_OBSERVATIONS = 64
+
+
+class FigureCallback(BaseCallback):
+    """
+    Draw the policy in a few states, every ``freq`` calls and at the end of training (TensorBoard's Images tab only).
+
+    Logs ``figures/action_density``, ``figures/flow_paths`` and ``figures/weights``, see ``sb3_flowsac.plotting``; on
+    ``BoltzmannBandit-v0`` ``figures/against_target``, and on ``MaxEntLQR-v0`` ``figures/against_optimum``: the drawn actions
+    and their ellipse beside that of the optimum at the model's current temperature. The environment's wrappers may
+    normalise observations, but not change what a state, an action or a reward means; these two are left out then.
+
+    The same states are drawn every time. The random numbers are the figures' own: a run with the callback learns exactly
+    what a run without learns.
+
+    .. warning::
+
+      With several environments each call stands for ``n_envs`` steps, as for SB3's ``EvalCallback``.
+
+    :param freq: draw every ``freq`` calls of the callback
+    :param n_states: number of states in which actions are drawn
+    :param observations: a batch of observations as the environment gives them, from which these states are taken and whose
+        weights are shown; by default 64 of those in the replay buffer when the first figure is drawn
+    :param verbose: verbosity level
+    :raises ValueError: if a number is out of range; when training starts, if the model is no FlowSAC
+    """
+
+    def __init__(self, freq: int = 5000, n_states: int = 3, observations: Any = None, verbose: int = 0) -> None:
+        super().__init__(verbose)
+        self.freq, self.n_states = integer("freq", freq, 1), integer("n_states", n_states, 1)
+        self.observations = observations
+        self._drawn_at = -1
+
+    def _init_callback(self) -> None:
+        if not isinstance(self.model, FlowSAC):
+            raise ValueError(f"FigureCallback needs a FlowSAC model, got {type(self.model).__name__}")
+        self._flow_model = self.model
+        self._task = task_of(self.training_env)
+
+    def _on_step(self) -> bool:
+        if self.n_calls % self.freq == 0:
+            self._draw()
+        return True
+
+    def _on_training_end(self) -> None:
+        if self._drawn_at != self.num_timesteps:
+            self._draw()
+
+    def _draw(self) -> None:
+        if self.observations is None:
+            self.observations = _stored_observations(self._flow_model)
+        for name, figure in policy_figures(self._flow_model, self.observations, self._task, self.n_states).items():
+            self.logger.record(f"figures/{name}", Figure(figure, close=True), exclude=TEXT_FORMATS)
+        self._drawn_at = self.num_timesteps
+        self.logger.dump(self.num_timesteps)
+
+
+def task_of(env: VecEnv) -> Target | LQRProblem | None:
+    """
+    The task of an environment whose optimum is known.
+
+    :param env: the environments, of which the first is asked
+    :return: the target of ``BoltzmannBandit-v0``, the problem of ``MaxEntLQR-v0``, else None, also where a wrapper changes it
+    """
+    if any(any(env.env_is_wrapped(wrapper)) for wrapper in CHANGING_WRAPPERS):
+        return None
+    for name in ("target", "problem"):
+        try:
+            found = env.get_attr(name, indices=0)[0]
+        except AttributeError:
+            continue
+        if isinstance(found, Target | LQRProblem):
+            return found
+    return None
+
+
+def _stored_observations(model: FlowSAC) -> Any:
+    """Observations of the first environment in the replay buffer, evenly spaced in time."""
+    buffer: Any = model.replay_buffer
+    chosen = np.linspace(0, max(buffer.size(), 1) - 1, N_OBSERVATIONS).astype(int)
+    if isinstance(buffer.observations, dict):
+        return {key: value[chosen, 0] for key, value in buffer.observations.items()}
+    return buffer.observations[chosen, 0]

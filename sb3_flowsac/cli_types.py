@@ -1,0 +1,99 @@
+"""Types of command line arguments: what a user wrote, read or refused with a message that quotes it."""
+
+import argparse
+import math
+import os
+from pathlib import Path
+
+
+def positive_float(text: str) -> float:
+    """
+    Read a positive, finite number.
+
+    :param text: what the user wrote
+    :return: its value
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
+
+
+def positive_int(text: str) -> int:
+    """
+    Read a whole number of at least 1.
+
+    :param text: what the user wrote
+    :return: its value
+    """
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    """
+    Read a random seed.
+
+    :param text: what the user wrote
+    :return: its value
+    """
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
+    return int(text)
+
+
+def existing_file(text: str) -> Path:
+    """
+    Read the path of a file that exists.
+
+    :param text: what the user wrote
+    :return: its path
+    """
+    if not _is_name(text) or not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"no such file: {text!r}")
+    return Path(text)
+
+
+def file_or_folder(text: str) -> Path:
+    """
+    Read the path of a file or folder that exists.
+
+    :param text: what the user wrote
+    :return: its path
+    """
+    if not _is_name(text) or not Path(text).exists():
+        raise argparse.ArgumentTypeError(f"no such file or folder: {text!r}")
+    return Path(text)
+
+
+def folder(text: str) -> Path:
+    """
+    Read the path of a folder that exists or can be made.
+
+    :param text: what the user wrote
+    :return: its path
+    """
+    path = Path(text)
+    if not _is_name(text):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be a folder")
+    blocking = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), None)
+    if blocking is not None:
+        raise argparse.ArgumentTypeError(f"{str(blocking)!r} is a file, a folder is needed")
+    return path
+
+
+def _is_name(text: str) -> bool:
+    """Whether the system takes a text as the name of a file or folder, be there one or not."""
+    try:
+        os.stat(text)
+    except FileNotFoundError:
+        return bool(text)
+    except NotADirectoryError:
+        return True
+    except (OSError, ValueError):  # too long, or with a zero byte
+        return False
+    return True

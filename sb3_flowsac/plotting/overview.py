@@ -1,0 +1,60 @@
+"""All that can be drawn of a policy in a few states."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from maxent_envs import LQRProblem, Target
+from maxent_envs.validation import integer
+from sb3_flowsac.flowsac import FlowPolicy, FlowSAC
+from sb3_flowsac.lqr.policies import temperature
+from sb3_flowsac.plotting.density import action_density, density_against_target, draw
+from sb3_flowsac.plotting.lqr import action_distribution_figure
+from sb3_flowsac.plotting.paths import flow_paths
+from sb3_flowsac.plotting.weights import weights_histogram
+
+OPTIMUM_SAMPLES = 500
+
+
+def policy_figures(
+    model: FlowSAC | FlowPolicy, obs: Any, task: Target | LQRProblem | None = None, n_states: int = 3
+) -> dict[str, Figure]:
+    """
+    Draw a policy in a few states: the density of its actions, their paths, and of a model the importance weights.
+
+    Of a task whose max-entropy optimum is known, the optimum beside the policy, too: a target's density (one or two action
+    components), or an LQR's at the model's temperature.
+
+    :param model: a model or its policy
+    :param obs: a batch of observations as the environment gives them; a model's ``VecNormalize`` is applied
+    :param task: what the environment poses, if it is one of these: ``BoltzmannBandit-v0``'s target, ``MaxEntLQR-v0``'s problem
+    :param n_states: in how many of these states actions are drawn, evenly spaced; the weights are those of all
+    :return: figures by name: "action_density", "flow_paths", "weights", "against_target", "against_optimum"
+    :raises ValueError: if the number is out of range
+    """
+    integer("n_states", n_states, 1)
+    few = _evenly_spaced(obs, n_states)
+    policy, seen = (model.policy, _normalized(model, few)) if isinstance(model, FlowSAC) else (model, few)
+    figures = {"action_density": action_density(policy, seen), "flow_paths": flow_paths(policy, seen)}
+    if isinstance(model, FlowSAC):
+        figures["weights"] = weights_histogram(model, _normalized(model, obs))
+        if isinstance(task, LQRProblem):
+            row = task.solve(temperature(model)), np.asarray(few, dtype=float), draw(policy, seen, OPTIMUM_SAMPLES, seed=0)
+            figures["against_optimum"] = action_distribution_figure([row])
+    if isinstance(task, Target) and task.action_dim <= 2:
+        states = np.asarray(few, dtype=float)
+        figures["against_target"] = density_against_target(policy, seen, lambda _, actions: task.log_density(states, actions))
+    return figures
+
+
+def _evenly_spaced(obs: Any, n: int) -> Any:
+    """At most n of a batch of observations."""
+    if isinstance(obs, dict):
+        return {key: _evenly_spaced(value, n) for key, value in obs.items()}
+    return obs[np.linspace(0, len(obs) - 1, min(n, len(obs))).astype(int)]
+
+
+def _normalized(model: FlowSAC, obs: Any) -> Any:
+    normalizer = model.get_vec_normalize_env()
+    return obs if normalizer is None else normalizer.normalize_obs(obs)

@@ -1,0 +1,82 @@
+"""The way of actions from noise: what the steps of the flow do."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from maxent_envs.validation import FloatArray, integer
+from sb3_flowsac.flow.ode import integrate
+from sb3_flowsac.flow.paths import NormalizedPath
+from sb3_flowsac.flowsac import FlowPolicy
+from sb3_flowsac.plotting.density import MOST_COMPONENTS
+from sb3_flowsac.plotting.style import LEARNT, PANEL_INCHES
+
+NOISE = "0.6"  # a grey
+
+
+def flow_paths(policy: FlowPolicy, obs: Any, n_paths: int = 100, seed: int = 0) -> Figure:
+    """
+    Where the solver's steps take samples, from a draw of the base distribution (grey) to the action (blue).
+
+    Two action components: in the plane of both, a panel for each state. Otherwise each of the first six components against the
+    flow's time, a row for each state. The axes are in the environment's units; a flow in whitened coordinates is shown in
+    those of the action.
+
+    :param policy: the policy
+    :param obs: observations as ``predict`` takes them, single or batched
+    :param n_paths: number of samples in each state
+    :param seed: seed of the noise; torch's global generator is left alone
+    :return: the figure
+    :raises ValueError: if a number is out of range
+    """
+    integer("n_paths", n_paths, 1)
+    times, paths = trace_paths(policy, obs, n_paths, seed)
+    batch, _, _, dim = paths.shape
+    rows, columns = (1, batch) if dim == 2 else (batch, min(dim, MOST_COMPONENTS))
+    figure = Figure(figsize=(PANEL_INCHES * columns + 0.5, PANEL_INCHES * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False)
+    if dim == 2:
+        for axes, of_state in zip(panels[0], paths, strict=True):
+            _draw_path(axes, of_state[..., 0].T, of_state[..., 1].T)
+            axes.set(xlabel="action 1", ylabel="action 2")
+        return figure
+    for (state, component), axes in np.ndenumerate(panels):
+        _draw_path(axes, np.repeat(times[:, None], n_paths, axis=1), paths[state, ..., component].T)
+        axes.set(xlabel="time of the flow", ylabel=f"action {component + 1}" if dim > 1 else "action")
+    return figure
+
+
+@torch.no_grad()
+def trace_paths(policy: FlowPolicy, obs: Any, n_paths: int, seed: int) -> tuple[FloatArray, FloatArray]:
+    """
+    The points between the solver's steps. In whitened coordinates x_t these are loc + L r_t x_t, see ``NormalizedPath``.
+
+    :param policy: the policy
+    :param obs: observations, single or batched
+    :param n_paths: number of samples in each state
+    :param seed: seed of the noise
+    :return: times (steps + 1,), and points in the environment's units (batch, n_paths, steps + 1, action_dim)
+    """
+    distribution = policy.actor_average.distribution(policy.obs_to_tensor(obs)[0])
+    flow = distribution.flow
+    x = distribution.noise(n_paths, torch.Generator(policy.device).manual_seed(seed))
+    points = [x]
+    for step in pairwise(flow.grid):
+        x = integrate(distribution.velocity, x, step, flow.solver).x
+        points.append(x)
+    spread = [(t**2 + (1.0 - t) ** 2) ** 0.5 if isinstance(flow.path, NormalizedPath) else 1.0 for t in flow.grid]
+    latents = [distribution.base.unwhiten(r * point) for r, point in zip(spread, points, strict=True)]
+    scaled = policy.actor_average.transform(torch.stack(latents, dim=2))
+    actions = policy.action_low + (scaled + 1.0) * policy.action_scale
+    return np.array(flow.grid), actions.cpu().numpy().astype(np.float64)
+
+
+def _draw_path(axes: Axes, x: FloatArray, y: FloatArray) -> None:
+    """Lines through points, (steps + 1, n_paths), with their first and last points."""
+    axes.plot(x, y, color=LEARNT, linewidth=0.5, alpha=0.4)
+    axes.scatter(x[0], y[0], s=6, color=NOISE, edgecolors="none", zorder=3)
+    axes.scatter(x[-1], y[-1], s=6, color=LEARNT, edgecolors="none", zorder=3)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import shtab
 
-from sb3_flowsac.cli_types import existing_file, file_or_folder, folder, positive_float, positive_int, seed
+from sb3_flowsac.cli_types import existing_file, file_or_folder, folder, output_file, positive_float, positive_int, seed
 from sb3_flowsac.version import __version__
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     """
     parser.description = "Write what predict does as an ONNX file, see FlowPolicy.to_onnx. It needs the extra export."
     add_model(parser)
-    parser.add_argument("out", type=Path, metavar="OUT", help="the ONNX file, replaced if there is one")
+    parser.add_argument("out", type=output_file, metavar="OUT", help="the ONNX file, replaced if there is one")
     parser.add_argument("--deterministic", action="store_true", help="predict deterministically, without noise as an input")
 
 

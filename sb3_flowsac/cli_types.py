@@ -86,6 +86,18 @@ def folder(text: str) -> Path:
     return path
 
 
+def output_file(text: str) -> Path:
+    """
+    Read the path of a file that exists or can be made.
+
+    :param text: what the user wrote
+    :return: its path
+    """
+    if not _is_name(text) or Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be a file")
+    return folder(str(Path(text).parent)) / Path(text).name
+
+
 def _is_name(text: str) -> bool:
     """Whether the system takes a text as the name of a file or folder, be there one or not."""
     try:

@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -20,6 +21,7 @@ from sb3_flowsac.saved import policy_of
 
 N_OBSERVATIONS = 64
 ROLLOUT_STEPS = 200
+LARGE = 1e30  # no bound is meant
 PAGE = "index.html"
 
 
@@ -73,9 +75,19 @@ def show(
 
 def _sampled(policy: FlowPolicy) -> Any:
     """Observations drawn from the space."""
-    space = policy.observation_space
+    space = _with_infinite_bounds(policy.observation_space)
     space.seed(0)
     return _stack([space.sample() for _ in range(N_OBSERVATIONS)])
+
+
+def _with_infinite_bounds(space: spaces.Space[Any]) -> spaces.Space[Any]:
+    """The same space where a bound that is the largest number there is counts as none: it draws normal numbers there."""
+    if isinstance(space, spaces.Dict):
+        return spaces.Dict([(key, _with_infinite_bounds(inner)) for key, inner in space.spaces.items()])
+    if not isinstance(space, spaces.Box) or space.dtype.kind != "f":
+        return space
+    low, high = (np.where(np.abs(bound) > LARGE, np.sign(bound) * np.inf, bound) for bound in (space.low, space.high))
+    return spaces.Box(low.astype(space.dtype), high.astype(space.dtype), dtype=space.dtype.type)
 
 
 def _visited(saved: FlowSAC | FlowPolicy, env: VecEnv) -> Any:

@@ -17,8 +17,8 @@ from rl_zoo3.utils import ALGOS
 
 import maxent_envs  # noqa: F401  (its import registers the environments)
 from sb3_flowsac import FlowSAC
+from sb3_flowsac import cli_types as types
 from sb3_flowsac.callbacks import ResumableCheckpoint
-from sb3_flowsac.cli_types import folder, positive_int
 
 ALGO = "flowsac"
 DEFAULT_ENV = "MaxEntLQR-v0"
@@ -125,10 +125,16 @@ def _resume_parser() -> argparse.ArgumentParser:
     usage = "flowsac train [--resume FOLDER [--resume-freq N]] [arguments of the RL Zoo's train, listed below]"
     parser = argparse.ArgumentParser(prog="flowsac train", usage=usage, add_help=False, allow_abbrev=False)
     parser.add_argument(
-        "--resume", metavar="FOLDER", type=folder, help="keep checkpoints here, and go on from the latest; needs --seed"
+        "--resume",
+        metavar="FOLDER",
+        type=types.folder,
+        help="keep checkpoints here, and go on from the latest; needs --seed",
     )
     parser.add_argument(
-        "--resume-freq", metavar="N", type=positive_int, help=f"steps between two checkpoints (default: {RESUME_FREQ})"
+        "--resume-freq",
+        metavar="N",
+        type=types.positive_int,
+        help=f"steps between two checkpoints (default: {RESUME_FREQ})",
     )
     return parser
 

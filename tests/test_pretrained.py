@@ -3,21 +3,25 @@
 import json
 import os
 import pickle
+import re
 import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import stable_baselines3
 import torch
+import yaml
 from gymnasium import spaces
 from safetensors.torch import load_file, save_file
 from stable_baselines3.common.torch_layers import FlattenExtractor, NatureCNN
 
+import sb3_flowsac
 from sb3_flowsac import CnnPolicy, FlowPolicy, MultiInputPolicy
 from sb3_flowsac.flowsac.spaces_json import space_from_json, space_to_json
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 VECTOR = spaces.Box(-np.inf, np.array([1.0, np.inf, 0.1], np.float32))
 ACTION = spaces.Box(np.array([-2.0, 0.1], np.float32), np.array([1.0, 0.7], np.float32))
 IMAGE = spaces.Box(0, 255, (1, 36, 36), np.uint8)
@@ -120,7 +124,7 @@ def test_the_same_policy_comes_back(name, tmp_path):
     assert ours == theirs
     assert_same(policy, loaded)
     assert type(FlowPolicy.from_pretrained(tmp_path / "a" / "b")) is policy_class
-    assert sorted(os.listdir(tmp_path / "a" / "b")) == [CONFIG, WEIGHTS]
+    assert sorted(os.listdir(tmp_path / "a" / "b")) == [CARD, CONFIG, WEIGHTS]
 
 
 def test_a_trained_model_s_policy_in_double_precision_and_overwriting(make_model, tmp_path):
@@ -171,6 +175,47 @@ def test_what_json_cannot_hold_is_refused_on_saving(tmp_path):
     with pytest.raises(ValueError, match="is a Text; those that can be written are Box, Discrete"):
         policy.save_pretrained(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+# The model card
+
+
+def card_of(folder):
+    """The front matter and the text of a model card."""
+    _, front, text = (folder / CARD).read_text(encoding="utf-8").split("---\n", 2)
+    return yaml.safe_load(front), text
+
+
+def test_the_model_card_says_what_the_policy_is(tmp_path):
+    new(MultiInputPolicy, MIXED, squash_output=False).save_pretrained(tmp_path)
+    front, text = card_of(tmp_path)
+    assert front["library_name"] == "stable-baselines3"
+    assert {"stable-baselines3", "reinforcement-learning", "sb3-flowsac"} <= set(front["tags"])
+    for space in (MIXED, ACTION):
+        assert " ".join(str(space).split()) in text
+    assert "MultiInputPolicy of FlowSAC" in text and "clipped to the Box" in text and "Results" not in text
+    for version in (sb3_flowsac.__version__, stable_baselines3.__version__, torch.__version__):
+        assert f"| {version} |" in text
+
+
+def test_the_code_of_the_model_card_runs(tmp_path, monkeypatch):
+    policy = new()
+    policy.save_pretrained(tmp_path / "folder")
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", card_of(tmp_path / "folder")[1], flags=re.DOTALL)
+    found = {"observation": observations(VECTOR)}
+    exec(code, found)
+    np.testing.assert_array_equal(found["action"], policy.predict(found["observation"], deterministic=True)[0])
+
+
+def test_results_are_a_table_of_the_model_card(saved):
+    new().save_pretrained(saved, {"mean | return": -150.5, "seeds": "3\nruns"})
+    assert "| mean \\| return | -150.5 |\n| seeds | 3 runs |\n" in card_of(saved)[1].split("## Results")[1]
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    for wrong in ({"returns": [1.0]}, {1: 2.0}, "good"):
+        with pytest.raises(ValueError, match="results must be a dictionary of texts or numbers by name, got"):
+            new(seed=7).save_pretrained(saved, wrong)
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
 
 
 # Spaces

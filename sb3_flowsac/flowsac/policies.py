@@ -34,6 +34,7 @@ from sb3_flowsac.flowsac.arguments import (
 from sb3_flowsac.flowsac.candidates import centre_and_sobol_noise
 from sb3_flowsac.flowsac.critics import Critic, NetworkCritic, QuadraticCritic
 from sb3_flowsac.flowsac.export import exported_program, write_onnx
+from sb3_flowsac.flowsac.model_card import Results
 from sb3_flowsac.flowsac.pretrained import read_config, read_policy, write_policy
 
 SelfFlowPolicy = TypeVar("SelfFlowPolicy", bound="FlowPolicy")
@@ -266,16 +267,18 @@ class FlowPolicy(BasePolicy):
         )
         return data
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | Path, results: Results | None = None) -> None:
         """
-        Write the policy to ``config.json`` and ``model.safetensors``, files without pickles that ``from_pretrained`` reads.
+        Write the policy to ``config.json`` and ``model.safetensors``, files without pickles that ``from_pretrained`` reads,
+        and a model card to ``README.md``. Files of these names are replaced.
 
         :param folder: where to write; made if needed
-        :raises ValueError: if a space is not a Box, Discrete, MultiDiscrete, MultiBinary or a Dict of them, or an argument
-            of the policy is not a number, text, list, dictionary or class
+        :param results: what the card's table of results says, texts or numbers by name; by default there is none
+        :raises ValueError: if a space is not a Box, Discrete, MultiDiscrete, MultiBinary or a Dict of them, an argument
+            of the policy is not a number, text, list, dictionary or class, or the results are no such dictionary
         :raises OSError: if a file cannot be written
         """
-        write_policy(self, Path(folder))
+        write_policy(self, Path(folder), results)
 
     @classmethod
     def from_pretrained(

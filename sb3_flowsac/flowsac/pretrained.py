@@ -13,6 +13,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn, optim
 
 from sb3_flowsac.files import replacing
+from sb3_flowsac.flowsac.model_card import Results, model_card
 from sb3_flowsac.flowsac.spaces_json import space_from_json, space_to_json
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+CARD = "README.md"
 FORMAT = {"format": "sb3-flowsac policy", "version": 1}
 MODULE = "sb3_flowsac.flowsac.policies"  # of the classes that FlowPolicy.from_pretrained finds by their names
 SPACES = ("observation_space", "action_space")
@@ -31,12 +33,13 @@ MODULES: dict[str, tuple[Any, type[Any]]] = {
 }
 
 
-def write_policy(policy: "FlowPolicy", folder: Path) -> None:
+def write_policy(policy: "FlowPolicy", folder: Path, results: Results | None) -> None:
     """
-    Write ``config.json`` and ``model.safetensors``; see ``FlowPolicy.save_pretrained``.
+    Write ``config.json``, ``model.safetensors`` and ``README.md``; see ``FlowPolicy.save_pretrained``.
 
     :param policy: the policy
     :param folder: where to; made if needed
+    :param results: for the model card
     """
     arguments = policy._get_constructor_parameters()
     del arguments["lr_schedule"]
@@ -49,7 +52,8 @@ def write_policy(policy: "FlowPolicy", folder: Path) -> None:
     text = json.dumps(config, indent=2, allow_nan=False) + "\n"
     # Copies: a shared features extractor's weights are in twice, and tensors in one file must not share memory
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in policy.state_dict().items()}
-    for name, content in ((WEIGHTS, save(weights)), (CONFIG, text.encode())):
+    card = model_card(policy, results)
+    for name, content in ((WEIGHTS, save(weights)), (CONFIG, text.encode()), (CARD, card.encode())):
         with replacing(folder / name) as file:
             file.write(content)
 

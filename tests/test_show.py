@@ -1,0 +1,115 @@
+"""``flowsac show`` and ``flowsac export``: pictures and ONNX files of saved models, and how bad arguments are refused."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from stable_baselines3 import SAC, HerReplayBuffer
+from stable_baselines3.common.envs import BitFlippingEnv
+from stable_baselines3.common.monitor import Monitor
+
+from sb3_flowsac import FlowPolicy
+from sb3_flowsac.cli import main
+from sb3_flowsac.saved import load_saved
+from sb3_flowsac.show import states
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Pages that a browser was asked to show; there is no display."""
+    pages = []
+    monkeypatch.setattr("webbrowser.open", pages.append)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    return pages
+
+
+@pytest.fixture
+def bandit(make_model, tmp_path):
+    """A saved model with a Monitor's file beside it."""
+    env = Monitor(gym.make("BoltzmannBandit-v0"), str(tmp_path / "monitor.csv"))
+    make_model(env, learning_starts=5).learn(10).save(tmp_path / "bandit")
+    return tmp_path / "bandit.zip"
+
+
+def error_of(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return str(stop.value.code) + capsys.readouterr().err
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_model_in_its_environment(bandit, opened, capsys, monkeypatch):
+    folder = bandit.with_name("bandit_pictures")
+    pictures = {"action_density", "flow_paths", "weights", "against_target", "learning_curve"}
+    assert main(["show", str(bandit), "--env", "BoltzmannBandit-v0"]) == 0
+    assert names(folder) == {f"{name}.png" for name in pictures} | {"index.html"}
+    assert set(capsys.readouterr().out.split()) == {str(folder / f"{name}.png") for name in pictures}
+    assert all(f"{name}.png" in (folder / "index.html").read_text() for name in pictures)
+    assert opened == []
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert main(["show", str(bandit)]) == 0
+    assert opened == [(folder / "index.html").as_uri()]
+    assert main(["show", str(bandit), "--out", str(bandit.parent / "a" / "b")]) == 0
+    assert len(opened) == 1 and "weights.png" in names(bandit.parent / "a" / "b")
+
+
+def test_a_policy_without_its_model(bandit, opened, tmp_path):
+    load_saved(bandit).policy.save_pretrained(tmp_path / "deep" / "policy")
+    main(["show", str(tmp_path / "deep" / "policy")])
+    assert names(tmp_path / "deep" / "policy_pictures") == {"action_density.png", "flow_paths.png", "index.html"}
+
+
+def test_goals_and_hindsight_need_no_environment(make_model, tmp_path):
+    env = BitFlippingEnv(n_bits=3, continuous=True)
+    model = make_model(env, "MultiInputPolicy", replay_buffer_class=HerReplayBuffer)
+    model.save(tmp_path / "goals")
+    loaded = load_saved(tmp_path / "goals.zip")
+    assert loaded.buffer_size == 1
+    obs, task = states(loaded, None)
+    assert task is None and all(len(value) == len(next(iter(obs.values()))) for value in obs.values())
+    np.testing.assert_array_equal(loaded.predict(obs, deterministic=True)[0], model.predict(obs, deterministic=True)[0])
+
+
+def test_numbers_without_a_bound_are_drawn_near_zero():
+    largest = np.finfo(np.float32).max
+    space = spaces.Dict(
+        free=spaces.Box(-largest, largest, (200,)), half=spaces.Box(-1.0, largest, (200,)), n=spaces.Discrete(3)
+    )
+    from sb3_flowsac.show import _with_infinite_bounds
+
+    drawn = _with_infinite_bounds(space).sample()
+    assert np.abs(drawn["free"]).max() < 10 and -1.0 <= drawn["half"].min() and drawn["half"].max() < 20
+
+
+def test_export_writes_the_policy(bandit, tmp_path, capsys):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    assert main(["export", str(bandit), str(tmp_path / "new" / "bandit.onnx"), "--deterministic"]) == 0
+    assert capsys.readouterr().out.endswith("bandit.onnx\n")
+    session = onnxruntime.InferenceSession(tmp_path / "new" / "bandit.onnx")
+    obs = np.array([[0.3, 0.4]], np.float32)
+    expected, _ = load_saved(bandit).predict(obs, deterministic=True)
+    np.testing.assert_allclose(session.run(None, {"observation": obs})[0], expected, atol=1e-5)
+
+
+def test_what_cannot_be_read_or_written_is_named(bandit, tmp_path, capsys, monkeypatch):
+    SAC("MlpPolicy", "Pendulum-v1", buffer_size=10, policy_kwargs={"net_arch": [4]}).save(tmp_path / "sac")
+    for model in ("absent.zip", tmp_path / "monitor.csv", tmp_path / "sac.zip", tmp_path):
+        for command in (["show", model], ["export", model, tmp_path / "policy.onnx"]):
+            message = error_of(command, capsys)
+            assert "argument MODEL" in message and str(model) in message
+    assert "argument --env" in error_of(["show", bandit, "--env", "Pendulum-v1"], capsys)
+    assert "argument --env" in error_of(["show", bandit, "--env", "Absent-v0"], capsys)
+    for out in (tmp_path, bandit / "policy.onnx"):
+        assert "argument OUT" in error_of(["export", bandit, out], capsys)
+    monkeypatch.setattr("sb3_flowsac.flowsac.export.NEEDED", ("onnx", "absent_package"))
+    message = error_of(["export", bandit, tmp_path / "policy.onnx"], capsys)
+    assert "flowsac export: " in message and 'pip install "sb3-flowsac[export]"' in message
+
+
+def test_a_folder_gives_a_policy(tmp_path, make_model):
+    make_model("Pendulum-v1").policy.save_pretrained(tmp_path)
+    assert type(load_saved(tmp_path)) is FlowPolicy

@@ -67,6 +67,7 @@ class FigureCallback(BaseCallback):
         for name, figure in policy_figures(self._flow_model, self.observations, self._task, self.n_states).items():
             self.logger.record(f"figures/{name}", Figure(figure, close=True), exclude=TEXT_FORMATS)
         self._drawn_at = self.num_timesteps
+        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         self.logger.dump(self.num_timesteps)
 
 

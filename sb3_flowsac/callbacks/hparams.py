@@ -35,8 +35,7 @@ class HParamsCallback(BaseCallback):
     def _on_training_start(self) -> None:
         # The zeros only name the metrics: the tab reads their values from the scalars of the same names
         hparams = HParam(hyperparameters(self.model), dict.fromkeys(self.metrics, 0.0))
-        self.logger.record("hparams", hparams, exclude=TEXT_FORMATS)
-        self.logger.dump(self.num_timesteps)
+        self.logger.record("hparams", hparams, exclude=TEXT_FORMATS)  # written with the first line of the log
 
     def _on_step(self) -> bool:
         return True

@@ -3,8 +3,8 @@ Time of one call: torch's predict beside onnxruntime, for 1 and 64 observations.
 
     python benchmarks/export.py
 
-The models are new ones with FlowSAC's default networks, on one thread. Each figure is the median of calls that take turns; the
-exported program's actions are compared with predict's first.
+The models are new ones with FlowSAC's default networks, on one thread. Each figure is the median processor time of calls that
+take turns: other programs that run delay a call but are not counted. The deterministic actions of both are compared first.
 """
 
 import argparse
@@ -44,13 +44,13 @@ def load(policy: FlowPolicy, folder: Path, deterministic: bool) -> onnxruntime.I
 
 
 def medians(calls: list[Callable[[], object]], rounds: int) -> list[float]:
-    """Median milliseconds of each call, in turns."""
+    """Median milliseconds of processor time of each call, in turns."""
     times = np.zeros((rounds, len(calls)))
     for row in times:
         for i, call in enumerate(calls):
-            start = time.perf_counter()
+            start = time.process_time()
             call()
-            row[i] = time.perf_counter() - start
+            row[i] = time.process_time() - start
     return [float(value) for value in 1e3 * np.median(times, axis=0)]
 
 

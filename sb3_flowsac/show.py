@@ -8,9 +8,9 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium import spaces
-from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from maxent_envs import LQRProblem, Target
 from sb3_flowsac.callbacks.figures import task_of
@@ -37,7 +37,7 @@ def states(saved: FlowSAC | FlowPolicy, env_id: str | None) -> tuple[Any, Target
     if env_id is None:
         return _sampled(policy_of(saved)), None
     try:
-        env = make_vec_env(env_id, seed=0)
+        env = DummyVecEnv([lambda: gym.make(env_id)])
     except gym.error.Error as error:
         raise ValueError(str(error)) from error
     return _visited(saved, env), task_of(env)
@@ -96,6 +96,8 @@ def _visited(saved: FlowSAC | FlowPolicy, env: VecEnv) -> Any:
     theirs, ours = (env.observation_space, env.action_space), (policy.observation_space, policy.action_space)
     if theirs != ours:
         raise ValueError(f"the environment's spaces are {theirs[0]} and {theirs[1]}, the model's {ours[0]} and {ours[1]}")
+    env.seed(0)
+    torch.manual_seed(0)
     seen: list[Any] = [env.reset()]
     for _ in range(ROLLOUT_STEPS - 1):
         seen.append(env.step(saved.predict(seen[-1])[0])[0])

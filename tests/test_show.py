@@ -11,7 +11,7 @@ from stable_baselines3.common.monitor import Monitor
 from sb3_flowsac import FlowPolicy
 from sb3_flowsac.cli import main
 from sb3_flowsac.saved import load_saved
-from sb3_flowsac.show import states
+from sb3_flowsac.show import _with_infinite_bounds, states
 
 
 @pytest.fixture
@@ -79,8 +79,6 @@ def test_numbers_without_a_bound_are_drawn_near_zero():
     space = spaces.Dict(
         free=spaces.Box(-largest, largest, (200,)), half=spaces.Box(-1.0, largest, (200,)), n=spaces.Discrete(3)
     )
-    from sb3_flowsac.show import _with_infinite_bounds
-
     drawn = _with_infinite_bounds(space).sample()
     assert np.abs(drawn["free"]).max() < 10 and -1.0 <= drawn["half"].min() and drawn["half"].max() < 20
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.logger import configure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
@@ -79,6 +80,15 @@ def test_given_observations_are_drawn(make_model, monkeypatch):
     model.learn(20, callback=(callback := FigureCallback(5)))
     assert seen[1][0].shape == (64, 3) and seen[1][0] is seen[2][0]
     np.testing.assert_array_equal(callback.observations[0], model.replay_buffer.observations[0, 0])
+
+
+def test_numbers_and_dictionaries_are_observations_too(make_model):
+    env = BitFlippingEnv(n_bits=3, continuous=True, discrete_obs_space=True)
+    model = make_model(env, "MultiInputPolicy").learn(5, callback=(callback := FigureCallback(5)))
+    assert {key: value.shape for key, value in callback.observations.items()} == dict.fromkeys(
+        env.observation_space.spaces, (64,)
+    )
+    assert model.predict(callback.observations)[0].shape == (64, 3)
 
 
 def test_tasks_are_known_unless_a_wrapper_changes_them():

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure
 from stable_baselines3.common.vec_env import VecEnv
@@ -91,9 +92,13 @@ def task_of(env: VecEnv) -> Target | LQRProblem | None:
 
 
 def _stored_observations(model: FlowSAC) -> Any:
-    """Observations of the first environment in the replay buffer, evenly spaced in time."""
+    """Observations of the first environment in the replay buffer, evenly spaced in time, as an environment gives them."""
     buffer: Any = model.replay_buffer
     chosen = np.linspace(0, max(buffer.size(), 1) - 1, N_OBSERVATIONS).astype(int)
-    if isinstance(buffer.observations, dict):
-        return {key: value[chosen, 0] for key, value in buffer.observations.items()}
-    return buffer.observations[chosen, 0]
+
+    def taken(stored: Any, space: spaces.Space[Any]) -> Any:
+        return stored[chosen, 0].reshape(-1, *(space.shape or ()))  # buffers keep a number as an array of one
+
+    if isinstance(buffer.observation_space, spaces.Dict):
+        return {key: taken(buffer.observations[key], space) for key, space in buffer.observation_space.spaces.items()}
+    return taken(buffer.observations, buffer.observation_space)

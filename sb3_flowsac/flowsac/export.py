@@ -31,19 +31,18 @@ class Prediction(nn.Module):
     It holds a copy of the policy, on the CPU and in evaluation mode.
 
     :param policy: the policy
-    :param deterministic: whether to predict deterministically, without noise
     """
 
     low: torch.Tensor
     high: torch.Tensor
 
-    def __init__(self, policy: "FlowPolicy", deterministic: bool) -> None:
+    def __init__(self, policy: "FlowPolicy") -> None:
         super().__init__()
-        self.policy, self.deterministic = copy.deepcopy(policy).cpu(), deterministic
-        self.policy.set_training_mode(False)
+        self.policy = copy.deepcopy(policy).cpu()
         box = cast(spaces.Box, policy.action_space)
         self.register_buffer("low", torch.as_tensor(box.low), persistent=False)
         self.register_buffer("high", torch.as_tensor(box.high), persistent=False)
+        self.eval()
 
     def forward(self, observation: PyTorchObs, noise: torch.Tensor | None = None) -> torch.Tensor:
         """
@@ -66,13 +65,13 @@ def exported_program(policy: "FlowPolicy", deterministic: bool) -> torch.export.
     :param policy: the policy
     :param deterministic: whether to predict deterministically
     """
-    prediction = Prediction(policy, deterministic).eval()
-    inputs: tuple[Any, ...] = (_example(prediction.policy),)
+    prediction = Prediction(policy)
+    observation, size = _example(policy), {0: torch.export.Dim("batch")}
+    inputs: tuple[Any, ...] = (observation,)
+    sizes: tuple[Any, ...] = (dict.fromkeys(observation, size) if isinstance(observation, dict) else size,)
     if not deterministic:
         noise = torch.zeros(EXAMPLE_BATCH, policy.n_acting_candidates, len(policy.action_scale))
-        inputs += (noise.to(prediction.policy.action_scale),)
-    batch = torch.export.Dim("batch")
-    sizes = torch.utils._pytree.tree_map(lambda _: {0: batch}, inputs)
+        inputs, sizes = (*inputs, noise.to(prediction.policy.action_scale)), (*sizes, size)
     with torch.enable_grad():  # without gradients the critics work block by block, and the number of blocks would be fixed
         return torch.export.export(prediction, inputs, dynamic_shapes=sizes)
 

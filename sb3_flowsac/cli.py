@@ -24,14 +24,20 @@ common tasks:
   flowsac lqr --full --jobs 2            the paper's case study, with figures and a report (hours)
   flowsac train --env Pendulum-v1 -P     train on an environment with the RL Zoo
   flowsac enjoy --env Pendulum-v1        watch the model that train has saved
+  flowsac record --env MultiGoal-v0      or a video of one
   flowsac show pendulum.zip              pictures of a saved model's policy
   flowsac export pendulum.zip pendulum.onnx --deterministic   its policy for programs without torch
 """
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ended
 ZOO_COMMANDS = {
     "train": "train with the RL Zoo; every option of its train is accepted",
+    "tune": "search for hyperparameters with the RL Zoo and Optuna; every option of its train is accepted",
     "enjoy": "replay a trained model with the RL Zoo; every option of its enjoy is accepted",
+    "plot": "draw the RL Zoo's plots of runs: plot_train, all_plots or plot_from_file",
+    "record": "record a video of a trained model; every option of the RL Zoo's record_video is accepted",
 }
+# Modules of the extra "zoo" that a subcommand needs beyond those that all need
+ZOO_MODULES = {"plot": ["seaborn"], "record": ["moviepy"]}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -304,7 +310,8 @@ def run_zoo(command: str, arguments: Sequence[str]) -> None:
     :param command: a key of ``ZOO_COMMANDS``
     :param arguments: arguments for the Zoo
     """
-    missing = [module for module in ("rl_zoo3", "requests") if importlib.util.find_spec(module) is None]
+    needed = ["rl_zoo3", "requests", "psutil", *ZOO_MODULES.get(command, [])]
+    missing = [module for module in needed if importlib.util.find_spec(module) is None]
     if missing:
         sys.exit(
             f"flowsac {command}: this needs the RL Zoo ({' and '.join(missing)} not installed)\n"
@@ -312,5 +319,5 @@ def run_zoo(command: str, arguments: Sequence[str]) -> None:
         )
     from sb3_flowsac import zoo
 
-    hand_over: dict[str, Callable[[Sequence[str]], None]] = {"train": zoo.train, "enjoy": zoo.enjoy}
-    hand_over[command](arguments)
+    verb: Callable[[Sequence[str]], None] = getattr(zoo, command)
+    verb(arguments)

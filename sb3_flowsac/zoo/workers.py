@@ -1,0 +1,57 @@
+"""Trials whose process was killed: a study calls them running for ever, and the Zoo counts them as done."""
+
+import contextlib
+import os
+import socket
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+WORKER = "worker"  # user attribute of a trial: the process that runs it
+CLOCK = 5.0  # seconds by which the start of a process may seem to move when the clock is set
+UNSIGNED = timedelta(minutes=1)  # after which a trial without a worker is lost: the worker is the first that it notes
+
+
+def this_process() -> dict[str, Any]:
+    """What tells this process from any other: host, number and start."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
+
+
+def fail_lost_trials(storage: str, study_name: str) -> list[FrozenTrial]:
+    """
+    Mark the running trials of a study as failed whose process, on this machine, is no more.
+
+    :param storage: the Zoo's ``--storage``: a database's URL, or the name of a journal, which ends in ".log"
+    :param study_name: name of the study; one that is not there yet has no trials
+    :return: the trials
+    """
+    if storage.endswith(".log") and not Path(storage).is_file():
+        return []
+    opened = JournalStorage(JournalFileBackend(storage)) if storage.endswith(".log") else storage
+    try:
+        study = optuna.load_study(study_name=study_name, storage=opened)
+    except KeyError:
+        return []
+    lost = [trial for trial in study.get_trials(states=(TrialState.RUNNING,)) if _is_lost(trial)]
+    for trial in lost:
+        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # another process that starts was first
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+    return lost
+
+
+def _is_lost(trial: FrozenTrial) -> bool:
+    worker = trial.user_attrs.get(WORKER)
+    if worker is None:
+        return trial.datetime_start is not None and datetime.now() - trial.datetime_start > UNSIGNED
+    if worker["host"] != socket.gethostname():
+        return False
+    try:
+        return bool(abs(psutil.Process(worker["pid"]).create_time() - worker["started"]) > CLOCK)
+    except psutil.NoSuchProcess:
+        return True

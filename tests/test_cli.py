@@ -202,7 +202,7 @@ def test_unknown_command_is_named(capsys):
     assert "'learn'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["train", "enjoy"])
+@pytest.mark.parametrize("command", ["train", "tune", "enjoy", "plot", "record"])
 def test_missing_extra_says_what_to_install(monkeypatch, command):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "requests" else found(name))
@@ -210,3 +210,11 @@ def test_missing_extra_says_what_to_install(monkeypatch, command):
     assert f"flowsac {command}" in message
     assert "requests" in message
     assert 'pip install "sb3-flowsac[zoo]"' in message
+
+
+@pytest.mark.parametrize(("command", "module"), [("plot", "seaborn"), ("record", "moviepy"), ("tune", "psutil")])
+def test_missing_parts_of_the_extra_are_named(monkeypatch, command, module):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else found(name) or True)
+    message = exit_code([command])
+    assert f"flowsac {command}" in message and module in message

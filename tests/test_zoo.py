@@ -1,6 +1,5 @@
 """FlowSAC in the RL Zoo: registration, settings, and runs of some steps through the command line."""
 
-import inspect
 import re
 import signal
 import subprocess
@@ -22,8 +21,6 @@ from sb3_flowsac.cli import main
 
 # Few and small updates: these runs test the way, not what is learnt
 QUICK = ["-n", "120", "--seed", "1", "-params", "learning_starts:100", "train_freq:10", "batch_size:32"]
-ZOO_KEYS = {"n_timesteps", "n_envs", "normalize", "env_wrapper", "env_kwargs", "frame_stack", "callback"}
-ZOO_KEYS |= {"noise_type", "noise_std"}
 
 
 @pytest.fixture(autouse=True)
@@ -54,16 +51,6 @@ def test_registration_is_in_place_and_idempotent():
     assert table == {**others, "flowsac": FlowSAC}
 
 
-def test_settings_know_only_what_the_zoo_and_flowsac_know():
-    entries = yaml.safe_load(zoo.config_file().read_text())
-    assert {"MaxEntLQR-v0", "Pendulum-v1", "HalfCheetah-v5"} <= entries.keys()
-    allowed = ZOO_KEYS | set(inspect.signature(FlowSAC).parameters)
-    for name, entry in entries.items():
-        assert entry.keys() <= allowed, name
-        assert entry["n_timesteps"] > 0
-        assert entry["policy"] in FlowSAC.policy_aliases
-
-
 def test_train_gets_defaults_first_and_the_arguments_unaltered(handed_over):
     before = list(sys.argv)
     arguments = ["-P", "-n", "5", "--env=Pendulum-v1", "-params", "gamma:0.9", "--eval-freq", "-1"]
@@ -71,6 +58,13 @@ def test_train_gets_defaults_first_and_the_arguments_unaltered(handed_over):
     settings = ["--conf-file", str(zoo.config_file())]
     assert handed_over == [["flowsac train", "--algo", "flowsac", "--env", "MaxEntLQR-v0", *settings, *arguments]]
     assert sys.argv == before
+
+
+def test_tune_is_train_with_a_search(handed_over):
+    main(["tune", "--env", "Pendulum-v1", "--n-trials", "3"])
+    settings = ["--conf-file", str(zoo.config_file())]
+    asked = ["-optimize", "--env", "Pendulum-v1", "--n-trials", "3"]
+    assert handed_over == [["flowsac tune", "--algo", "flowsac", "--env", "MaxEntLQR-v0", *settings, *asked]]
 
 
 def test_other_algorithms_keep_the_settings_of_the_zoo(handed_over):
@@ -89,7 +83,7 @@ def test_command_line_is_restored_after_an_error(monkeypatch):
     assert sys.argv == before
 
 
-@pytest.mark.parametrize("command", ["train", "enjoy"])
+@pytest.mark.parametrize("command", ["train", "tune", "enjoy", "record"])
 def test_help_is_the_zoos(capsys, command):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
@@ -119,6 +113,10 @@ def test_help_is_the_zoos(capsys, command):
         (["enjoy", "--env", "Pendulum-v9"], ["--env", "'Pendulum-v9'", "Pendulum-v1"]),
         (["enjoy", "--env", "Pendulum-v1"], ["--folder", "logs/flowsac", "flowsac train"]),
         (["enjoy", "--env", "Pendulum-v1", "-f", "elsewhere"], ["--folder", "elsewhere/flowsac"]),
+        (["record", "--env", "Pendulum-v9"], ["--env", "'Pendulum-v9'", "Pendulum-v1"]),
+        (["record", "--env", "Pendulum-v1"], ["--folder", "logs/flowsac", "flowsac train"]),
+        (["plot"], ["required: plot"]),
+        (["plot", "train"], ["'train'", "plot_train", "all_plots", "plot_from_file"]),
     ],
 )
 def test_bad_arguments_are_named(capsys, arguments, said):
@@ -175,6 +173,80 @@ def test_environment_arguments_are_kept_for_enjoy(capsys):
 def test_environments_in_worker_processes(empty_folder):
     main(["train", "--env", "MaxEntLQR-v0", "--vec-env", "subproc", *QUICK, "n_envs:2"])
     assert (empty_folder / "logs" / "flowsac" / "MaxEntLQR-v0_1" / "MaxEntLQR-v0.zip").is_file()
+
+
+# What is replayed
+
+
+@pytest.mark.parametrize(
+    ("options", "number"),
+    [
+        ([], 1),
+        (["--load-best"], 2),
+        (["--load-checkpoint", "50"], 3),
+        (["--load-last-checkpoint"], 4),
+        (["--exp-id", "5"], None),
+    ],
+)
+def test_the_latest_run_that_holds_the_model_asked_for(handed_over, empty_folder, options, number):
+    files = ["Pendulum-v1.zip", "best_model.zip", "rl_model_50_steps.zip", "rl_model_70_steps.zip"]
+    for i, file in enumerate(files, start=1):
+        run = empty_folder / "logs" / "flowsac" / f"Pendulum-v1_{i}"
+        run.mkdir(parents=True)
+        (run / file).touch()
+    main(["enjoy", "--env", "Pendulum-v1", *options])
+    (seen,) = handed_over
+    assert seen[1:7] == ["--algo", "flowsac", "--env", "MaxEntLQR-v0", "--folder", "logs"]
+    assert seen[7:] == ["--env", "Pendulum-v1", *options, *([] if number is None else ["--exp-id", str(number)])]
+
+
+@pytest.mark.parametrize("env", ["MaxEntLQR-v0", "MultiGoal-v0"])
+def test_a_video(env, empty_folder, monkeypatch, capfd):
+    """The LQR's settings have a Box of their own, which the Zoo's record_video would forget and then refuse the model."""
+    pytest.importorskip("moviepy")
+    loaded = []
+    load = FlowSAC.load.__func__
+    monkeypatch.setattr(
+        FlowSAC, "load", classmethod(lambda cls, *args, **kwargs: loaded.append(load(cls, *args, **kwargs)) or loaded[-1])
+    )
+    main(["train", "--env", env, *QUICK, "--eval-freq", "-1"])
+    main(["record", "--env", env, "-n", "12"])
+    (video,) = (empty_folder / "logs" / "flowsac" / f"{env}_1" / "videos").iterdir()
+    assert video.suffix == ".mp4" and video.stat().st_size > 1000
+    assert [model.replay_buffer.buffer_size for model in loaded] == [1]
+    assert rl_zoo3.utils.create_test_env.__module__ == "rl_zoo3.utils"
+
+
+def test_a_video_of_an_environment_of_the_users(empty_folder, monkeypatch, capfd):
+    pytest.importorskip("moviepy")
+    (empty_folder / "my_envs.py").write_text(
+        "import gymnasium as gym\ngym.register('Mine-v0', 'maxent_envs.multi_goal:MultiGoalEnv', max_episode_steps=9)\n"
+    )
+    monkeypatch.syspath_prepend(empty_folder)
+    package = ["--gym-packages", "my_envs"]
+    main(["train", "--env", "Mine-v0", *package, *QUICK, "--eval-freq", "-1"])
+    main(["record", "--env", "Mine-v0", *package, "-n", "9", "-o", "films"])
+    assert [path.suffix for path in (empty_folder / "films").iterdir()] == [".mp4"]
+
+
+def test_plots(empty_folder, monkeypatch, capsys):
+    """From training over the evaluations' table to a picture, with the Zoo's own files in between."""
+    shown = []
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: shown.append(True))
+    main(["train", "--env", "MaxEntLQR-v0", *QUICK, "n_envs:1", "--eval-freq", "40"])
+    main(["plot", "plot_train", "-w", "2"])
+    main(["plot", "all_plots", "--no-million", "-o", "evaluations"])
+    assert "|MaxEntLQR-v0|" in capsys.readouterr().out
+    main(["plot", "plot_from_file", "-i", "evaluations.pkl", "-o", "curves.svg"])
+    assert (empty_folder / "curves.svg").read_text().startswith("<?xml")
+    assert len(shown) == 3
+
+
+def test_plots_list_their_options(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["plot", "all_plots", "--help"])
+    assert stop.value.code == 0
+    assert "--no-million" in capsys.readouterr().out
 
 
 # Runs that go on

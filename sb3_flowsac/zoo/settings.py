@@ -40,7 +40,8 @@ def read_entry(conf_file: str, env: str) -> dict[str, Any]:
         else:
             entries = importlib.import_module(conf_file).hyperparams
     except (yaml.YAMLError, ImportError, KeyError, AttributeError, OSError) as error:
-        raise ValueError(f"{conf_file} cannot be read: {type(error).__name__}: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{conf_file} cannot be read: {type(error).__name__}: {reason}") from error
     entry = entries.get(env, entries.get("default")) if isinstance(entries, Mapping) else None
     if not isinstance(entry, Mapping):
         raise ValueError(f"{conf_file} has neither an entry {env!r} nor one named 'default'")

@@ -84,7 +84,7 @@ def _train(verb: str, argv: Sequence[str]) -> None:
     given, _ = parser.parse_known_args(argv)
     settings = None
     if given.help:
-        print(ours.format_help())
+        print(ours.format_help() if verb == "train" else "", end="")
     else:
         check_env(parser, given)
         check_resume(parser, given, resume)
@@ -130,9 +130,12 @@ def record(argv: Sequence[str]) -> None:
 
     :param argv: arguments of the Zoo's ``record_video``, and ours
     """
-    ours = argparse.ArgumentParser(prog="flowsac record", add_help=False, allow_abbrev=False)
-    ours.add_argument("--gym-packages", nargs="+", default=[])
+    usage = "flowsac record [--gym-packages MODULE ...] [arguments of the RL Zoo's record_video, listed below]"
+    ours = argparse.ArgumentParser(prog="flowsac record", usage=usage, add_help=False, allow_abbrev=False)
+    ours.add_argument("--gym-packages", metavar="MODULE", nargs="+", default=[], help="modules that register environments")
     given, argv = ours.parse_known_args(argv)
+    if not {"-h", "--help"}.isdisjoint(argv):
+        print(ours.format_help())
     for package in given.gym_packages:
         importlib.import_module(package)
     with registered(FlowSACWithoutMemory), replaced(utils, "create_test_env", _create_test_env):

@@ -3,18 +3,21 @@
 import contextlib
 import os
 import socket
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import optuna
 import psutil
+import sqlalchemy.exc
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 WORKER = "worker"  # user attribute of a trial: the process that runs it
 CLOCK = 5.0  # seconds by which the start of a process may seem to move when the clock is set
+PAUSE = 2.0  # seconds in which another process has made the tables of a new database
 UNSIGNED = timedelta(minutes=1)  # after which a trial without a worker is lost: the worker is the first that it notes
 
 
@@ -33,9 +36,8 @@ def fail_lost_trials(storage: str, study_name: str) -> list[FrozenTrial]:
     """
     if storage.endswith(".log") and not Path(storage).is_file():
         return []
-    opened = JournalStorage(JournalFileBackend(storage)) if storage.endswith(".log") else storage
     try:
-        study = optuna.load_study(study_name=study_name, storage=opened)
+        study = _load_study(storage, study_name)
     except KeyError:
         return []
     lost = [trial for trial in study.get_trials(states=(TrialState.RUNNING,)) if _is_lost(trial)]
@@ -43,6 +45,15 @@ def fail_lost_trials(storage: str, study_name: str) -> list[FrozenTrial]:
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # another process that starts was first
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
     return lost
+
+
+def _load_study(storage: str, study_name: str) -> optuna.Study:
+    opened = JournalStorage(JournalFileBackend(storage)) if storage.endswith(".log") else storage
+    try:
+        return optuna.load_study(study_name=study_name, storage=opened)
+    except sqlalchemy.exc.DatabaseError:  # two that start at the same moment make the same tables, and one fails
+        time.sleep(PAUSE)
+        return optuna.load_study(study_name=study_name, storage=opened)
 
 
 def _is_lost(trial: FrozenTrial) -> bool:

@@ -1,0 +1,286 @@
+"""Hyperparameter search through the Zoo: what is tried, what is never touched, and searches that are killed."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta
+
+import optuna
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.trial import TrialState
+
+pytest.importorskip("rl_zoo3")
+
+import rl_zoo3.train
+
+from sb3_flowsac import FlowSAC, zoo
+from sb3_flowsac.cli import main
+from sb3_flowsac.zoo.search import (
+    CHOICES,
+    IN_POLICY_KWARGS,
+    LOG_UNIFORM,
+    convert_flowsac_params,
+    sample_flowsac_params,
+    searched,
+)
+from sb3_flowsac.zoo.workers import WORKER, fail_lost_trials, this_process
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+EVERYTHING = [
+    "learning_rate",
+    "gamma",
+    "tau",
+    "batch_size",
+    "policy_delay",
+    "n_proposals",
+    "sampling_distribution",
+    "ent_coef",
+]
+# Small and few updates: these searches test the way, not what is found
+ENTRY = {
+    "n_timesteps": 64,
+    "policy": "FlowPolicy",
+    "learning_starts": 48,
+    "train_freq": 8,
+    "buffer_size": 200,
+    "batch_size": 8,
+}
+SMALL = {"net_arch": [8], "ode_steps": 1}
+QUICK = ["--eval-episodes", "1", "--n-evaluations", "1", "--no-optim-plots"]
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def models(monkeypatch):
+    """The models that trials make, with the settings they were given."""
+    made = []
+    learn = FlowSAC.learn
+
+    def noted(self, *args, **kwargs):
+        made.append(self)
+        return learn(self, *args, **kwargs)
+
+    monkeypatch.setattr(FlowSAC, "learn", noted)
+    return made
+
+
+def study_of(storage="sqlite:///tune.db", name="search"):
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def tune(*arguments, trials=1):
+    settings = ["--storage", "sqlite:///tune.db", "--study-name", "search", "--max-total-trials", str(trials)]
+    main(["tune", *settings, *QUICK, *arguments])
+    return study_of()
+
+
+# What is tried
+
+
+@given(
+    st.sets(st.sampled_from(EVERYTHING)), st.sets(st.sampled_from([*IN_POLICY_KWARGS, "squash_output"])), st.integers(0, 2**31)
+)
+def test_what_is_fixed_is_never_sampled(fixed, in_policy, seed):
+    marks = {name: object() for name in in_policy}
+    settings = {**dict.fromkeys(fixed, None), "n_timesteps": 9, "policy": "FlowPolicy", "policy_kwargs": marks}
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    trial = study.ask()
+    sampled = sample_flowsac_params(trial, 1, 1, {}, settings)
+    assert sampled.keys() - {"policy_kwargs"} == set(EVERYTHING) - fixed
+    policy = sampled.get("policy_kwargs", marks)
+    assert marks.items() <= policy.items()
+    assert policy.keys() == in_policy | (set(IN_POLICY_KWARGS) if "policy_kwargs" in sampled else set())
+    assert set(trial.params) == set(searched(settings))
+    # Read back from the study, for --trial-id, it is the same
+    assert convert_flowsac_params(trial.params, settings) == sampled
+
+
+def test_every_choice_is_an_argument_of_flowsac():
+    """At the ends of the ranges, and every choice once."""
+    for i in range(max(map(len, CHOICES.values()))):
+        params = {name: choices[i % len(choices)] for name, choices in CHOICES.items()}
+        params |= {name: bounds[i % 2] for name, bounds in LOG_UNIFORM.items()}
+        FlowSAC("FlowPolicy", "Pendulum-v1", **convert_flowsac_params(params), buffer_size=10)
+
+
+def test_without_the_settings_names_in_the_study_are_fixed():
+    """Where the Zoo is called directly, it has noted the settings' names in the study before the first trial."""
+    study = optuna.create_study()
+    for name in ("gamma", "policy", "policy_kwargs", "command"):
+        study.set_user_attr(name, "a text")
+    sampled = sample_flowsac_params(study.ask(), 1, 1, {})
+    assert sampled.keys() == set(EVERYTHING) - {"gamma"}
+
+
+# Searches
+
+
+def test_the_lqrs_settings_survive_a_trial(models, capsys):
+    """What the entry names, squash_output=False and gamma among it, is in the model of a trial; the Zoo would replace it."""
+    study = tune("--env", "MaxEntLQR-v0", "-n", "240", "--num-threads", "1", "-params", "n_envs:8", "batch_size:16")
+    (model,), (trial,) = models, study.trials
+    assert trial.state == TrialState.COMPLETE
+    assert list(trial.params) == ["n_proposals"]
+    assert model.n_proposals == trial.params["n_proposals"]
+    assert (model.policy.squash_output, model.policy.net_arch, model.gamma) == (False, [64, 64], 0.95)
+    assert type(model.sampling_distribution).__name__ == "Mixture"
+    assert model.policy_kwargs["activation_fn"] is torch.nn.SiLU
+    assert "Searching n_proposals;" in capsys.readouterr().out
+
+
+def test_a_search_within_policy_kwargs_and_a_trial_trained_again(models, capsys, empty_folder):
+    """net_arch is tried beside squash_output=False, and --trial-id brings both back."""
+    policy = "policy_kwargs:dict(squash_output=False, n_critics=1)"
+    overrides = [f"{name}:{value!r}" for name, value in ENTRY.items() if name != "n_timesteps"]
+    overrides += ["ent_coef:0.1", "gamma:0.9", "tau:0.01", "policy_delay:1", "sampling_distribution:'defensive'", policy]
+    command = ["--env", "Pendulum-v1", "-n", "64"]
+    study = tune(*command, "-params", *overrides, trials=2)
+    trial = study.trials[1]
+    assert set(trial.params) == {"learning_rate", "n_proposals", "net_arch", "ode_steps"}
+    main(
+        ["train", *command, "--storage", "sqlite:///tune.db", "--study-name", "search", "--trial-id", "1", "--eval-freq", "-1"]
+    )
+    of_trial, again = models[1], models[2]
+    for model in (of_trial, again):
+        assert model.lr_schedule(1.0) == trial.params["learning_rate"]
+        assert model.n_proposals == trial.params["n_proposals"]
+        assert model.policy_kwargs["ode_steps"] == trial.params["ode_steps"]
+    assert of_trial.policy_kwargs["squash_output"] is False and of_trial.policy_kwargs["n_critics"] == 1
+    assert of_trial.policy_kwargs["net_arch"] == again.policy_kwargs["net_arch"]
+
+
+def test_a_search_in_a_script_of_two_statements(models, monkeypatch, empty_folder):
+    (empty_folder / "mine.yml").write_text(
+        yaml.safe_dump({"Pendulum-v1": {**ENTRY, "policy_kwargs": {**SMALL, "n_critics": 1}}})
+    )
+    command = [
+        "train.py",
+        "--algo",
+        "flowsac",
+        "--env",
+        "Pendulum-v1",
+        "--conf-file",
+        "mine.yml",
+        "-optimize",
+        "--n-trials",
+        "1",
+    ]
+    monkeypatch.setattr(sys, "argv", [*command, *QUICK, "--storage", "sqlite:///tune.db", "--study-name", "search"])
+    zoo.register()
+    rl_zoo3.train.train()
+    (trial,) = study_of().trials
+    assert set(trial.params) == set(LOG_UNIFORM) | set(CHOICES) - {"batch_size", *IN_POLICY_KWARGS}
+    assert models[0].policy_kwargs == {**SMALL, "n_critics": 1}
+    assert models[0].batch_size == 8
+
+
+def test_a_trial_that_diverges_is_pruned(monkeypatch, empty_folder):
+    monkeypatch.setattr(FlowSAC, "learn", lambda self, *args, **kwargs: diverge())
+    with pytest.raises(ValueError, match="exist"):  # the Zoo wants a best trial, and there is none
+        tune("--env", "Pendulum-v1", trials=2)
+    assert [trial.state for trial in study_of().trials] == 2 * [TrialState.PRUNED]
+    assert rl_zoo3.ALGOS["flowsac"] is FlowSAC
+
+
+def diverge():
+    raise FloatingPointError("the critics diverge")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["tune", "-params", "n_proposals:8"], ["nothing to search"]),
+        (["tune", "--resume", "here", "--seed", "1"], ["--resume", "--optimize"]),
+        (["train", "--trial-id", "3"], ["--trial-id", "--storage", "--study-name"]),
+        (["train", "--trial-id", "0", "--storage", "a.log", "--study-name", "b"], ["--trial-id", "-params"]),
+    ],
+)
+def test_bad_arguments_are_named(arguments, said, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert all(part in error for part in said), error
+
+
+# Trials whose process was killed
+
+
+@pytest.mark.parametrize("storage", ["sqlite:///tune.db", "tune.log"])
+def test_only_trials_of_processes_that_are_no_more_are_lost(storage):
+    assert fail_lost_trials(storage, "search") == []  # no such study yet
+    journal = optuna.storages.journal.JournalFileBackend("tune.log") if storage == "tune.log" else None
+    opened = optuna.storages.JournalStorage(journal) if journal else storage
+    study = optuna.create_study(study_name="search", storage=opened)
+    ours = this_process()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    workers = {
+        "alive": ours,
+        "ended": {**ours, "pid": ended.pid},
+        "number given away": {**ours, "started": ours["started"] - 3600},
+        "elsewhere": {**ours, "host": f"not-{socket.gethostname()}", "pid": ended.pid},
+        "just started": None,
+    }
+    for worker in workers.values():
+        trial = study.ask()
+        if worker is not None:
+            trial.set_user_attr(WORKER, worker)
+    early = optuna.trial.create_trial(state=TrialState.RUNNING)
+    early.datetime_start = datetime.now() - timedelta(minutes=2)
+    study.add_trial(early)
+    assert [trial.number for trial in fail_lost_trials(storage, "search")] == [1, 2, 5]
+    failed, running = TrialState.FAIL, TrialState.RUNNING
+    assert [trial.state for trial in study.get_trials()] == [running, failed, failed, running, running, failed]
+    assert fail_lost_trials(storage, "search") == []
+
+
+def test_a_search_of_two_processes_is_killed_and_goes_on(empty_folder):
+    """SIGKILL of both in their first trial: these two fail, and the next start makes all the trials that were asked for."""
+    (empty_folder / "mine.yml").write_text(yaml.safe_dump({"MaxEntLQR-v0": {**ENTRY, "policy_kwargs": SMALL}}))
+    arguments = [
+        "--conf-file",
+        "mine.yml",
+        "--storage",
+        "tune.log",
+        "--study-name",
+        "search",
+        "--max-total-trials",
+        "3",
+        *QUICK,
+    ]
+    journal = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend("tune.log"))
+    command = [sys.executable, "-m", "sb3_flowsac", "tune", *arguments, "-n", "1000000"]  # a trial that does not end
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    workers = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in "12"]
+    try:
+        while running_trials(journal) < 2:
+            assert all(worker.poll() is None for worker in workers)
+            time.sleep(0.1)
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [worker.wait() for worker in workers] == 2 * [-signal.SIGKILL]
+    main(["tune", *arguments])
+    states = [trial.state for trial in study_of(journal).trials]
+    assert states == 2 * [TrialState.FAIL] + 3 * [TrialState.COMPLETE]
+
+
+def running_trials(storage):
+    try:
+        trials = study_of(storage).get_trials(states=(TrialState.RUNNING,))
+    except KeyError:
+        return 0
+    return sum(WORKER in trial.user_attrs for trial in trials)

@@ -233,7 +233,8 @@ def test_plots(empty_folder, monkeypatch, capsys):
     """From training over the evaluations' table to a picture, with the Zoo's own files in between."""
     shown = []
     monkeypatch.setattr("matplotlib.pyplot.show", lambda: shown.append(True))
-    main(["train", "--env", "MaxEntLQR-v0", *QUICK, "n_envs:1", "--eval-freq", "40"])
+    for _ in range(2):  # the Zoo's plot_from_file wants more than one run
+        main(["train", "--env", "MaxEntLQR-v0", *QUICK, "n_envs:1", "--eval-freq", "40"])
     main(["plot", "plot_train", "-w", "2"])
     main(["plot", "all_plots", "--no-million", "-o", "evaluations"])
     assert "|MaxEntLQR-v0|" in capsys.readouterr().out

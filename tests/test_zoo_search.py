@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import optuna
 import pytest
+import sqlalchemy.exc
 import torch
 import yaml
 from hypothesis import given
@@ -245,6 +246,31 @@ def test_only_trials_of_processes_that_are_no_more_are_lost(storage):
     failed, running = TrialState.FAIL, TrialState.RUNNING
     assert [trial.state for trial in study.get_trials()] == [running, failed, failed, running, running, failed]
     assert fail_lost_trials(storage, "search") == []
+
+
+def test_two_that_make_the_tables_of_a_database_at_once(monkeypatch):
+    """SQLite lets one of them fail; it tries again."""
+    optuna.create_study(study_name="search", storage="sqlite:///tune.db").ask()
+    load, calls = optuna.load_study, []
+
+    def fail_once(**kwargs):
+        calls.append(kwargs)
+        if len(calls) == 1:
+            raise sqlalchemy.exc.IntegrityError("INSERT INTO alembic_version", None, Exception("UNIQUE constraint failed"))
+        return load(**kwargs)
+
+    monkeypatch.setattr("sb3_flowsac.zoo.workers.PAUSE", 0.0)
+    monkeypatch.setattr(optuna, "load_study", fail_once)
+    assert fail_lost_trials("sqlite:///tune.db", "search") == []
+    assert len(calls) == 2
+
+
+def test_a_journal_is_handed_over_by_its_full_name(monkeypatch, empty_folder):
+    """Its lock is a link to the name given: relative to another folder it leads nowhere, and a killed process leaves it."""
+    seen = []
+    monkeypatch.setattr("rl_zoo3.train.train", lambda: seen.extend(sys.argv))
+    main(["tune", "--env", "Pendulum-v1", "--storage", "there/tune.log", "--study-name", "search"])
+    assert seen[-2:] == ["--storage", str(empty_folder / "there" / "tune.log")]
 
 
 def test_a_search_of_two_processes_is_killed_and_goes_on(empty_folder):

@@ -39,6 +39,11 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _storage(text: str) -> str:
+    """A journal by its full name: for the lock of a killed process that lies in another folder Optuna would wait for ever."""
+    return str(Path(text).absolute()) if text.endswith(".log") else text
+
+
 def training_parser(verb: str) -> argparse.ArgumentParser:
     """
     A parser for the Zoo's ``train``.
@@ -50,7 +55,7 @@ def training_parser(verb: str) -> argparse.ArgumentParser:
     parser.add_argument("-params", "--hyperparams", nargs="+", action=StoreEvaluated, default={})
     parser.add_argument("--seed", type=int, default=-1)
     parser.add_argument("-optimize", "--optimize-hyperparameters", action="store_true")
-    parser.add_argument("--storage")
+    parser.add_argument("--storage", type=_storage)
     parser.add_argument("--study-name")
     parser.add_argument("--trial-id", type=int)
     return parser

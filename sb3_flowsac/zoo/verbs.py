@@ -92,6 +92,8 @@ def _train(verb: str, argv: Sequence[str]) -> None:
         settings = checked_settings(parser, given)
     if settings is not None and given.optimize_hyperparameters:
         _prepare_search(parser, given, settings)
+    if given.storage:
+        argv = [*argv, "--storage", given.storage]
     defaults = ["--algo", ALGO, "--env", DEFAULT_ENV]
     if given.algo == ALGO:
         defaults += ["--conf-file", str(config_file())]

@@ -166,7 +166,8 @@ def plot(argv: Sequence[str]) -> None:
 def _create_test_env(env_id: str, *, hyperparams: dict[str, Any], env_kwargs: dict[str, Any], **kwargs: Any) -> VecEnv:
     """The Zoo's environment for ``record_video``, which alone of its programs forgets the ``env_kwargs`` of the settings."""
     env_kwargs = {**hyperparams.get("env_kwargs", {}), **env_kwargs}
-    return create_test_env(env_id, hyperparams=hyperparams, env_kwargs=env_kwargs, **kwargs)
+    env: VecEnv = create_test_env(env_id, hyperparams=hyperparams, env_kwargs=env_kwargs, **kwargs)
+    return env
 
 
 def _with_latest_run(verb: str, argv: Sequence[str]) -> list[str]:

@@ -59,7 +59,7 @@ def _load_study(storage: str, study_name: str) -> optuna.Study:
 def _is_lost(trial: FrozenTrial) -> bool:
     worker = trial.user_attrs.get(WORKER)
     if worker is None:
-        return trial.datetime_start is not None and datetime.now() - trial.datetime_start > UNSIGNED
+        return bool(trial.datetime_start and datetime.now() - trial.datetime_start > UNSIGNED)
     if worker["host"] != socket.gethostname():
         return False
     try:

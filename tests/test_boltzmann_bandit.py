@@ -35,7 +35,11 @@ class Slope(Target):
         ]
 
 
-@pytest.mark.parametrize("target", [*TARGETS, Slope(), SharpGaussian(38)], ids=str)
+def name_of(target):
+    return target if isinstance(target, str) else type(target).__name__
+
+
+@pytest.mark.parametrize("target", [*TARGETS, Slope(), SharpGaussian(38)], ids=name_of)
 def test_checkers_are_silent(target):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -43,7 +47,7 @@ def test_checkers_are_silent(target):
         sb3_check_env(gym.make("BoltzmannBandit-v0", target=target))
 
 
-@pytest.mark.parametrize("target", [*TARGETS, Slope()], ids=str)
+@pytest.mark.parametrize("target", [*TARGETS, Slope()], ids=name_of)
 def test_reward_is_the_log_density_of_what_is_seen(target):
     env, rng = gym.make("BoltzmannBandit-v0", target=target, temperature=0.3), np.random.default_rng(0)
     density = env.unwrapped.target.log_density

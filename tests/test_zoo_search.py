@@ -8,18 +8,18 @@ import sys
 import time
 from datetime import datetime, timedelta
 
-import optuna
 import pytest
-import sqlalchemy.exc
 import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.trial import TrialState
 
 pytest.importorskip("rl_zoo3")
 
+import optuna
 import rl_zoo3.train
+import sqlalchemy.exc
+from optuna.trial import TrialState
 
 from sb3_flowsac import FlowSAC, zoo
 from sb3_flowsac.cli import main

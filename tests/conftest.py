@@ -4,6 +4,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 import gymnasium as gym
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -56,6 +57,7 @@ def short_runs(monkeypatch):
         monkeypatch.setattr(module, "evaluate_policy", evaluate_shortly)
     registered = dict(gym.registry)
     yield
+    plt.close("all")
     gym.registry.clear()
     gym.registry.update(registered)
 

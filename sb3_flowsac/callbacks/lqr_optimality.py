@@ -51,8 +51,8 @@ class LQROptimalityCallback(BaseCallback):
     :param seed: seed of the evaluation's own random numbers; every evaluation uses the same ones
     :param verbose: verbosity level: 0 for no output, 1 for a line at each evaluation
     :raises ValueError: if a number is out of range; when training starts, if the model is no FlowSAC or SAC, the
-        environment no
-        MaxEntLQR (or one whose states, actions or rewards a wrapper changes), or ``model.gamma`` not the problem's
+        environment no MaxEntLQR (or one whose states, actions or rewards a wrapper changes), or ``model.gamma`` not the
+        problem's
     """
 
     def __init__(

@@ -63,7 +63,7 @@ class FlowDistribution:
     """
     The distribution of a ``ConditionalFlow`` in a batch of states.
 
-    After an exact density, ``irregular_fraction`` is the share of its points at which the map of the discrete steps folds
+    ``irregular_fraction`` is the share of the points of the latest exact density at which the map of the discrete steps folds
     space over (negative determinant) or could not be inverted. There the density is not to be trusted; more steps help.
 
     :param flow: supplies path, solver, time grid and density

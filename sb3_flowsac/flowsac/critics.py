@@ -139,6 +139,7 @@ class QuadraticCritic(Critic):
 
     The exact Q function of a max-entropy LQR is of this kind (Lemma 1) if the features are the state itself, where a network
     of rectifiers would approximate it.
+
     Values are as large as returns, but an optimizer such as Adam moves each parameter by about the learning rate, whatever
     the parameter's scale: S and c are therefore learnt divided by ``FORM_SCALE`` and ``CONSTANT_SCALE``, and actions are
     measured in a unit of their spread. A constant that lags behind the returns would be made up for by S.

@@ -75,8 +75,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     :param use_sde_at_warmup: as ``use_sde``, only ``False``
     :param n_proposals: number of proposals that ISFM draws in each state; "auto" lets each update choose from the running
         effective sample size, up to 16, or to 32 with "auto_32"
-    :param sampling_distribution: where ISFM draws: "newton" (the current policy, Gaussians that follow Q's gradient and a
-        uniform share of 1/8), "policy" (the paper's), another name, see ``get_sampling_distribution``, or a
+    :param sampling_distribution: where ISFM draws: "newton" (half from the current policy, 3/8 from a Gaussian that follows
+        Q's gradient, 1/8 uniformly), "policy" (the paper's), another name, see ``get_sampling_distribution``, or a
         ``SamplingDistribution``
     :param n_next_actions: number of actions in each next state over which the soft value is averaged
     :param actor_batch_size: number of states of the batch that the actor is improved at; ``None`` for all
@@ -353,7 +353,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         return (policy.push_with_log_prob(noise, "trace")[1] - policy.push_with_log_prob(noise, "exact")[1]).mean()
 
     def _update_ent_coef(self, stats: dict[str, list[torch.Tensor]]) -> None:
-        """One step of alpha towards the target entropy, at the log-density of the current policy's latest actions."""
+        """One step of alpha towards the target entropy, at the log-density of the averaged actor's next actions."""
         ent_coef = self.current_ent_coef()
         if self.log_ent_coef is not None and self.ent_coef_optimizer is not None:
             ent_coef_loss = -(self.log_ent_coef * (stats["log_prob"][-1] + float(self.target_entropy))).mean()

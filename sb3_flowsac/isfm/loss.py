@@ -60,8 +60,8 @@ def isfm_loss(
     :param policy: the flow in each state, with gradients
     :param latents: proposals (batch, n, dim)
     :param weights: self-normalised weights (batch, n)
-    :param n_pairs: number of pairs for each state. They are cheap beside the values of proposals, and most of the
-        regression's noise is that of their base samples and times: more than there are proposals are worth it
+    :param n_pairs: number of pairs for each state. A pair is cheap beside the value of a proposal, and most of the
+        regression's noise is that of the pairs' base samples and times, so more pairs than proposals are worth their time
     :param generator: source of randomness; default torch's global one
     """
     index = resample(weights, n_pairs, generator)

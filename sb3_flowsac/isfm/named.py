@@ -38,9 +38,9 @@ def get_sampling_distribution(spec: str | SamplingDistribution) -> SamplingDistr
     """
     A sampling distribution by its name, or as given.
 
-    :param spec: "newton" (policy, Newton's Gaussian and a uniform share), "policy" (the paper's), "defensive" (policy and a
-        uniform share), "guided" (kernels that follow Q's gradient and a uniform share), "wide" (the policy's Gaussian base
-        twice as wide and a uniform share), "replay" (policy, actions of the replay batch and a uniform share), "uniform",
+    :param spec: "newton" (1/2 the policy, 3/8 Newton's Gaussian, 1/8 uniform), "policy" (the paper's), "defensive" (7/8 the
+        policy, 1/8 uniform), "guided" (7/8 kernels that follow Q's gradient, 1/8 uniform), "wide" (7/8 the policy's Gaussian
+        base twice as wide, 1/8 uniform), "replay" (5/8 the policy, 1/4 actions of the replay batch, 1/8 uniform), "uniform",
         or an instance
     :raises ValueError: if the name is unknown
     :raises TypeError: if it is neither a name nor an instance

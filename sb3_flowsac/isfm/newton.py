@@ -18,7 +18,7 @@ class NewtonGaussian(SamplingDistribution):
     r"""
     The Gaussian to which one Newton step on Q / alpha takes the policy.
 
-    The gradient :math:`g = \nabla_a Q / \alpha` is taken at antithetic pairs of actions of the policy. Differences within the
+    The gradient :math:`g = \nabla_a Q / \alpha` is taken at one or more antithetic pairs of actions. Differences within the
     pairs give the curvature, :math:`H = \arg\min \sum \| \Delta g + H \Delta a \|^2`: one matrix for all states of the
     batch, which the few gradients of one state could not determine, and for each state a factor :math:`\kappa(s)`. With the
     means over the pairs, :math:`\bar a` and :math:`\bar g`, the proposals come from
@@ -33,7 +33,7 @@ class NewtonGaussian(SamplingDistribution):
 
     Alone it does not cover every target: use it as a component of a ``Mixture``.
 
-    :param n_anchors: number of actions at which the gradient is taken, even
+    :param n_anchors: number of the policy's actions at which the gradient is taken in each state, even: two are one pair
     :raises ValueError: if it is not a positive even number
     """
 

@@ -311,8 +311,10 @@ def test_names_of_the_same_policy():
     assert issubclass(CnnPolicy, FlowPolicy) and issubclass(MultiInputPolicy, FlowPolicy)
 
 
-def test_a_folded_map_is_reported():
-    """One Euler step of a strong field turns part of space over; its exact density warns."""
+@pytest.mark.parametrize("chunk", [2**16, 1999])
+def test_a_folded_map_is_reported(monkeypatch, chunk):
+    """One Euler step of a strong field turns part of space over; its exact density warns, also if the last chunk is one point."""
+    monkeypatch.setattr(policies, "CHUNK", chunk)
     torch.manual_seed(0)
     policy = FlowPolicy(
         spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,)), lambda _: 1e-3, net_arch=[16], ode_steps=1, ode_solver="euler"

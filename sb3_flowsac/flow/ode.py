@@ -18,7 +18,6 @@ from sb3_flowsac.flow.matrices import log_abs_det, matmul
 Volume = Literal["none", "trace", "exact"]
 Time = float | torch.Tensor  # one time for all points, or one for each point (batch, n)
 
-
 # Most entries of the Jacobians that are computed at once: about as much as a processor core has cache for
 MOST_ENTRIES = 2**18
 MOST_HALVINGS = 6  # of a correction of Newton's method

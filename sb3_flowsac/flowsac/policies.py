@@ -2,6 +2,8 @@
 
 import math
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -38,6 +40,7 @@ from sb3_flowsac.flowsac.model_card import Results
 from sb3_flowsac.flowsac.pretrained import read_config, read_policy, write_policy
 
 SelfFlowPolicy = TypeVar("SelfFlowPolicy", bound="FlowPolicy")
+Result = TypeVar("Result")
 CriticForm = Literal["network", "quadratic"]
 
 # Most pairs of state and action whose density is computed at once: bounds the memory of long evaluations
@@ -388,11 +391,8 @@ class FlowPolicy(BasePolicy):
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise ValueError(f"n={n!r} must be an integer of at least 1")
         distribution = self.actor_average.distribution(self._observations(obs))
-        size = max(1, CHUNK // distribution.batch_size)
         # All the noise at once: how the work is divided must not change the draws
-        noise = torch.split(distribution.noise(int(n), generator), size, dim=1)
-        draws = [distribution.push_with_log_prob(part) for part in noise]
-        _warn_if_irregular(distribution)
+        draws = _in_chunks(distribution, distribution.noise(int(n), generator), distribution.push_with_log_prob)
         latents, log_prob = torch.cat([u for u, _ in draws], dim=1), torch.cat([p for _, p in draws], dim=1)
         log_prob = log_prob - self.actor.transform.log_det(latents) - self.action_scale.log().sum()
         actions = self._to_env(self.actor.transform(latents))
@@ -416,9 +416,7 @@ class FlowPolicy(BasePolicy):
                 f"({expected[0]}, {expected[1]}) or ({expected[0]}, n, {expected[1]})"
             )
         scaled = self._to_scaled(actions if actions.dim() == 3 else actions.unsqueeze(1))
-        size = max(1, CHUNK // distribution.batch_size)
-        log_prob = torch.cat([self._scaled_log_prob(distribution, part) for part in torch.split(scaled, size, dim=1)], dim=1)
-        _warn_if_irregular(distribution)
+        log_prob = torch.cat(_in_chunks(distribution, scaled, partial(self._scaled_log_prob, distribution)), dim=1)
         log_prob = log_prob - self.action_scale.log().sum()
         return log_prob if actions.dim() == 3 else log_prob.squeeze(1)
 
@@ -453,14 +451,25 @@ class FlowPolicy(BasePolicy):
         return self.obs_to_tensor(obs)[0]
 
 
-def _warn_if_irregular(distribution: FlowDistribution) -> None:
-    fraction = distribution.irregular_fraction.item()
+def _in_chunks(
+    distribution: FlowDistribution, points: torch.Tensor, function: Callable[[torch.Tensor], Result]
+) -> list[Result]:
+    """A function of the distribution at points (batch, n, dim), some at a time, and a warning if its density is irregular."""
+    results, irregular = [], torch.zeros_like(distribution.irregular_fraction)
+    for part in torch.split(points, max(1, CHUNK // distribution.batch_size), dim=1):
+        results.append(function(part))
+        irregular += distribution.irregular_fraction * part.shape[1] / points.shape[1]
+    _warn_if_irregular(irregular.item())
+    return results
+
+
+def _warn_if_irregular(fraction: float) -> None:
     if fraction > 0:
         warnings.warn(
             f"at {fraction:.2%} of the actions the flow's discrete steps fold space over or cannot be inverted, and the exact "
             "density is not to be trusted there: use more ode_steps, or density='trace'",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

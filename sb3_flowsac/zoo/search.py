@@ -16,7 +16,7 @@ CHOICES: dict[str, list[Any]] = {
     "sampling_distribution": ["newton", "guided", "defensive", "policy"],
     "ent_coef": ["auto", "auto_0.1", 0.2, 0.05, 0.01],
     "net_arch": ["small", "medium", "big"],
-    "ode_steps": [2, 4, 8],
+    "ode_steps": [2, 5, 8],
 }
 NET_ARCH = {"small": [64, 64], "medium": [256, 256], "big": [400, 300]}
 IN_POLICY_KWARGS = ("net_arch", "ode_steps")

@@ -313,7 +313,7 @@ def test_names_of_the_same_policy():
 
 @pytest.mark.parametrize("chunk", [2**16, 1999])
 def test_a_folded_map_is_reported(monkeypatch, chunk):
-    """One Euler step of a strong field turns part of space over; its exact density warns, also if the last chunk is one point."""
+    """One Euler step of a strong field turns part of space over; its exact density warns, whatever the chunks."""
     monkeypatch.setattr(policies, "CHUNK", chunk)
     torch.manual_seed(0)
     policy = FlowPolicy(

@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -53,9 +54,7 @@ def existing_file(text: str) -> Path:
     :param text: what the user wrote
     :return: its path
     """
-    if not _is_name(text) or not Path(text).is_file():
-        raise argparse.ArgumentTypeError(f"no such file: {text!r}")
-    return Path(text)
+    return _existing(text, Path.is_file, "file")
 
 
 def file_or_folder(text: str) -> Path:
@@ -65,8 +64,12 @@ def file_or_folder(text: str) -> Path:
     :param text: what the user wrote
     :return: its path
     """
-    if not _is_name(text) or not Path(text).exists():
-        raise argparse.ArgumentTypeError(f"no such file or folder: {text!r}")
+    return _existing(text, Path.exists, "file or folder")
+
+
+def _existing(text: str, exists: Callable[[Path], bool], kind: str) -> Path:
+    if not _is_name(text) or not exists(Path(text)):
+        raise argparse.ArgumentTypeError(f"no such {kind}: {text!r}")
     return Path(text)
 
 

@@ -36,6 +36,13 @@ def _seeded():
 
 
 @pytest.fixture
+def empty_folder(tmp_path, monkeypatch):
+    """The folder in which the test runs."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def short_runs(monkeypatch):
     """Trainings of 20 steps after the warm-up, small evaluations: pages and scripts run as they are, but for their length."""
     learn = OffPolicyAlgorithm.learn

@@ -55,12 +55,7 @@ ENTRY = {
 }
 SMALL = {"net_arch": [8], "ode_steps": 1}
 QUICK = ["--eval-episodes", "1", "--n-evaluations", "1", "--no-optim-plots"]
-
-
-@pytest.fixture(autouse=True)
-def empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 @pytest.fixture

@@ -26,12 +26,7 @@ ENTRIES = yaml.safe_load(zoo.config_file().read_text())
 WANTED = {"MaxEntLQR-v0", "MultiGoal-v0", "BoltzmannBandit-v0", "Pendulum-v1", "MountainCarContinuous-v0", "default"}
 WANTED |= {"LunarLanderContinuous-v3", "BipedalWalker-v3"}
 WANTED |= {"HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "Ant-v5", "Humanoid-v5"}
-
-
-@pytest.fixture(autouse=True)
-def empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ from typing import Any
 from rl_zoo3.hyperparams_opt import HYPERPARAMS_CONVERTER, HYPERPARAMS_SAMPLER
 from rl_zoo3.utils import ALGOS
 
-import maxent_envs  # noqa: F401  (its import registers the environments)
-from sb3_flowsac import FlowSAC
+from sb3_flowsac import FlowSAC  # the package registers the environments, too
 from sb3_flowsac.zoo.search import convert_flowsac_params, sample_flowsac_params
 
 ALGO = "flowsac"

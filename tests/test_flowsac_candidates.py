@@ -149,6 +149,9 @@ def test_wrong_values_are_refused_when_they_are_set(make_policy):
         with pytest.raises((ValueError, TypeError), match=f"^{name}.*{value}"):
             setattr(policy, name, value)
     assert (policy.n_action_candidates, policy.n_acting_candidates) == (1, 1)
+    for name in ("n_action_candidates", "n_acting_candidates"):  # torch keeps a module that is set from the property
+        with pytest.raises(ValueError, match=f"^{name}.*Identity"):
+            make_policy(**{name: torch.nn.Identity()})
 
 
 def test_acting_in_training_takes_the_best(make_model):

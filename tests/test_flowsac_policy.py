@@ -8,7 +8,7 @@ from torch import nn
 
 from sb3_flowsac import CnnPolicy, FlowPolicy, MlpPolicy, MultiInputPolicy
 from sb3_flowsac.flow import FlowDistribution
-from sb3_flowsac.flowsac import policies
+from sb3_flowsac.flowsac import chunks
 from sb3_flowsac.flowsac.actor import FlowActor
 
 BATCH = np.array([[0.3, -0.5, 0.2], [-0.4, 0.1, 0.6]], np.float32)
@@ -169,7 +169,7 @@ def test_many_actions_are_worked_on_in_bounded_chunks(make_policy, monkeypatch):
             return method(self, what, *args, **kwargs)
 
         monkeypatch.setattr(FlowDistribution, name, spy)
-    monkeypatch.setattr(policies, "CHUNK", 8)
+    monkeypatch.setattr(chunks, "CHUNK", 8)
     torch.testing.assert_close(policy.log_prob(BATCH, whole[0]), density)
     assert sizes == [8] * 6 + [2]
     chunked = policy.sample(BATCH, 25, generator())
@@ -314,7 +314,7 @@ def test_names_of_the_same_policy():
 @pytest.mark.parametrize("chunk", [2**16, 1999])
 def test_a_folded_map_is_reported(monkeypatch, chunk):
     """One Euler step of a strong field turns part of space over; its exact density warns, whatever the chunks."""
-    monkeypatch.setattr(policies, "CHUNK", chunk)
+    monkeypatch.setattr(chunks, "CHUNK", chunk)
     torch.manual_seed(0)
     policy = FlowPolicy(
         spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,)), lambda _: 1e-3, net_arch=[16], ode_steps=1, ode_solver="euler"

@@ -1,8 +1,6 @@
 """The policy of FlowSAC: an actor that is a conditional flow, and its critics."""
 
 import math
-import warnings
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -11,7 +9,6 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import (
     BaseFeaturesExtractor,
     CombinedExtractor,
@@ -34,17 +31,15 @@ from sb3_flowsac.flowsac.arguments import (
     fused_if_possible,
 )
 from sb3_flowsac.flowsac.candidates import centre_and_sobol_noise
+from sb3_flowsac.flowsac.chunks import in_chunks
 from sb3_flowsac.flowsac.critics import Critic, NetworkCritic, QuadraticCritic
 from sb3_flowsac.flowsac.export import exported_program, write_onnx
+from sb3_flowsac.flowsac.extractors import check_extractor_fits
 from sb3_flowsac.flowsac.model_card import Results
 from sb3_flowsac.flowsac.pretrained import read_config, read_policy, write_policy
 
 SelfFlowPolicy = TypeVar("SelfFlowPolicy", bound="FlowPolicy")
-Result = TypeVar("Result")
 CriticForm = Literal["network", "quadratic"]
-
-# Most pairs of state and action whose density is computed at once: bounds the memory of long evaluations
-CHUNK = 2**16
 
 
 class FlowPolicy(BasePolicy):
@@ -138,10 +133,12 @@ class FlowPolicy(BasePolicy):
         dictionary("features_extractor_kwargs", features_extractor_kwargs)
         boolean("normalize_images", normalize_images)
         boolean("share_features_extractor", share_features_extractor)
-        _check_extractor_fits(observation_space, features_extractor_class, normalize_images)
+        check_extractor_fits(observation_space, features_extractor_class, normalize_images)
         check_optimizer(optimizer_class, optimizer_kwargs)
         choice("critic_form", critic_form, get_args(CriticForm))
         n_critics = integer("n_critics", n_critics, 1, MAX_SIZE)
+        n_action_candidates = integer("n_action_candidates", n_action_candidates, 1, MAX_SIZE)
+        n_acting_candidates = integer("n_acting_candidates", n_acting_candidates, 1, MAX_SIZE)
         log_std_init = interval("log_std_init", log_std_init, LOG_SCALE_MIN, LOG_SCALE_MAX)
         super().__init__(
             observation_space,
@@ -392,7 +389,7 @@ class FlowPolicy(BasePolicy):
             raise ValueError(f"n={n!r} must be an integer of at least 1")
         distribution = self.actor_average.distribution(self._observations(obs))
         # All the noise at once: how the work is divided must not change the draws
-        draws = _in_chunks(distribution, distribution.noise(int(n), generator), distribution.push_with_log_prob)
+        draws = in_chunks(distribution, distribution.noise(int(n), generator), distribution.push_with_log_prob)
         latents, log_prob = torch.cat([u for u, _ in draws], dim=1), torch.cat([p for _, p in draws], dim=1)
         log_prob = log_prob - self.actor.transform.log_det(latents) - self.action_scale.log().sum()
         actions = self._to_env(self.actor.transform(latents))
@@ -416,7 +413,7 @@ class FlowPolicy(BasePolicy):
                 f"({expected[0]}, {expected[1]}) or ({expected[0]}, n, {expected[1]})"
             )
         scaled = self._to_scaled(actions if actions.dim() == 3 else actions.unsqueeze(1))
-        log_prob = torch.cat(_in_chunks(distribution, scaled, partial(self._scaled_log_prob, distribution)), dim=1)
+        log_prob = torch.cat(in_chunks(distribution, scaled, partial(self._scaled_log_prob, distribution)), dim=1)
         log_prob = log_prob - self.action_scale.log().sum()
         return log_prob if actions.dim() == 3 else log_prob.squeeze(1)
 
@@ -449,45 +446,6 @@ class FlowPolicy(BasePolicy):
         elif isinstance(obs, dict):
             obs = {k: v.detach().cpu().numpy() if isinstance(v, torch.Tensor) else v for k, v in obs.items()}
         return self.obs_to_tensor(obs)[0]
-
-
-def _in_chunks(
-    distribution: FlowDistribution, points: torch.Tensor, function: Callable[[torch.Tensor], Result]
-) -> list[Result]:
-    """A function of the distribution at points (batch, n, dim), some at a time, and a warning if its density is irregular."""
-    results, irregular = [], torch.zeros_like(distribution.irregular_fraction)
-    for part in torch.split(points, max(1, CHUNK // distribution.batch_size), dim=1):
-        results.append(function(part))
-        irregular += distribution.irregular_fraction * part.shape[1] / points.shape[1]
-    _warn_if_irregular(irregular.item())
-    return results
-
-
-def _warn_if_irregular(fraction: float) -> None:
-    if fraction > 0:
-        warnings.warn(
-            f"at {fraction:.2%} of the actions the flow's discrete steps fold space over or cannot be inverted, and the exact "
-            "density is not to be trusted there: use more ode_steps, or density='trace'",
-            RuntimeWarning,
-            stacklevel=4,
-        )
-
-
-def _check_extractor_fits(space: spaces.Space[Any], extractor: type[BaseFeaturesExtractor], normalize_images: bool) -> None:
-    """SB3's own extractors each fit one kind of observation space: name the policy that fits this one."""
-    is_dict = isinstance(space, spaces.Dict)
-    fits = {
-        FlattenExtractor: not is_dict,
-        CombinedExtractor: is_dict,
-        NatureCNN: is_image_space(space, check_channels=False, normalized_image=not normalize_images),
-    }
-    if not fits.get(extractor, True):
-        better = "MultiInputPolicy" if is_dict else "CnnPolicy" if is_image_space(space) else "FlowPolicy"
-        of_floats = extractor is NatureCNN and is_image_space(space, check_channels=False, normalized_image=True)
-        raise ValueError(
-            f'this policy\'s {extractor.__name__} does not fit the observation space {space}; use "{better}"'
-            + (", or normalize_images=False for images that are not bytes" if of_floats else "")
-        )
 
 
 MlpPolicy = FlowPolicy

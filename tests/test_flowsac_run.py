@@ -137,6 +137,13 @@ def test_action_noise(make_model, noise_class):
     learn_and_check(make_model("Pendulum-v1", action_noise=noise_class(np.zeros(1), 0.1 * np.ones(1))))
 
 
+def test_noise_of_one_number_is_added_to_every_component(make_model):
+    """As in SB3, whose tests do it with ten of them."""
+    model = make_model("MultiGoal-v0", action_noise=NormalActionNoise(np.full(1, 5.0), np.zeros(1)), learning_starts=0)
+    model.learn(10)
+    np.testing.assert_array_equal(model.replay_buffer.actions[:10], np.ones((10, 1, 2)))  # at the bound, both of them
+
+
 def test_several_environments_with_noise(make_model):
     env = make_vec_env("Pendulum-v1", n_envs=3)
     noise = VectorizedActionNoise(NormalActionNoise(np.zeros(1), 0.1 * np.ones(1)), 3)

@@ -132,7 +132,7 @@ SETTINGS = st.fixed_dictionaries(
         "buffer_size": st.integers(6, 60),
         "learning_starts": st.integers(0, 12),
         "batch_size": st.integers(1, 12),
-        "tau": st.floats(1e-6, 1.0),
+        "tau": st.floats(0.0, 1.0),
         "gamma": st.floats(0.0, 1.0),
         "train_freq": st.integers(1, 5) | st.just((3, "step")),
         "gradient_steps": st.integers(-1, 3),

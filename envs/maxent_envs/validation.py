@@ -35,12 +35,13 @@ def real_array(name: str, value: object) -> FloatArray:
     return result
 
 
-def matrix(name: str, value: object, shape: tuple[int | None, int | None]) -> FloatArray:
+def matrix(name: str, value: object, shape: tuple[int | None, int | None], to_fit: str = "") -> FloatArray:
     """Check a real matrix.
 
     :param name: Name of the argument.
     :param value: Array-like.
     :param shape: Allowed numbers of rows and columns; ``None`` allows any number.
+    :param to_fit: The other argument that the shape follows from, for the message.
     :return: The matrix in float64.
     :raises ValueError: If it is not a finite real matrix of that shape.
     """
@@ -48,35 +49,38 @@ def matrix(name: str, value: object, shape: tuple[int | None, int | None]) -> Fl
     fits = result.ndim == 2 and all(want in (None, got) for want, got in zip(shape, result.shape, strict=True))
     if not fits:
         allowed = " x ".join("any" if size is None else str(size) for size in shape)
-        raise ValueError(f"{name} must be a matrix of shape {allowed}, got shape {result.shape}")
+        reason = f" to fit {to_fit}" if to_fit else ""
+        raise ValueError(f"{name} must be a matrix of shape {allowed}{reason}, got shape {result.shape}")
     return result
 
 
-def symmetric(name: str, value: object, size: int) -> FloatArray:
+def symmetric(name: str, value: object, size: int, to_fit: str = "") -> FloatArray:
     """Check a symmetric matrix, up to a relative rounding error of 1e-8.
 
     :param name: Name of the argument.
     :param value: Array-like of shape (size, size).
     :param size: Allowed number of rows and columns.
+    :param to_fit: See ``matrix``.
     :return: The exactly symmetric part of the matrix, float64.
     :raises ValueError: If the shape is wrong or the matrix is not symmetric.
     """
-    result = matrix(name, value, (size, size))
+    result = matrix(name, value, (size, size), to_fit)
     if np.abs(result - result.T).max() > 1e-8 * np.abs(result).max():
         raise ValueError(f"{name} must be symmetric, got {result.tolist()}")
     return np.asarray(0.5 * result + 0.5 * result.T)
 
 
-def positive_definite(name: str, value: object, size: int) -> FloatArray:
+def positive_definite(name: str, value: object, size: int, to_fit: str = "") -> FloatArray:
     """Check a symmetric matrix with positive eigenvalues only.
 
     :param name: Name of the argument.
     :param value: Array-like of shape (size, size).
     :param size: Allowed number of rows and columns.
+    :param to_fit: See ``matrix``.
     :return: The matrix in float64.
     :raises ValueError: If it is not symmetric, or numerically singular or indefinite.
     """
-    result = symmetric(name, value, size)
+    result = symmetric(name, value, size, to_fit)
     eigenvalues = np.linalg.eigvalsh(result)
     if eigenvalues[0] <= 1e-14 * np.abs(eigenvalues).max():
         raise ValueError(

@@ -64,7 +64,7 @@ def check_arguments(model: "FlowSAC") -> None:
         value = getattr(model, name)
         setattr(model, name, None if value is None else integer(name, value, low, high))
     model.learning_rate = learning_rate(model.learning_rate)
-    model.tau, model.actor_tau = fraction("tau", model.tau), fraction("actor_tau", model.actor_tau)
+    model.tau, model.actor_tau = interval("tau", model.tau, 0.0, 1.0), fraction("actor_tau", model.actor_tau)
     model.gamma = interval("gamma", model.gamma, 0.0, 1.0)
     model.train_freq = train_freq(model.train_freq, model.n_envs)  # type: ignore[assignment]
     model.optimize_memory_usage = boolean("optimize_memory_usage", model.optimize_memory_usage)
@@ -195,7 +195,7 @@ def target_entropy(value: object) -> str | float:
 
 
 def check_action_noise(noise: object, shape: tuple[int, ...] | None) -> None:
-    """Check that noise has the shape of an action: a single number would be added to every component alike."""
+    """Check that noise has the shape of an action, or is one number, which SB3 adds to every component alike."""
     if isinstance(noise, VectorizedActionNoise):
         for part in noise.noises:
             check_action_noise(part, shape)
@@ -209,7 +209,7 @@ def check_action_noise(noise: object, shape: tuple[int, ...] | None) -> None:
         raise ValueError(f"action_noise={abridged(noise)} cannot be drawn: {error}") from error
     finally:
         np.random.set_state(generator)
-    if found != shape:
+    if found not in (shape, (1,)):
         raise ValueError(f"action_noise={abridged(noise)} gives noise of shape {found}; an action has the shape {shape}")
 
 

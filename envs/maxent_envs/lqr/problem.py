@@ -55,12 +55,13 @@ class LQRProblem:
         dynamics = matrix("A", A, (None, None))
         n = dynamics.shape[0]
         dynamics = matrix("A", A, (n, n))
-        inputs = matrix("B", B, (n, None))
+        fits_a = f"A of shape {dynamics.shape}"
+        inputs = matrix("B", B, (n, None), fits_a)
         set_field = object.__setattr__
         set_field(self, "A", read_only(dynamics))
         set_field(self, "B", read_only(inputs))
-        set_field(self, "Q", read_only(positive_definite("Q", Q, n)))
-        set_field(self, "R", read_only(positive_definite("R", R, inputs.shape[1])))
+        set_field(self, "Q", read_only(positive_definite("Q", Q, n, fits_a)))
+        set_field(self, "R", read_only(positive_definite("R", R, inputs.shape[1], f"B of shape {inputs.shape}")))
         noise = NOISE_VARIANCE * np.eye(n) if noise_cov is None else noise_cov
         set_field(self, "noise_cov", read_only(covariance("noise_cov", noise, n)))
         initial = np.eye(n) if initial_cov is None else initial_cov

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import warnings
 
 import gymnasium as gym
 import numpy as np
@@ -15,9 +16,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from maxent_envs import LQRProblem, Target
-from sb3_flowsac.callbacks import FigureCallback, HParamsCallback
+from sb3_flowsac.callbacks import FigureCallback, HParamsCallback, ResumableCheckpoint, hyperparameters
 from sb3_flowsac.callbacks.figures import task_of
-from sb3_flowsac.callbacks.hparams import hyperparameters
 
 FORMATS = ["stdout", "log", "csv", "json", "tensorboard"]
 METRICS = {"train/ess", "train/critic_loss", "train/entropy", "rollout/ep_rew_mean"}
@@ -80,6 +80,26 @@ def test_given_observations_are_drawn(make_model, monkeypatch):
     model.learn(20, callback=(callback := FigureCallback(5)))
     assert seen[1][0].shape == (64, 3) and seen[1][0] is seen[2][0]
     np.testing.assert_array_equal(callback.observations[0], model.replay_buffer.observations[0, 0])
+
+
+@pytest.mark.parametrize("env", ["MaxEntLQR-v0", "goals"])
+def test_a_resumed_run_draws_the_same_states(make_model, tmp_path, env):
+    def run(steps):
+        checkpoint, figures = ResumableCheckpoint(tmp_path, save_freq=10), FigureCallback(5)
+        if env == "goals":
+            model = make_model(BitFlippingEnv(n_bits=3, continuous=True), "MultiInputPolicy")
+        else:
+            model = make_model(env)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # SB3's goals have no state to save
+            model.learn(steps, callback=[checkpoint, figures])
+        return model, figures.observations
+
+    first, drawn = run(20)
+    resumed, again = run(30)
+    assert resumed.replay_buffer.size() > first.replay_buffer.size()
+    for key in drawn if isinstance(drawn, dict) else [...]:
+        np.testing.assert_array_equal(again[key], drawn[key])
 
 
 def test_numbers_and_dictionaries_are_observations_too(make_model):

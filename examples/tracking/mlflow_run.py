@@ -12,7 +12,7 @@ from typing import Any
 from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger
 
 from sb3_flowsac import FlowSAC
-from sb3_flowsac.callbacks.hparams import hyperparameters
+from sb3_flowsac.callbacks import hyperparameters
 
 try:
     import mlflow

@@ -10,7 +10,7 @@ import sys
 
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.callbacks import FigureCallback
-from sb3_flowsac.callbacks.hparams import hyperparameters
+from sb3_flowsac.callbacks import hyperparameters
 
 try:
     import wandb

@@ -62,6 +62,14 @@ class FigureCallback(BaseCallback):
         if self._drawn_at != self.num_timesteps:
             self._draw()
 
+    def get_state(self) -> dict[str, Any]:
+        """The states that are drawn: a run that ``ResumableCheckpoint`` resumes draws the same ones."""
+        return {"observations": self.observations}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on with the states of a checkpoint."""
+        self.observations = state["observations"]
+
     def _draw(self) -> None:
         if self.observations is None:
             self.observations = _stored_observations(self._flow_model)

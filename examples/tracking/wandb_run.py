@@ -9,8 +9,7 @@ import argparse
 import sys
 
 from sb3_flowsac import FlowSAC
-from sb3_flowsac.callbacks import FigureCallback
-from sb3_flowsac.callbacks import hyperparameters
+from sb3_flowsac.callbacks import FigureCallback, hyperparameters
 
 try:
     import wandb

@@ -28,6 +28,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"policy_kwargs": {"ode_steps": 2}},
     {"policy_kwargs": {"density": "trace"}},
     {"sampling_distribution": "policy"},
+    {"torch_compile": True},
+    {"torch_compile": True, "policy_delay": 1_000_000},
     {"actor_batch_size": 64, "policy_kwargs": {"ode_steps": 2}},
     {"actor_batch_size": 64, "policy_kwargs": {"ode_steps": 2, "density": "trace"}},
     {"actor_batch_size": 64, "policy_delay": 8, "policy_kwargs": {"ode_steps": 2}},

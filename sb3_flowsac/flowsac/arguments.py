@@ -68,6 +68,7 @@ def check_arguments(model: "FlowSAC") -> None:
     model.gamma = interval("gamma", model.gamma, 0.0, 1.0)
     model.train_freq = train_freq(model.train_freq, model.n_envs)  # type: ignore[assignment]
     model.optimize_memory_usage = boolean("optimize_memory_usage", model.optimize_memory_usage)
+    model.torch_compile = boolean("torch_compile", model.torch_compile)
     initial_ent_coef(model.ent_coef)
     model.target_entropy = target_entropy(model.target_entropy)
     budget, is_scheduled = proposal_budget(model.n_proposals)

@@ -29,6 +29,7 @@ from sb3_flowsac.flowsac.collection import CheckedOffPolicyAlgorithm
 from sb3_flowsac.flowsac.critics import Critic
 from sb3_flowsac.flowsac.faults import check_figures
 from sb3_flowsac.flowsac.policies import CnnPolicy, FlowPolicy, MlpPolicy, MultiInputPolicy
+from sb3_flowsac.flowsac.soft_value import CompiledSoftValue, soft_value
 from sb3_flowsac.isfm import (
     Improvement,
     SamplingDistribution,
@@ -83,6 +84,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     :param policy_delay: improve the actor every ``policy_delay`` gradient steps
     :param actor_tau: the soft update coefficient of the averaged actor, which acts, predicts and is backed up (between 0 and
         1; with 1 it is the trained one)
+    :param torch_compile: compile the soft value of next states with ``torch.compile``: pays in long runs, since the first
+        gradient step then takes about a minute (seconds where torch's cache has it), and wants a C++ compiler
     :param stats_window_size: window size for the rollout logging: number of episodes to average over
     :param tensorboard_log: the log location for tensorboard (if None, no logging)
     :param policy_kwargs: additional arguments to be passed to the policy on creation, see ``FlowPolicy``
@@ -135,6 +138,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         actor_batch_size: int | None = 128,
         policy_delay: int = 4,
         actor_tau: float = 0.01,
+        torch_compile: bool = False,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -182,6 +186,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self.actor_batch_size = actor_batch_size
         self.policy_delay = policy_delay
         self.actor_tau = actor_tau
+        self.torch_compile = torch_compile
         self._ess_share = 0.0  # running, for the schedule of n_proposals
         self.log_ent_coef: torch.Tensor | None = None
         self.ent_coef_optimizer: torch.optim.Adam | None = None
@@ -201,6 +206,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         except MemoryError as error:
             raise MemoryError(f"buffer_size={self.buffer_size} transitions do not fit into the memory: {error}") from error
         self._create_aliases()
+        self._soft_value = CompiledSoftValue() if self.torch_compile else soft_value
         self.batch_norm_stats = get_parameters_by_name(self.critic, ["running_"])
         self.batch_norm_stats_actor = get_parameters_by_name(self.actor, ["running_"])
         self.batch_norm_stats_average = get_parameters_by_name(self.policy.actor_average, ["running_"])
@@ -261,19 +267,16 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         """Squared error of the soft Bellman equation (1), log pi by (6) or by the exact density of the discrete flow."""
         discounts = batch.discounts if batch.discounts is not None else self.gamma
         with torch.no_grad():
-            next_actions, next_log_prob = self.policy.actor_average.action_log_prob(
-                batch.next_observations, self.n_next_actions
+            following = self._soft_value(
+                self.policy.actor_average, self.critic_target, batch.next_observations, self.n_next_actions, ent_coef
             )
-            # The environment would clip an unsquashed action to its box
-            next_q_values = self.critic_target(batch.next_observations, next_actions.clamp(-1.0, 1.0)).amin(0)
-            next_values = (next_q_values - ent_coef * next_log_prob).mean(-1, keepdim=True)
-            target_q_values = batch.rewards + (1.0 - batch.dones) * discounts * next_values
+            target_q_values = batch.rewards + (1.0 - batch.dones) * discounts * following.values
         q_values = self.critic(batch.observations, batch.actions)
         critic_loss: torch.Tensor = 0.5 * F.mse_loss(q_values, target_q_values.T.expand_as(q_values)) * self.critic.n_critics
         stats["critic_loss"].append(critic_loss.detach())
         stats["q_value"].append(q_values.detach().mean())
-        stats["log_prob"].append(next_log_prob.mean())
-        stats["clip_fraction"].append((next_actions.abs() > 1.0).float().mean())
+        stats["log_prob"].append(following.log_prob.mean())
+        stats["clip_fraction"].append((following.actions.abs() > 1.0).float().mean())
         return critic_loss
 
     def improve_actor(
@@ -415,7 +418,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         )
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "actor", "critic", "critic_target"]
+        return [*super()._excluded_save_params(), "actor", "critic", "critic_target", "_soft_value"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         state_dicts = ["policy", "actor.optimizer", "critic.optimizer"]

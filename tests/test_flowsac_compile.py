@@ -1,0 +1,71 @@
+"""The compiled soft value: what is learnt is the same, and a failure is no more than a warning."""
+
+import shutil
+import warnings
+
+import pytest
+import torch
+from stable_baselines3.common.envs import BitFlippingEnv
+
+from sb3_flowsac import FlowSAC
+from sb3_flowsac.flowsac import soft_value
+from sb3_flowsac.flowsac.soft_value import CompiledSoftValue
+
+SMALL = {"net_arch": [8], "ode_steps": 1}
+
+
+def learn(make_model, policy="FlowPolicy", **kwargs):
+    env = BitFlippingEnv(n_bits=2, continuous=True) if policy == "MultiInputPolicy" else "Pendulum-v1"
+    return make_model(env, policy, learning_starts=10, policy_kwargs=SMALL, **kwargs).learn(20)
+
+
+def assert_same(model, other, **tolerances):
+    for ours, theirs in zip(model.policy.state_dict().values(), other.policy.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, theirs, **tolerances)
+
+
+@pytest.mark.parametrize("policy", ["FlowPolicy", "MultiInputPolicy"])
+def test_what_is_traced_learns_bit_for_bit_the_same(make_model, monkeypatch, policy):
+    monkeypatch.setattr(soft_value.torch, "compile", lambda f, options, c=torch.compile: c(f, backend="eager"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "torch_compile")
+        assert_same(learn(make_model, policy, torch_compile=True), learn(make_model, policy), rtol=0, atol=0)
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile wants a C++ compiler")
+def test_compiled_code_learns_the_same_up_to_rounding(make_model, tmp_path):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "torch_compile")
+        model = learn(make_model, torch_compile=True)
+    assert_same(model, learn(make_model), rtol=1e-3, atol=1e-5)
+
+    model.save(tmp_path / "model")
+    loaded = FlowSAC.load(tmp_path / "model", env=model.env, device="cpu")
+    assert loaded.torch_compile is True and isinstance(loaded._soft_value, CompiledSoftValue)
+
+
+def test_a_failure_is_a_warning(make_model, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(soft_value.torch, "compile", lambda f, options: fail)
+    with pytest.warns(UserWarning, match="^torch_compile=True: .*goes on without it: no compiler") as caught:
+        model = learn(make_model, torch_compile=True)
+    assert sum("torch_compile" in str(warning.message) for warning in caught) == 1  # not at each step
+    assert_same(model, learn(make_model), rtol=0, atol=0)
+
+
+def test_an_error_of_its_own_is_no_failure_to_compile(make_model, monkeypatch):
+    monkeypatch.setattr(soft_value.torch, "compile", lambda f, options: f)
+    model = make_model("Pendulum-v1", torch_compile=True, policy_kwargs=SMALL)
+    with pytest.raises(RuntimeError, match="shapes"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model._soft_value(model.actor, model.critic, torch.zeros(3, 2), 1, torch.ones(()))
+    value = model._soft_value(model.actor, model.critic, torch.zeros(3, 3), 1, torch.ones(()))
+    assert value.values.isfinite().all()
+
+
+@pytest.mark.parametrize("value", [1, "reduce-overhead", None])
+def test_other_values_are_refused(make_model, value):
+    with pytest.raises((TypeError, ValueError), match=r"^torch_compile"):
+        make_model("Pendulum-v1", torch_compile=value)

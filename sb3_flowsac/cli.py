@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import shtab
 
-from sb3_flowsac.cli_types import existing_file, file_or_folder, folder, output_file, positive_float, positive_int, seed
+from sb3_flowsac.cli_types import (
+    existing_file,
+    file_or_folder,
+    folder,
+    keyword,
+    output_file,
+    positive_float,
+    positive_int,
+    seed,
+)
 from sb3_flowsac.version import __version__
 
 if TYPE_CHECKING:
@@ -221,6 +230,14 @@ def add_show(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument("--env", metavar="ID", help="environment whose states are shown (default: the space's samples)")
     parser.add_argument(
+        "--env-kwargs",
+        type=keyword,
+        nargs="+",
+        default=[],
+        metavar="NAME:VALUE",
+        help="its arguments, such as alpha:0.5 for a model of flowsac lqr",
+    )
+    parser.add_argument(
         "--out",
         type=folder,
         metavar="DIR",
@@ -235,15 +252,19 @@ def run_show(parser: argparse.ArgumentParser, options: argparse.Namespace) -> No
     :param parser: parser that ends the command if the model or the environment does not fit
     :param options: parsed options
     """
-    from sb3_flowsac.show import show, states
+    from sb3_flowsac.show import LEARNING_CURVE, PAGE, show, states
 
     saved = saved_model(parser, options)
     try:
-        obs, task = states(saved, options.env)
+        obs, task = states(saved, options.env, dict(options.env_kwargs))
     except (ValueError, LookupError, ImportError) as error:
         parser.error(f"argument --env: {error}")
-    for picture in show(saved, options.model, obs, task, options.out):
+    pictures = show(saved, options.model, obs, task, options.out)
+    for picture in pictures:
         print(picture)
+    print(f"All on one page: {pictures[0].with_name(PAGE)}")
+    if LEARNING_CURVE not in {picture.stem for picture in pictures}:
+        print("No learning curve: no file of a Monitor or an EvalCallback lies beside the model")
 
 
 def add_export(parser: argparse.ArgumentParser) -> None:

@@ -1,10 +1,12 @@
 """Types of command line arguments: what a user wrote, read or refused with a message that quotes it."""
 
 import argparse
+import ast
 import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def positive_float(text: str) -> float:
@@ -45,6 +47,22 @@ def seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
     return int(text)
+
+
+def keyword(text: str) -> tuple[str, Any]:
+    """
+    Read a keyword argument, written as the RL Zoo has it: ``alpha:0.5``, ``preset:unstable``.
+
+    :param text: what the user wrote
+    :return: its name and its value, a Python literal or else the text itself
+    """
+    name, colon, value = text.partition(":")
+    if not (colon and name.isidentifier() and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME:VALUE")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
 
 
 def existing_file(text: str) -> Path:

@@ -23,22 +23,26 @@ N_OBSERVATIONS = 64
 ROLLOUT_STEPS = 200
 LARGE = 1e30  # no bound is meant
 PAGE = "index.html"
+LEARNING_CURVE = "learning_curve"
 
 
-def states(saved: FlowSAC | FlowPolicy, env_id: str | None) -> tuple[Any, Target | LQRProblem | None]:
+def states(
+    saved: FlowSAC | FlowPolicy, env_id: str | None, env_kwargs: dict[str, Any] | None = None
+) -> tuple[Any, Target | LQRProblem | None]:
     """
     The states in which a policy is drawn.
 
     :param saved: a model or a policy
     :param env_id: environment that it visits them in; if None they are drawn from its observation space
+    :param env_kwargs: arguments of the environment
     :return: a batch of observations, and the environment's task if its optimum is known
-    :raises ValueError: if the environment's spaces are not the policy's, or there is no such environment
+    :raises ValueError: if the environment's spaces are not the policy's, it refuses its arguments, or there is none such
     """
     if env_id is None:
         return _sampled(policy_of(saved)), None
     try:
-        env = DummyVecEnv([lambda: gym.make(env_id)])
-    except gym.error.Error as error:
+        env = DummyVecEnv([lambda: gym.make(env_id, **(env_kwargs or {}))])
+    except (gym.error.Error, TypeError) as error:
         raise ValueError(str(error)) from error
     return _visited(saved, env), task_of(env)
 
@@ -58,7 +62,7 @@ def show(
     """
     figures = policy_figures(saved, obs, task)
     try:
-        figures["learning_curve"] = learning_curves({path.stem: [read_curve(path.parent)]})
+        figures[LEARNING_CURVE] = learning_curves({path.stem: [read_curve(path.parent)]})
     except ValueError:
         pass  # no such files
     folder = path.with_name(f"{path.stem}_pictures") if out is None else out
@@ -95,7 +99,10 @@ def _visited(saved: FlowSAC | FlowPolicy, env: VecEnv) -> Any:
     policy = policy_of(saved)
     theirs, ours = (env.observation_space, env.action_space), (policy.observation_space, policy.action_space)
     if theirs != ours:
-        raise ValueError(f"the environment's spaces are {theirs[0]} and {theirs[1]}, the model's {ours[0]} and {ours[1]}")
+        raise ValueError(
+            f"the environment's spaces are {theirs[0]} and {theirs[1]}, the model's {ours[0]} and {ours[1]}; "
+            "has it been trained with other arguments of the environment?"
+        )
     env.seed(0)
     torch.manual_seed(0)
     seen: list[Any] = [env.reset()]

@@ -47,7 +47,9 @@ def test_a_model_in_its_environment(bandit, opened, capsys, monkeypatch):
     pictures = {"action_density", "flow_paths", "weights", "against_target", "learning_curve"}
     assert main(["show", str(bandit), "--env", "BoltzmannBandit-v0"]) == 0
     assert names(folder) == {f"{name}.png" for name in pictures} | {"index.html"}
-    assert set(capsys.readouterr().out.split()) == {str(folder / f"{name}.png") for name in pictures}
+    *printed, page = capsys.readouterr().out.splitlines()
+    assert set(printed) == {str(folder / f"{name}.png") for name in pictures}
+    assert page == f"All on one page: {folder / 'index.html'}"
     assert all(f"{name}.png" in (folder / "index.html").read_text() for name in pictures)
     assert opened == []
     monkeypatch.setenv("DISPLAY", ":0")
@@ -55,6 +57,20 @@ def test_a_model_in_its_environment(bandit, opened, capsys, monkeypatch):
     assert opened == [(folder / "index.html").as_uri()]
     assert main(["show", str(bandit), "--out", str(bandit.parent / "a" / "b")]) == 0
     assert len(opened) == 1 and "weights.png" in names(bandit.parent / "a" / "b")
+
+
+def test_an_environment_with_arguments(make_model, opened, tmp_path, capsys):
+    """The regulator's Box depends on its temperature."""
+    path, folder = tmp_path / "lqr.zip", tmp_path / "lqr_pictures"
+    env = gym.make("MaxEntLQR-v0", alpha=0.25, max_episode_steps=20)
+    make_model(env, ent_coef=0.25, policy_kwargs={"squash_output": False}).save(path)
+    command = ["show", str(path), "--env", "MaxEntLQR-v0"]
+    assert "other arguments of the environment?" in error_of(command, capsys)
+    assert "argument --env-kwargs" in error_of([*command, "--env-kwargs", "alpha"], capsys)
+    assert "argument --env: " in error_of([*command, "--env-kwargs", "alpa:0.25"], capsys)
+    main([*command, "--env-kwargs", "alpha:0.25", "preset:default"])
+    assert "against_optimum.png" in names(folder) and "learning_curve.png" not in names(folder)
+    assert "No learning curve" in capsys.readouterr().out
 
 
 def test_a_policy_without_its_model(bandit, opened, tmp_path):

@@ -239,7 +239,10 @@ def check_replay_buffer(model: "FlowSAC") -> None:
 def check_policy_class(policy: object, base: type[BasePolicy]) -> None:
     """Refuse a policy that is not of the family which the algorithm trains."""
     if not (isinstance(policy, type) and issubclass(policy, base)):
-        raise TypeError(f"policy must be a name or a subclass of {base.__name__}, got {abridged(policy)}")
+        raise TypeError(
+            f"policy must be a name or a subclass of {base.__name__}, got {abridged(policy)}; "
+            "a model that another algorithm has saved does not carry over, train anew"
+        )
 
 
 def check_policy_kwargs(policy: type[BasePolicy], kwargs: Mapping[str, Any]) -> None:

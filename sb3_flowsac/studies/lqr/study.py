@@ -112,7 +112,8 @@ def _report(console: Console, rows: Sequence[dict[str, Any]], pictures: Sequence
     print(f"Curves:   tensorboard --logdir {out / 'tensorboard'}")
     print("Next:     flowsac lqr --preset unstable --out unstable_lqr")
     print("          flowsac lqr --problem my_lqr.yml --out my_lqr   (a system of your own, with keys A, B, Q, R)")
-    print(f'          FlowSAC.load("{out / rows[0]["model"]}").policy.sample(observation, n=1000)')
+    print(f"          flowsac show {out / rows[0]['model']}")
+    print(f'          FlowSAC.load("{out / rows[0]["model"]}").policy.sample(env.reset()[0], n=1000)')
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 import argparse
 
 import gymnasium as gym
+import torch
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
@@ -16,11 +17,12 @@ class EntropyCallback(BaseCallback):
     def __init__(self, freq: int) -> None:
         super().__init__()
         self.freq = freq
+        self.generator = torch.Generator()  # of its own: the run is the same as without the callback
 
     def _on_step(self) -> bool:
         if self.n_calls % self.freq == 0:
             assert isinstance(self.model, FlowSAC)
-            entropy = self.model.policy.entropy(self.locals["new_obs"]).mean().item()
+            entropy = self.model.policy.entropy(self.locals["new_obs"], generator=self.generator).mean().item()
             self.logger.record("policy/entropy", entropy)
         return True
 
@@ -30,7 +32,7 @@ parser.add_argument("--steps", type=int, default=10_000, help="environment steps
 steps = parser.parse_args().steps
 
 every = max(steps // 5, 1)
-model = FlowSAC("FlowPolicy", "Pendulum-v1", seed=0, tensorboard_log="runs")
+model = FlowSAC("FlowPolicy", "Pendulum-v1", seed=0, tensorboard_log="runs", device="cpu")
 model.learn(
     steps,
     callback=[

@@ -30,7 +30,7 @@ modes = target.mode_of(states, actions).ravel()
 print("share of each mode", np.bincount(modes, minlength=4) / modes.size, "optimum", target.mode_masses)
 
 figure, axes = plt.subplots(1, 3, figsize=(9, 3), sharex=True, sharey=True)
-for axis, state, drawn in zip(axes, states, actions.numpy(), strict=False):
+for axis, state, drawn in zip(axes, states, actions.cpu().numpy(), strict=False):
     axis.scatter(*drawn.T, s=4)
     axis.set(title=f"state {state.round(2)}", aspect="equal", xlim=(-1, 1), ylim=(-1, 1))
 figure.savefig("modes.png")

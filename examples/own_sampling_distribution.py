@@ -24,7 +24,7 @@ class _TwoSides(Proposal):
 
     def sample_with_log_prob(self) -> tuple[torch.Tensor, torch.Tensor]:
         draws = torch.stack([side.sample((self.batch, self.n)) for side in self.sides])
-        chosen = torch.randint(2, (self.batch, self.n, 1))
+        chosen = torch.randint(2, (self.batch, self.n, 1), device=draws.device)
         latents = torch.where(chosen == 0, draws[0], draws[1])
         return latents, self.log_prob(latents)
 

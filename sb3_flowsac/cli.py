@@ -155,6 +155,8 @@ def run_lqr(parser: argparse.ArgumentParser, options: argparse.Namespace, comman
     :param options: parsed options
     :param command: the command line, for the report
     """
+    if options.alpha and len({f"{alpha:g}" for alpha in options.alpha}) < len(options.alpha):
+        parser.error("argument --alpha: temperatures must differ in their first six digits, by which their runs are named")
     if options.spi and options.timesteps is not None:
         parser.error("argument --timesteps: not with --spi, which takes no environment steps")
     if options.full and options.seed is not None and len(set(options.seed)) < 2:

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+SMALLEST, LARGEST = 2.0**-126, (2.0 - 2.0**-23) * 2.0**127  # of normal numbers in single precision
+
 
 def positive_float(text: str) -> float:
     """
-    Read a positive, finite number.
+    Read a positive number that single precision can hold.
 
     :param text: what the user wrote
     :return: its value
@@ -20,8 +22,8 @@ def positive_float(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    if not SMALLEST <= value <= LARGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number from {SMALLEST:.3g} to {LARGEST:.3g}")
     return value
 
 

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from maxent_envs import LQRProblem, Target
-from sb3_flowsac.callbacks.figures import task_of
+from sb3_flowsac.callbacks.known_task import task_of
 from sb3_flowsac.files import replacing
 from sb3_flowsac.flowsac import FlowPolicy, FlowSAC
 from sb3_flowsac.plotting import learning_curves, policy_figures, read_curve, save_figure
@@ -41,7 +41,7 @@ def states(
     if env_id is None:
         return _sampled(policy_of(saved)), None
     try:
-        env = DummyVecEnv([lambda: gym.make(env_id, **(env_kwargs or {}))])
+        env = FlowSAC._wrap_env(DummyVecEnv([lambda: gym.make(env_id, **(env_kwargs or {}))]), verbose=0)  # channels first
     except (gym.error.Error, TypeError) as error:
         raise ValueError(str(error)) from error
     return _visited(saved, env), task_of(env)
@@ -60,7 +60,7 @@ def show(
     :param out: folder for the pictures; if None a folder beside the model, which is opened if there is a display
     :return: the pictures
     """
-    figures = policy_figures(saved, obs, task)
+    path, figures = path.resolve(), policy_figures(saved, obs, task)
     try:
         figures[LEARNING_CURVE] = learning_curves({path.stem: [read_curve(path.parent)]})
     except ValueError:

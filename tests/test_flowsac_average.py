@@ -163,6 +163,7 @@ def test_batch_statistics_are_copied(make_model, shared):
     model = make_model("Pendulum-v1", policy_delay=1, policy_kwargs=kwargs)
     model.policy.set_training_mode(True)
     assert not model.policy.actor_average.training and not model.policy.actor_average.features_extractor.training
+    assert model.policy.train().actor.training and not model.policy.actor_average.features_extractor.training
     start = copies(model.policy.actor_average.features_extractor)
     model.learn(40)
     extractors = model.actor.features_extractor.net, model.policy.actor_average.features_extractor.net

@@ -137,6 +137,17 @@ def test_action_noise(make_model, noise_class):
     learn_and_check(make_model("Pendulum-v1", action_noise=noise_class(np.zeros(1), 0.1 * np.ones(1))))
 
 
+def test_arguments_that_sac_has_seen_are_taken(make_model):
+    """SAC writes ``use_sde`` into the dictionary that it is given."""
+    shared = {"net_arch": [8]}
+    SAC("MlpPolicy", "Pendulum-v1", buffer_size=10, policy_kwargs=shared)
+    assert shared["use_sde"] is False
+    assert make_model("Pendulum-v1", policy_kwargs=shared).policy_kwargs == {"net_arch": [8]}
+    assert shared["use_sde"] is False
+    with pytest.raises(ValueError, match=r"policy_kwargs\['use_sde'\]"):
+        make_model("Pendulum-v1", policy_kwargs={"use_sde": True})
+
+
 def test_noise_of_one_number_is_added_to_every_component(make_model):
     """As in SB3, whose tests do it with ten of them."""
     model = make_model("MultiGoal-v0", action_noise=NormalActionNoise(np.full(1, 5.0), np.zeros(1)), learning_starts=0)

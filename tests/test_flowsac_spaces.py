@@ -10,7 +10,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import FakeImageEnv, IdentityEnv, SimpleMultiObsEnv
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecTransposeImage
 
-from sb3_flowsac import FlowSAC
+from sb3_flowsac import FlowPolicy, FlowSAC
 
 ACTIONS = spaces.Box(np.array([-1.0, 0.5], np.float32), np.array([2.0, 0.75], np.float32))
 
@@ -27,7 +27,7 @@ class Random(gym.Env):
         return self.observation_space.sample(), {}
 
     def step(self, action):
-        assert self.action_space.contains(action)
+        assert self.action_space.contains(np.asarray(action, self.action_space.dtype))  # SB3 unscales to single precision
         self.steps += 1
         return self.observation_space.sample(), float(np.sum(action)), False, self.steps == 7, {}
 
@@ -57,8 +57,14 @@ def test_observations(make_model, name, policy):
 
 @pytest.mark.parametrize(
     "action_space",
-    [spaces.Box(-1, 1, (1,)), spaces.Box(-3, 1, (2, 2)), spaces.Box(0, 100, (3,)), spaces.Box(-1, 1, (2,), np.float64)],
-    ids=["one", "matrix", "wide", "double"],
+    [
+        spaces.Box(-1, 1, (1,)),
+        spaces.Box(-3, 1, (2, 2)),
+        spaces.Box(0, 100, (3,)),
+        spaces.Box(-1, 1, (2,), np.float64),
+        spaces.Box(-2, 1, (2,), np.float16),
+    ],
+    ids=["one", "matrix", "wide", "double", "half"],
 )
 @pytest.mark.parametrize("squashed", [True, False], ids=["squashed", "unsquashed"])
 def test_actions(make_model, action_space, squashed):
@@ -66,8 +72,27 @@ def test_actions(make_model, action_space, squashed):
     model = make_model(env, policy_kwargs={"squash_output": squashed}).learn(40)
     stored = model.replay_buffer.actions[: model.replay_buffer.pos]
     assert np.abs(stored).max() <= 1.0 and stored.shape[-1] == int(np.prod(action_space.shape))
-    action, _ = model.predict(env.observation_space.sample())
-    assert action_space.contains(action)
+    obs = env.observation_space.sample()
+    for deterministic in (True, False):
+        action, _ = model.predict(obs, deterministic=deterministic)
+        assert action_space.contains(action.astype(action_space.dtype))
+    actions, log_prob = model.policy.sample(obs, 3)
+    assert actions.dtype == log_prob.dtype == model.policy.log_prob(obs, actions).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("space", "reason"),
+    [
+        (spaces.Box(-5, 5, (1,), np.int64), "floating-point"),
+        (spaces.Box(-np.inf, np.inf, (1,)), "finite bounds"),
+        (spaces.Box(np.zeros(2, np.float32), np.array([1, 0], np.float32)), "the lower below the upper"),
+        (spaces.Discrete(3), "be a Box"),
+    ],
+    ids=["integers", "infinite", "empty", "discrete"],
+)
+def test_a_policy_of_no_use_is_refused(space, reason):
+    with pytest.raises(ValueError, match=f"^action_space must .*{reason}"):
+        FlowPolicy(spaces.Box(-1, 1, (2,)), space, lambda _: 1e-3)
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "apart"])

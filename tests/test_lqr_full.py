@@ -113,6 +113,19 @@ def test_case_study_writes_its_report(tmp_path, monkeypatch):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_part_that_fails_does_not_cost_the_others(tmp_path, monkeypatch):
+    def fail():
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(full, "run_all", lambda specs, *_: [entry("flowsac", spec.seed) for spec in specs])
+    monkeypatch.setattr(full, "save_full_plots", lambda *_: None)
+    monkeypatch.setattr(full, "_further_parts", lambda *_: {"First": fail, "Second": lambda: "It went well."})
+    with pytest.raises(RuntimeError, match=r"First.*no luck"):
+        run_full(alphas=[0.5], seeds=[0, 1], out=tmp_path)
+    page = (tmp_path / "report.md").read_text()
+    assert "Failed: no luck" in page and "It went well." in page
+
+
 def test_one_seed_has_no_interval(tmp_path):
     with pytest.raises(ValueError, match=r"seeds must hold 2 or more different values, got \[3, 3\]"):
         run_full(alphas=[0.5], seeds=[3, 3], out=tmp_path / "out")

@@ -261,6 +261,7 @@ def test_state_that_cannot_be_kept_is_named(tmp_path):
     [
         (lambda: small(tau=0.1), "tau was 0.005, now 0.1"),
         (lambda: small(seed=1), "seed was 0, now 1"),
+        (lambda: small(stats_window_size=7), "stats_window_size was 100, now 7"),
         (lambda: small(policy_kwargs={"n_critics": 1}), "policy_kwargs was .*net_arch.*now .*n_critics: 1"),
         (lambda: small(lqr(2)), "vec_env was .*1 environments.*2 environments"),
         (lambda: small(lqr(gamma=0.9, A=[[1.0]], B=[[1.0]], Q=[[1.0]], R=[[1.0]])), "environments was .*gamma: 0.9"),
@@ -282,6 +283,15 @@ def test_another_length_is_refused_if_the_learning_rate_depends_on_it(tmp_path):
     stop_at(12, small(learning_rate=lambda left: left), tmp_path)
     with pytest.raises(ValueError, match="total_timesteps was 40, now 100"):
         small(learning_rate=lambda left: left).learn(100, callback=ResumableCheckpoint(tmp_path, 5))
+
+
+def test_another_schedule_of_the_same_name_is_refused(tmp_path):
+    def schedule(peak):
+        return lambda left: peak * left
+
+    stop_at(12, small(learning_rate=schedule(1e-3)), tmp_path)
+    with pytest.raises(ValueError, match=r"learning_rate was .*\[0.001, .*now .*\[0.5, "):
+        small(learning_rate=schedule(0.5)).learn(TOTAL, callback=ResumableCheckpoint(tmp_path, 5))
 
 
 def test_another_version_is_named(tmp_path, monkeypatch):

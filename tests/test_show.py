@@ -1,11 +1,13 @@
 """``flowsac show`` and ``flowsac export``: pictures and ONNX files of saved models, and how bad arguments are refused."""
 
+from functools import partial
+
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
 from stable_baselines3 import SAC, HerReplayBuffer
-from stable_baselines3.common.envs import BitFlippingEnv
+from stable_baselines3.common.envs import BitFlippingEnv, FakeImageEnv
 from stable_baselines3.common.monitor import Monitor
 
 from sb3_flowsac import FlowPolicy
@@ -77,6 +79,15 @@ def test_a_policy_without_its_model(bandit, opened, tmp_path):
     load_saved(bandit).policy.save_pretrained(tmp_path / "deep" / "policy")
     main(["show", str(tmp_path / "deep" / "policy")])
     assert names(tmp_path / "deep" / "policy_pictures") == {"action_density.png", "flow_paths.png", "index.html"}
+
+
+def test_images_are_turned_as_sb3_turns_them(make_model, tmp_path, opened):
+    gym.register("Images-v0", partial(FakeImageEnv, screen_height=36, screen_width=36, n_channels=1, discrete=False))
+    small = {"features_extractor_kwargs": {"features_dim": 4}}
+    model = make_model("Images-v0", "CnnPolicy", buffer_size=10, policy_kwargs=small)
+    obs, _ = states(model, "Images-v0")
+    assert obs.shape == (64, 1, 36, 36)
+    del gym.registry["Images-v0"]
 
 
 def test_goals_and_hindsight_need_no_environment(make_model, tmp_path):

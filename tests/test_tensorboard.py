@@ -12,12 +12,13 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from maxent_envs import LQRProblem, Target
 from sb3_flowsac.callbacks import FigureCallback, HParamsCallback, ResumableCheckpoint, hyperparameters
-from sb3_flowsac.callbacks.figures import task_of
+from sb3_flowsac.callbacks.known_task import task_of
 
 FORMATS = ["stdout", "log", "csv", "json", "tensorboard"]
 METRICS = {"train/ess", "train/critic_loss", "train/entropy", "rollout/ep_rew_mean"}
@@ -117,6 +118,11 @@ def test_tasks_are_known_unless_a_wrapper_changes_them():
     assert task_of(make_vec_env("Pendulum-v1")) is None
     rescaled = {"wrapper_class": gym.wrappers.RescaleAction, "wrapper_kwargs": {"min_action": -0.5, "max_action": 0.5}}
     assert task_of(make_vec_env("BoltzmannBandit-v0", **rescaled)) is None
+    for name in ("BoltzmannBandit-v0", "MaxEntLQR-v0"):
+        assert task_of(VecFrameStack(make_vec_env(name), 2)) is None
+        assert task_of(VecNormalize(make_vec_env(name))) is None
+        assert task_of(VecNormalize(make_vec_env(name), norm_reward=False)) is not None
+    assert task_of(DummyVecEnv([lambda a=a: gym.make("MaxEntLQR-v0", preset=a) for a in ("default", "unstable")])) is None
 
 
 def test_hyperparameters_reach_the_tab(make_model, tmp_path):
@@ -135,7 +141,7 @@ def test_hyperparameters_reach_the_tab(make_model, tmp_path):
 
 def test_hyperparameters_name_no_place_and_fit_other_algorithms(make_model):
     ours = hyperparameters(make_model("Pendulum-v1", tensorboard_log="here", learning_rate=lambda progress: 1e-3))
-    assert {"n_proposals", "actor_tau", "sampling_distribution", "seed"} <= ours.keys()
+    assert {"n_proposals", "actor_tau", "sampling_distribution", "seed", "stats_window_size"} <= ours.keys()
     assert not {"env", "device", "tensorboard_log", "verbose", "self"} & ours.keys()
     theirs = hyperparameters(SAC("MlpPolicy", "Pendulum-v1", buffer_size=10))
     assert theirs["algorithm"] == "SAC" and theirs["tau"] == 0.005

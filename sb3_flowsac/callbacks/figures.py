@@ -6,11 +6,10 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure
-from stable_baselines3.common.vec_env import VecEnv
 
-from maxent_envs import LQRProblem, Target
 from maxent_envs.validation import integer
-from sb3_flowsac.callbacks.lqr_optimality import CHANGING_WRAPPERS, TEXT_FORMATS
+from sb3_flowsac.callbacks.formats import TEXT_FORMATS
+from sb3_flowsac.callbacks.known_task import task_of
 from sb3_flowsac.flowsac import FlowSAC
 from sb3_flowsac.plotting import policy_figures
 
@@ -78,25 +77,6 @@ class FigureCallback(BaseCallback):
         self._drawn_at = self.num_timesteps
         self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         self.logger.dump(self.num_timesteps)
-
-
-def task_of(env: VecEnv) -> Target | LQRProblem | None:
-    """
-    The task of an environment whose optimum is known.
-
-    :param env: the environments, of which the first is asked
-    :return: the target of ``BoltzmannBandit-v0``, the problem of ``MaxEntLQR-v0``, else None, also where a wrapper changes it
-    """
-    if any(any(env.env_is_wrapped(wrapper)) for wrapper in CHANGING_WRAPPERS):
-        return None
-    for name in ("target", "problem"):
-        try:
-            found = env.get_attr(name, indices=0)[0]
-        except AttributeError:
-            continue
-        if isinstance(found, Target | LQRProblem):
-            return found
-    return None
 
 
 def _stored_observations(model: FlowSAC) -> Any:

@@ -8,7 +8,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HParam
 from stable_baselines3.common.type_aliases import TrainFreq
 
-from sb3_flowsac.callbacks.lqr_optimality import TEXT_FORMATS
+from sb3_flowsac.callbacks.formats import TEXT_FORMATS
 
 Value = bool | str | float | None
 # Arguments that say where a run is and what it prints, not how it learns
@@ -50,7 +50,11 @@ def hyperparameters(model: Any) -> dict[str, Value]:
     """
     found: dict[str, Any] = {"algorithm": type(model).__name__, "policy": model.policy_class.__name__}
     names = [name for name in inspect.signature(type(model).__init__).parameters if name not in LEFT_OUT]
-    found |= {name: getattr(model, name) for name in names if hasattr(model, name)}
+    for name in names:
+        for attribute in (name, f"_{name}"):  # SB3 keeps one of them under another name
+            if hasattr(model, attribute):
+                found[name] = getattr(model, attribute)
+                break
     return {name: _value(value) for name, value in [*found.items(), *_flat("policy_kwargs", model.policy_kwargs or {})]}
 
 

@@ -1,22 +1,20 @@
 """Compare a policy with the known optimum of MaxEntLQR-v0 while it learns."""
 
-import gymnasium as gym
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure
-from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from maxent_envs import LQRProblem
 from maxent_envs.validation import integer
+from sb3_flowsac.callbacks.formats import TEXT_FORMATS
+from sb3_flowsac.callbacks.known_task import attributes, changes
 from sb3_flowsac.flowsac import FlowSAC
 from sb3_flowsac.lqr.evaluation import EvaluationSettings, LQREvaluation, evaluate_policy_on_lqr
 from sb3_flowsac.lqr.policies import LearntPolicy, temperature
 from sb3_flowsac.plotting import action_distribution_figure
 
-# Wrappers that change what a state, an action or a reward means; the closed-form optimum is no longer the one to learn
-CHANGING_WRAPPERS = (gym.ObservationWrapper, gym.ActionWrapper, gym.RewardWrapper, gym.wrappers.NormalizeReward)
 LOGGED = ("mean_error", "cov_error", "return", "optimal_return")
-TEXT_FORMATS = ("stdout", "log", "csv", "json")
 
 
 class LQROptimalityCallback(BaseCallback):
@@ -72,7 +70,7 @@ class LQROptimalityCallback(BaseCallback):
 
     def _init_callback(self) -> None:
         self._soft_model = _soft_actor_critic(self.model)
-        self.problem = _lqr_problem(self.training_env, self._soft_model)
+        self.problem = _lqr_problem(self.training_env)
         if self._soft_model.gamma != self.problem.gamma:
             raise ValueError(
                 f"model.gamma={self._soft_model.gamma} must be the problem's gamma={self.problem.gamma}: "
@@ -129,25 +127,16 @@ def _soft_actor_critic(model: object) -> FlowSAC | SAC:
     return model
 
 
-def _lqr_problem(env: VecEnv, model: FlowSAC | SAC) -> LQRProblem:
+def _lqr_problem(env: VecEnv) -> LQRProblem:
     """The one problem that all environments pose, unchanged by any wrapper."""
-    try:
-        problems = env.get_attr("problem")
-    except AttributeError:
-        problems = []
+    problems = attributes(env, "problem")
     if not problems or not all(isinstance(problem, LQRProblem) for problem in problems):
         raise ValueError(f"LQROptimalityCallback needs MaxEntLQR-v0 as the environment, got {env}")
     problem: LQRProblem = problems[0]
     if any(other != problem for other in problems):
         raise ValueError("LQROptimalityCallback needs the same problem in every environment, got different ones")
-    changing = [wrapper.__name__ for wrapper in CHANGING_WRAPPERS if any(env.env_is_wrapped(wrapper))]
-    normalizer = unwrap_vec_normalize(env)
-    if normalizer is not None and normalizer.norm_reward:
-        changing.append("VecNormalize(norm_reward=True)")
-    shapes = (model.observation_space.shape, model.action_space.shape)
-    if changing or shapes != ((problem.n_states,), (problem.n_inputs,)):
+    if changing := changes(env, problem):
         raise ValueError(
-            "LQROptimalityCallback needs MaxEntLQR-v0 with its own states, actions and rewards, got "
-            f"{', '.join(changing) or f'observations and actions of shapes {shapes[0]} and {shapes[1]}'}"
+            f"LQROptimalityCallback needs MaxEntLQR-v0 with its own states, actions and rewards, got {', '.join(changing)}"
         )
     return problem

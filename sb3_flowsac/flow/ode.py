@@ -20,6 +20,7 @@ Time = float | torch.Tensor  # one time for all points, or one for each point (b
 
 # Most entries of the Jacobians that are computed at once: about as much as a processor core has cache for
 MOST_ENTRIES = 2**18
+MOST_ITERATIONS = 20  # of Newton's method in a step
 MOST_HALVINGS = 6  # of a correction of Newton's method
 
 
@@ -222,9 +223,6 @@ def invert(
     x: torch.Tensor,
     grid: Sequence[float],
     solver: Solver,
-    *,
-    max_iterations: int = 20,
-    tolerance: float | None = None,
 ) -> Transport:
     """
     The exact inverse of ``integrate(..., volume="exact")``: from end points back to start points.
@@ -237,16 +235,14 @@ def invert(
     :param x: end points (batch, n, dim)
     :param grid: increasing times
     :param solver: the Runge-Kutta method
-    :param max_iterations: most Newton iterations for a step
-    :param tolerance: largest residual, relative to max(1, \\|x\\|); default 8 units of rounding
     """
-    tolerance = 8 * torch.finfo(x.dtype).eps if tolerance is None else tolerance
+    tolerance = 8 * torch.finfo(x.dtype).eps  # of the residual, relative to max(1, |x|)
     log_volume = torch.zeros_like(x[..., 0])
     irregular = torch.zeros_like(x[..., 0], dtype=torch.bool)
     for end, start in pairwise(reversed(grid)):
         h = end - start
         scale = tolerance * x.detach().abs().amax(-1).clamp(min=1.0)
-        guess = _undo_step(velocity, x, start, h, solver, max_iterations, scale)
+        guess = _undo_step(velocity, x, start, h, solver, scale)
         step = _step(velocity, guess, start, h, solver, "exact")
         residual = step.x - x
         irregular = irregular | ~(residual.detach().abs().amax(-1) <= 16 * scale)
@@ -260,11 +256,11 @@ def invert(
 
 @torch.no_grad()
 def _undo_step(
-    velocity: Velocity, x: torch.Tensor, start: float, h: float, solver: Solver, max_iterations: int, tolerance: torch.Tensor
+    velocity: Velocity, x: torch.Tensor, start: float, h: float, solver: Solver, tolerance: torch.Tensor
 ) -> torch.Tensor:
     """The points that a step takes to ``x``; where Newton's method would overshoot, its correction is halved."""
     guess = _step(velocity, x, start + h, -h, solver, "none").x
-    for _ in range(max_iterations):
+    for _ in range(MOST_ITERATIONS):
         step = _step(velocity, guess, start, h, solver, "exact")
         residual = step.x - x
         if bool((residual.abs().amax(-1) <= tolerance).all()):

@@ -22,7 +22,7 @@ from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 from torch import nn
 
 from maxent_envs.validation import abridged, boolean, finite_float, integer, interval
-from sb3_flowsac.isfm import MIN_PROPOSALS
+from sb3_flowsac.isfm import MIN_PROPOSALS, get_sampling_distribution
 
 if TYPE_CHECKING:
     from sb3_flowsac.flowsac.flowsac import FlowSAC
@@ -69,6 +69,7 @@ def check_arguments(model: "FlowSAC") -> None:
     model.train_freq = train_freq(model.train_freq, model.n_envs)  # type: ignore[assignment]
     model.optimize_memory_usage = boolean("optimize_memory_usage", model.optimize_memory_usage)
     model.torch_compile = boolean("torch_compile", model.torch_compile)
+    model.sampling_distribution = get_sampling_distribution(model.sampling_distribution)
     initial_ent_coef(model.ent_coef)
     model.target_entropy = target_entropy(model.target_entropy)
     budget, is_scheduled = proposal_budget(model.n_proposals)
@@ -117,6 +118,13 @@ def dictionary(name: str, value: object) -> dict[str, Any] | None:
     if value is None or (isinstance(value, dict) and all(isinstance(key, str) for key in value)):
         return value
     raise TypeError(f"{name} must be None or a dictionary whose keys are names, got {abridged(value)}")
+
+
+def without_sde(policy_kwargs: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The same without ``use_sde=False``, which SB3's SAC leaves in a dictionary that it was given."""
+    if policy_kwargs is None or policy_kwargs.get("use_sde") is not False:
+        return policy_kwargs
+    return {name: value for name, value in policy_kwargs.items() if name != "use_sde"}
 
 
 def refuse_sde(use_sde: object, sde_sample_freq: object, use_sde_at_warmup: object, policy_kwargs: Mapping[str, Any]) -> None:
@@ -234,6 +242,16 @@ def check_replay_buffer(model: "FlowSAC") -> None:
             raise ValueError(f"n_steps={model.n_steps} must be 1 for Dict observations: SB3 has no n-step buffer for them")
         if model.optimize_memory_usage and given is None:
             raise ValueError("optimize_memory_usage=True must be False for Dict observations: SB3's buffer has no such mode")
+
+
+def check_action_space(space: object) -> None:
+    """Check a Box of floating-point numbers between finite bounds: integers would be stored rounded, all at the centre."""
+    if not isinstance(space, spaces.Box):
+        raise ValueError(f"action_space must be a Box, got {abridged(space)}")
+    if space.dtype.kind != "f":
+        raise ValueError(f"action_space must be a Box of floating-point numbers, got {abridged(space)}")
+    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all() and (space.low < space.high).all()):
+        raise ValueError(f"action_space must have finite bounds, the lower below the upper, got {abridged(space)}")
 
 
 def check_policy_class(policy: object, base: type[BasePolicy]) -> None:

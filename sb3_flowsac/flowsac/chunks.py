@@ -1,4 +1,4 @@
-"""Long evaluations of a policy's density, in pieces that bound their memory."""
+"""Long evaluations of a policy's density, in pieces that bound their memory if no gradients are asked for."""
 
 import warnings
 from collections.abc import Callable

@@ -24,6 +24,7 @@ from sb3_flowsac.flowsac.arguments import (
     refuse_sde,
     usable_device,
     verbosity,
+    without_sde,
 )
 from sb3_flowsac.flowsac.collection import CheckedOffPolicyAlgorithm
 from sb3_flowsac.flowsac.critics import Critic
@@ -149,7 +150,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     ) -> None:
         if not isinstance(policy, str):
             check_policy_class(policy, FlowPolicy)
-        policy_kwargs = dictionary("policy_kwargs", policy_kwargs)
+        policy_kwargs = without_sde(dictionary("policy_kwargs", policy_kwargs))
         refuse_sde(use_sde, sde_sample_freq, use_sde_at_warmup, policy_kwargs or {})
         super().__init__(
             policy,
@@ -243,6 +244,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         for _ in range(gradient_steps):
             self._n_updates += 1
             batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+            batch = batch._replace(actions=batch.actions.float())  # a buffer keeps half precision as it is
             ent_coef = self.current_ent_coef()
             # Policy evaluation (lines 6 to 8)
             critic_loss = self._critic_loss(batch, ent_coef, stats)

@@ -25,6 +25,7 @@ from sb3_flowsac.flowsac.actor import BaseDistribution, Field, FlowActor
 from sb3_flowsac.flowsac.arguments import (
     MAX_SIZE,
     architectures,
+    check_action_space,
     check_optimizer,
     check_subclass,
     dictionary,
@@ -129,6 +130,7 @@ class FlowPolicy(BasePolicy):
         n_action_candidates: int = 1,
         n_acting_candidates: int = 1,
     ) -> None:
+        check_action_space(action_space)
         check_subclass("features_extractor_class", features_extractor_class, BaseFeaturesExtractor)
         dictionary("features_extractor_kwargs", features_extractor_kwargs)
         boolean("normalize_images", normalize_images)
@@ -177,7 +179,7 @@ class FlowPolicy(BasePolicy):
         else:
             self.critic_kwargs.update(action_unit=math.exp(log_std_init))
         self._build(lr_schedule)
-        low, high = torch.as_tensor(action_space.low.ravel()), torch.as_tensor(action_space.high.ravel())
+        low, high = (torch.as_tensor(bound.ravel(), dtype=torch.float32) for bound in (action_space.low, action_space.high))
         self.register_buffer("action_low", low, persistent=False)
         self.register_buffer("action_high", high, persistent=False)
         self.register_buffer("action_scale", 0.5 * (high - low), persistent=False)
@@ -334,6 +336,11 @@ class FlowPolicy(BasePolicy):
         """
         return exported_program(self, deterministic)
 
+    def train(self: SelfFlowPolicy, mode: bool = True) -> SelfFlowPolicy:
+        """The same as ``set_training_mode``."""
+        self.set_training_mode(mode)
+        return self
+
     def set_training_mode(self, mode: bool) -> None:
         """
         Put actor and critics in training or evaluation mode; the average and target critics stay in evaluation mode.
@@ -380,16 +387,18 @@ class FlowPolicy(BasePolicy):
         """
         Draw actions with their log-density, both in the environment's units.
 
+        As those of ``log_prob`` and ``entropy`` the results carry gradients; under ``torch.no_grad`` any number of actions is
+        worked on in bounded memory.
+
         :param obs: observations as ``predict`` takes them, numpy or tensor, single or batched
         :param n: number of actions in each state
         :param generator: source of the noise; default torch's global one
         :return: actions (batch, n, action_dim), unclipped if unsquashed, and log-densities (batch, n)
         """
-        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-            raise ValueError(f"n={n!r} must be an integer of at least 1")
+        n = integer("n", n, 1)
         distribution = self.actor_average.distribution(self._observations(obs))
         # All the noise at once: how the work is divided must not change the draws
-        draws = in_chunks(distribution, distribution.noise(int(n), generator), distribution.push_with_log_prob)
+        draws = in_chunks(distribution, distribution.noise(n, generator), distribution.push_with_log_prob)
         latents, log_prob = torch.cat([u for u, _ in draws], dim=1), torch.cat([p for _, p in draws], dim=1)
         log_prob = log_prob - self.actor.transform.log_det(latents) - self.action_scale.log().sum()
         actions = self._to_env(self.actor.transform(latents))

@@ -12,6 +12,7 @@ import numpy as np
 import stable_baselines3
 import torch
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 
 from sb3_flowsac.version import __version__
@@ -34,6 +35,8 @@ def run_settings(model: OffPolicyAlgorithm, env: VecEnv) -> dict[str, dict[str, 
         "algorithm": describe(type(model)),
         "policy": describe(model.policy_class),
         **{name: describe(getattr(model, name)) for name in names if name not in NOT_COMPARED and hasattr(model, name)},
+        "stats_window_size": describe(model._stats_window_size),
+        "learning_rate": _describe_learning_rate(model.learning_rate),
         # With a constant learning rate nothing depends on the length of the run: it may be extended
         "total_timesteps": describe(model._total_timesteps if callable(model.learning_rate) else "any"),
         "observation_space": repr(env.observation_space),
@@ -95,6 +98,13 @@ def describe(value: Any) -> str:
     if " object at 0x" in text and hasattr(value, "__dict__"):  # Python's own text, which names no attribute
         return describe(type(value)) + describe(vars(value))
     return re.sub(r" at 0x[0-9a-f]+", "", text)
+
+
+def _describe_learning_rate(rate: float | Schedule) -> str:
+    """A schedule also by some of its values: what a function has from around it is not in its name."""
+    if not callable(rate):
+        return describe(rate)
+    return f"{describe(rate)} with the values {[float(rate(progress)) for progress in (1.0, 0.75, 0.5, 0.25, 0.0)]}"
 
 
 def _describe_layer(layer: VecEnv) -> str:

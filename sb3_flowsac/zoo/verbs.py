@@ -12,6 +12,7 @@ from rl_zoo3.utils import create_test_env
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_flowsac import FlowSAC
+from sb3_flowsac.saved import WITHOUT_MEMORY
 from sb3_flowsac.zoo.arguments import (
     DEFAULT_ENV,
     LOG_FOLDER,
@@ -41,7 +42,7 @@ class FlowSACWithoutMemory(FlowSAC):
 
     @classmethod
     def load(cls, *args: Any, **kwargs: Any) -> Any:
-        return super().load(*args, **{"buffer_size": 1, "optimize_memory_usage": False, **kwargs})
+        return super().load(*args, **{**WITHOUT_MEMORY, **kwargs})
 
 
 class FlowSACInTrial(FlowSAC):

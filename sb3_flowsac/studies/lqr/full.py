@@ -69,6 +69,7 @@ def run_full(
     :param command: the command line to name in the report
     :return: the rows of the summary
     :raises ValueError: if an argument is out of range
+    :raises RuntimeError: at the end, if one of the further studies has failed
     """
     problem = maxent_envs.preset() if problem is None else problem
     out = Path(out)
@@ -83,10 +84,16 @@ def run_full(
     save_full_plots(problem, results, summary, out)
     parts = {"The problem": problem_text(problem), **_case_study_parts(summary)}
     report = write_report(parts, command, out)
+    failures: dict[str, Exception] = {}
     for heading, write in _further_parts(problem, specs, out, jobs).items():
-        parts[heading] = write()
-        write_report(parts, command, out)  # after each: one that fails must not cost the others
+        try:
+            parts[heading] = write()
+        except Exception as error:  # it must not cost the others
+            parts[heading], failures[heading] = f"Failed: {error}", error
+        write_report(parts, command, out)
     console.print(f"Report: {report}")
+    if failures:
+        raise RuntimeError(f"these parts failed, the others are in {report}: {failures}") from next(iter(failures.values()))
     return summary
 
 

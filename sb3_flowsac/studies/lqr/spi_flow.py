@@ -17,6 +17,7 @@ from maxent_envs.lqr.spaces import observation, observation_space
 from maxent_envs.validation import FloatArray, integer, positive_float
 from sb3_flowsac.flow import FlowDistribution
 from sb3_flowsac.flowsac.actor import FlowActor
+from sb3_flowsac.flowsac.chunks import in_chunks
 from sb3_flowsac.isfm import effective_sample_size, isfm_loss, self_normalize
 from sb3_flowsac.lqr.evaluation import EvaluationSettings
 from sb3_flowsac.lqr.policies import StochasticPolicy
@@ -33,7 +34,6 @@ ACTOR_SETTINGS: dict[str, Any] = {
 }
 SPI_EVALUATION = EvaluationSettings(n_rollouts=500, horizon=100, n_states=100, n_actions=4000, seed=1)
 FIELD_SHARE = 0.03  # of the learning rate: the field's regression is noise where the target is the base's own kind, a Gaussian
-CHUNK = 2**16  # most actions that are drawn at once: bounds the memory
 
 Act = Callable[[FloatArray], FloatArray]
 
@@ -113,9 +113,7 @@ class FlowLQRPolicy:
         """
         with torch.no_grad():
             policy = self.distribution(states)
-            noise = policy.noise(n, generator)
-            parts = torch.split(noise, max(1, CHUNK // len(states)), dim=1)
-            draws = [policy.push_with_log_prob(part) for part in parts]
+            draws = in_chunks(policy, policy.noise(n, generator), policy.push_with_log_prob)
         actions, log_prob = (torch.cat(found, dim=1).double().cpu().numpy() for found in zip(*draws, strict=True))
         return actions * self.scale, log_prob - np.log(self.scale).sum()
 

@@ -141,7 +141,9 @@ def test_a_search_within_policy_kwargs_and_a_trial_trained_again(models, capsys,
     policy = "policy_kwargs:dict(squash_output=False, n_critics=1)"
     overrides = [f"{name}:{value!r}" for name, value in ENTRY.items() if name != "n_timesteps"]
     overrides += ["ent_coef:0.1", "gamma:0.9", "tau:0.01", "policy_delay:1", "sampling_distribution:'defensive'", policy]
-    command = ["--env", "Pendulum-v1", "-n", "64"]
+    # The package's entry fixes more of what is searched here
+    (empty_folder / "mine.yml").write_text(yaml.safe_dump({"Pendulum-v1": {"n_timesteps": 64, "policy": "FlowPolicy"}}))
+    command = ["--env", "Pendulum-v1", "--conf-file", "mine.yml"]
     study = tune(*command, "-params", *overrides, trials=2)
     trial = study.trials[1]
     assert set(trial.params) == {"learning_rate", "n_proposals", "net_arch", "ode_steps"}

@@ -256,6 +256,8 @@ def run_show(parser: argparse.ArgumentParser, options: argparse.Namespace) -> No
     """
     from sb3_flowsac.show import LEARNING_CURVE, PAGE, show, states
 
+    if options.env_kwargs and options.env is None:
+        parser.error("argument --env-kwargs: there is no environment without --env")
     saved = saved_model(parser, options)
     try:
         obs, task = states(saved, options.env, dict(options.env_kwargs))

@@ -69,6 +69,7 @@ def test_an_environment_with_arguments(make_model, opened, tmp_path, capsys):
     command = ["show", str(path), "--env", "MaxEntLQR-v0"]
     assert "other arguments of the environment?" in error_of(command, capsys)
     assert "argument --env-kwargs" in error_of([*command, "--env-kwargs", "alpha"], capsys)
+    assert "without --env" in error_of([*command[:2], "--env-kwargs", "alpha:0.25"], capsys)
     assert "argument --env: " in error_of([*command, "--env-kwargs", "alpa:0.25"], capsys)
     main([*command, "--env-kwargs", "alpha:0.25", "preset:default"])
     assert "against_optimum.png" in names(folder) and "learning_curve.png" not in names(folder)

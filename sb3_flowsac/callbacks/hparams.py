@@ -51,10 +51,9 @@ def hyperparameters(model: Any) -> dict[str, Value]:
     found: dict[str, Any] = {"algorithm": type(model).__name__, "policy": model.policy_class.__name__}
     names = [name for name in inspect.signature(type(model).__init__).parameters if name not in LEFT_OUT]
     for name in names:
-        for attribute in (name, f"_{name}"):  # SB3 keeps one of them under another name
-            if hasattr(model, attribute):
-                found[name] = getattr(model, attribute)
-                break
+        attribute = name if hasattr(model, name) else f"_{name}"  # SB3 keeps stats_window_size under that
+        if hasattr(model, attribute):
+            found[name] = getattr(model, attribute)
     return {name: _value(value) for name, value in [*found.items(), *_flat("policy_kwargs", model.policy_kwargs or {})]}
 
 

@@ -34,7 +34,6 @@ from sb3_flowsac.flowsac.soft_value import CompiledSoftValue, soft_value
 from sb3_flowsac.isfm import (
     Improvement,
     SamplingDistribution,
-    get_sampling_distribution,
     isfm_loss,
     running_ess_share,
     scheduled_proposals,
@@ -182,7 +181,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self.target_update_interval = target_update_interval
         self.target_entropy = target_entropy
         self.n_proposals = n_proposals
-        self.sampling_distribution = get_sampling_distribution(sampling_distribution)
+        self.sampling_distribution: SamplingDistribution = sampling_distribution  # type: ignore[assignment]  # checked below
         self.n_next_actions = n_next_actions
         self.actor_batch_size = actor_batch_size
         self.policy_delay = policy_delay

@@ -139,6 +139,7 @@ class FlowPolicy(BasePolicy):
         check_optimizer(optimizer_class, optimizer_kwargs)
         choice("critic_form", critic_form, get_args(CriticForm))
         n_critics = integer("n_critics", n_critics, 1, MAX_SIZE)
+        # Here, too, and not in the properties alone: torch keeps a module that is assigned to any attribute
         n_action_candidates = integer("n_action_candidates", n_action_candidates, 1, MAX_SIZE)
         n_acting_candidates = integer("n_acting_candidates", n_acting_candidates, 1, MAX_SIZE)
         log_std_init = interval("log_std_init", log_std_init, LOG_SCALE_MIN, LOG_SCALE_MAX)

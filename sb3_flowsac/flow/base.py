@@ -81,6 +81,7 @@ class GaussianBase(nn.Module):
 
     learnable = True
     _lower: torch.Tensor
+    _eye: torch.Tensor
 
     def __init__(self, features_dim: int, dim: int, log_std_init: float = 0.0) -> None:
         super().__init__()
@@ -93,15 +94,13 @@ class GaussianBase(nn.Module):
         nn.init.constant_(self.head.bias[dim : 2 * dim], log_std_init)
         rows, columns = torch.tril_indices(dim, dim, offset=-1)
         self.register_buffer("_lower", rows * dim + columns, persistent=False)
+        self.register_buffer("_eye", torch.eye(dim).view(1, -1), persistent=False)
 
     def forward(self, features: torch.Tensor) -> Gaussian:
         dim = self.dim
         loc, log_std, lower = self.head(features).split([dim, dim, dim * (dim - 1) // 2], dim=-1)
         # The gradient passes the clamp, so that a scale that has hit a limit can come back
         std = (log_std + (log_std.clamp(LOG_SCALE_MIN, LOG_SCALE_MAX) - log_std).detach()).exp()
-        scale_tril = torch.diag_embed(std)
-        if dim > 1:
-            # Rows of L relative to its diagonal, so that correlations keep their meaning when the scale changes
-            relative = torch.zeros_like(scale_tril).flatten(1).index_copy(1, self._lower, lower).view_as(scale_tril)
-            scale_tril = scale_tril + std.unsqueeze(-1) * relative
-        return Gaussian(loc, scale_tril)
+        # Rows of L relative to its diagonal, so that correlations keep their meaning when the scale changes
+        relative = self._eye.expand(std.shape[0], -1).index_copy(1, self._lower, lower)
+        return Gaussian(loc, std.unsqueeze(-1) * relative.view(-1, dim, dim))

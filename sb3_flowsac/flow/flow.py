@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from sb3_flowsac.flow.base import Gaussian, GaussianBase, StandardBase, standard_normal_log_prob
-from sb3_flowsac.flow.fields import VelocityField
+from sb3_flowsac.flow.few import are_few, push_few
+from sb3_flowsac.flow.fields import StructuredVelocity, VelocityField
 from sb3_flowsac.flow.ode import Transport, Velocity, get_solver, integrate, invert, stage_times, time_grid
 from sb3_flowsac.flow.paths import CondOTPath, NormalizedPath
 
@@ -109,6 +110,17 @@ class FlowDistribution:
         :return: latents u, (batch, n, dim)
         """
         return self.base.unwhiten(integrate(self.velocity, noise, self.flow.grid, self.flow.solver).x)
+
+    def push_in_numpy(self, noise: torch.Tensor) -> torch.Tensor:
+        """
+        ``push``, up to rounding; of a few points and without gradients quicker, but nothing that ``torch`` could trace.
+
+        :param noise: y_0, (batch, n, dim)
+        :return: latents u, (batch, n, dim)
+        """
+        if not (isinstance(self.velocity, StructuredVelocity) and are_few(noise)):
+            return self.push(noise)
+        return self.base.unwhiten(push_few(self.velocity, noise, self.flow.grid, self.flow.solver))
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
         """n samples for each state, (batch, n, dim)."""

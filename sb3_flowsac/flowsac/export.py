@@ -52,7 +52,8 @@ class Prediction(nn.Module):
         :param noise: standard normal, (batch, n_acting_candidates, action_dim); ``None`` if deterministic
         """
         distribution = self.policy.actor_average.distribution(observation)
-        actions = self.policy._act(observation, distribution, noise).reshape(-1, *self.low.shape)
+        noise = self.policy._noise(distribution, deterministic=True) if noise is None else noise
+        actions = self.policy._act(observation, distribution.push(noise)).reshape(-1, *self.low.shape)
         if self.policy.squash_output:
             return self.low + 0.5 * (actions + 1.0) * (self.high - self.low)
         return torch.clamp(actions, self.low, self.high)

@@ -354,19 +354,23 @@ class FlowPolicy(BasePolicy):
         self.training = mode
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
-        return self._predict(obs, deterministic=deterministic)
+        distribution = self.actor_average.distribution(obs)
+        return self._act(obs, distribution.push(self._noise(distribution, deterministic)))
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
         """Scaled actions if squashed, else actions in the environment's units: what SB3's ``predict`` expects."""
         distribution = self.actor_average.distribution(observation)
-        noise = None if deterministic else distribution.noise(self.n_acting_candidates)
-        return self._act(observation, distribution, noise)
+        return self._act(observation, distribution.push_in_numpy(self._noise(distribution, deterministic)))
 
-    def _act(self, obs: PyTorchObs, distribution: FlowDistribution, noise: torch.Tensor | None) -> torch.Tensor:
-        """What ``_predict`` returns for given noise, (batch, n_acting_candidates, action_dim), or for none."""
-        if noise is None:
-            noise = self.candidate_noise.expand(distribution.batch_size, -1, -1)
-        actions = self._best(obs, self.actor_average.transform(distribution.push(noise)))
+    def _noise(self, distribution: FlowDistribution, deterministic: bool) -> torch.Tensor:
+        """The noise of the actions among which to choose, (batch, n, action_dim)."""
+        if deterministic:
+            return self.candidate_noise.expand(distribution.batch_size, -1, -1)
+        return distribution.noise(self.n_acting_candidates)
+
+    def _act(self, obs: PyTorchObs, latents: torch.Tensor) -> torch.Tensor:
+        """The best of the actions that latents (batch, n, action_dim) stand for, in the units of ``_predict``."""
+        actions = self._best(obs, self.actor_average.transform(latents))
         return actions if self.squash_output else self._to_env(actions)
 
     def _best(self, obs: PyTorchObs, candidates: torch.Tensor) -> torch.Tensor:

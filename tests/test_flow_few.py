@@ -1,0 +1,83 @@
+"""The flow of a few points in numpy against torch's, and who takes which."""
+
+import numpy as np
+import pytest
+import torch
+
+from sb3_flowsac.flow import SOLVERS, ConditionalFlow, GaussianBase, MLPField, StandardBase, StructuredField
+from sb3_flowsac.flow import flow as flow_module
+from sb3_flowsac.flow.few import MOST_POINTS, are_few
+
+DIM = 3
+
+
+def make_flow(perturb, base="gaussian", n_steps=3, **kwargs):
+    torch.manual_seed(0)
+    of_state = GaussianBase(4, DIM) if base == "gaussian" else StandardBase(DIM)
+    field = StructuredField(4, DIM, hidden=8, affine=base == "standard")
+    return perturb(ConditionalFlow(of_state, field, n_steps=n_steps, **kwargs).double(), 0.3)
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """The numbers of points that numpy is given."""
+    sizes, push_few = [], flow_module.push_few
+
+    def spy(velocity, points, *args):
+        sizes.append(points.shape[:2].numel())
+        return push_few(velocity, points, *args)
+
+    monkeypatch.setattr(flow_module, "push_few", spy)
+    return sizes
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("base", ["gaussian", "standard"])
+@pytest.mark.parametrize(("batch", "n"), [(1, 1), (1, 5), (4, 1), (3, 4)])
+@torch.no_grad()
+def test_numpy_goes_where_torch_goes(perturb, taken, solver, base, batch, n):
+    flow = make_flow(perturb, base, solver=solver, grid_power=1.5)
+    distribution, noise = flow(torch.randn(batch, 4, dtype=torch.float64)), torch.randn(batch, n, DIM, dtype=torch.float64)
+    latents = distribution.push(noise)
+    torch.testing.assert_close(distribution.push_in_numpy(noise), latents, rtol=1e-12, atol=1e-12)
+    assert taken == [batch * n]
+    moved = latents - distribution.base.unwhiten(noise)
+    assert moved.abs().max() > 0.05, "the field does something"
+
+
+@torch.no_grad()
+def test_expanded_noise_is_taken_and_left_as_it_is(perturb, taken):
+    flow = make_flow(perturb)
+    noise = torch.randn(1, 2, DIM, dtype=torch.float64)
+    before, distribution = noise.clone(), flow(torch.randn(3, 4, dtype=torch.float64))
+    latents = distribution.push_in_numpy(noise.expand(3, -1, -1))
+    torch.testing.assert_close(latents, distribution.push(noise.expand(3, -1, -1)), rtol=1e-12, atol=1e-12)
+    assert taken == [6] and torch.equal(noise, before)
+
+
+def test_gradients_many_points_and_other_precisions_are_torchs(perturb, taken):
+    flow = make_flow(perturb)
+    features, noise = torch.randn(2, 4, dtype=torch.float64), torch.randn(2, 1, DIM, dtype=torch.float64)
+    assert flow(features).push_in_numpy(noise).requires_grad
+    with torch.no_grad():
+        flow(features).push_in_numpy(noise.expand(-1, MOST_POINTS // 2 + 1, -1))
+        assert are_few(noise) and not are_few(noise.to(torch.bfloat16)) and not are_few(noise.to("meta"))
+        mlp = perturb(ConditionalFlow(StandardBase(DIM), MLPField(4, DIM, (8,))).double(), 0.3)(features)
+        assert torch.equal(mlp.push_in_numpy(noise), mlp.push(noise))
+    assert taken == []
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+@pytest.mark.parametrize("kwargs", [{}, {"squash_output": False}, {"n_action_candidates": 4, "n_acting_candidates": 3}])
+def test_predict_is_forward(make_policy, taken, deterministic, kwargs):
+    """What ``predict`` computes in numpy is what a traceable call of the policy computes in torch."""
+    policy = make_policy((-0.5, 1.0), (3.0, 1.4), **kwargs)
+    observations = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    torch.manual_seed(1)
+    actions = policy.predict(observations, deterministic=deterministic)[0]
+    torch.manual_seed(1)
+    with torch.no_grad():
+        expected = policy(torch.as_tensor(observations), deterministic=deterministic).numpy()
+    expected = policy.unscale_action(expected) if policy.squash_output else np.clip(expected, (-0.5, 1.0), (3.0, 1.4))
+    np.testing.assert_allclose(actions, expected, rtol=1e-6, atol=1e-6)
+    assert len(taken) == 1

@@ -231,7 +231,9 @@ def main() -> None:
     parser.add_argument("--env", nargs="+", default=["Pendulum-v1", "HalfCheetah-v5", "Humanoid-v5"], help="environment ids")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of torch threads")
     parser.add_argument("--rounds", type=int, default=7, help="rounds in which each model is timed")
-    parser.add_argument("--steps", type=int, default=10, help="steps of each model in a round")
+    parser.add_argument(
+        "--steps", type=int, default=12, help="steps of each model in a round; a multiple of FlowSAC's policy_delay, 4"
+    )
     parser.add_argument("--out", type=Path, default=Path("step_benchmark"), help="folder for results.json and the plot")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -46,5 +46,14 @@ def test_tanh_takes_the_bounds_themselves():
 def test_support_in_latents():
     u = torch.tensor([[0.0, 0.0], [1.0, -1.0], [1.0 + 1e-6, 0.0], [0.0, -3.0]])
     assert Identity().log_indicator(u).tolist() == [0.0, 0.0, -math.inf, -math.inf]
-    assert Tanh().log_indicator(10.0 * u).tolist() == [0.0] * 4
+    assert Tanh().log_indicator(8.0 * u[:3]).tolist() == [0.0] * 3
     assert Tanh().squashes and not Identity().squashes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_latents_that_round_to_the_outermost_action_lie_outside(dtype):
+    tanh, bounds = Tanh(), torch.tensor([[-1.0], [1.0]], dtype=dtype)
+    outermost = tanh.inverse(bounds)
+    assert tanh.log_indicator(outermost).tolist() == [0.0, 0.0]
+    assert tanh.log_indicator(1.001 * outermost).tolist() == [-math.inf] * 2
+    assert torch.equal(tanh(1.001 * outermost), tanh(outermost)) and not torch.equal(tanh(0.9 * outermost), tanh(outermost))

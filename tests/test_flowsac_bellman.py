@@ -233,6 +233,18 @@ def test_the_temperature_falls_while_the_entropy_is_above_its_target(make_model,
         assert (model.current_ent_coef().item() < before) == falls
 
 
+def test_the_temperature_only_rises_while_one_proposal_has_all_the_weight(make_model):
+    """A lower one would change no weight, so the entropy would never answer and alpha would fall without end."""
+    model = make_model(Blind(), ent_coef="auto_0.5", target_entropy=-2.0)
+    sharp, flat = torch.tensor(1e-9), torch.tensor(1e9)
+    for alpha, entropy, change in ((sharp, -1.0, 0), (sharp, -3.0, 1), (flat, -1.0, -1), (flat, -3.0, 1)):
+        model.improve_actor(torch.randn(5, 3), torch.zeros(5, 2), alpha, defaultdict(list))
+        before = model.log_ent_coef.item()
+        model.ent_coef_optimizer.state.clear()
+        model._update_ent_coef({"log_prob": [torch.tensor(-entropy)], "ent_coef_loss": [], "ent_coef": []})
+        assert np.sign(model.log_ent_coef.item() - before) == change
+
+
 def test_a_fixed_temperature_stays(make_model):
     model = make_model(Blind(), ent_coef=0.3)
     model._update_ent_coef({"log_prob": [torch.tensor(5.0)], "ent_coef": []})

@@ -55,13 +55,15 @@ class Identity(ActionTransform):
         return torch.zeros_like(latents[..., 0])
 
     def log_indicator(self, latents: torch.Tensor) -> torch.Tensor:
-        outside = latents.abs().amax(-1) > 1.0
-        return torch.zeros_like(latents[..., 0]).masked_fill(outside, -torch.inf)
+        return _log_inside(latents, 1.0)
 
 
 class Tanh(ActionTransform):
     """
     Squashed actions: a = tanh(u), kept inside the open box so that every action has a finite density.
+
+    Latents that would all round to the same action, the outermost, lie outside the action space: a density of actions has next
+    to no mass there, and nothing that looks at actions could tell how far out they are.
 
     The log-determinant is computed as sum_i 2 (log 2 - u_i - softplus(-2 u_i)), which is exact for any u.
     """
@@ -81,9 +83,14 @@ class Tanh(ActionTransform):
         return (2.0 * (math.log(2.0) - latents - F.softplus(-2.0 * latents))).sum(-1)
 
     def log_indicator(self, latents: torch.Tensor) -> torch.Tensor:
-        return torch.zeros_like(latents[..., 0])
+        largest = self.inverse(torch.ones((), dtype=latents.dtype, device=latents.device))
+        return _log_inside(latents, largest)
 
     @staticmethod
     def _open(actions: torch.Tensor) -> torch.Tensor:
         limit = 1.0 - torch.finfo(actions.dtype).eps
         return actions.clamp(-limit, limit)
+
+
+def _log_inside(latents: torch.Tensor, largest: float | torch.Tensor) -> torch.Tensor:
+    return torch.zeros_like(latents[..., 0]).masked_fill(latents.abs().amax(-1) > largest, -torch.inf)

@@ -40,6 +40,7 @@ from sb3_flowsac.isfm import (
     weight_statistics,
 )
 
+LEAST_EFFECTIVE = 1.05  # proposals; with fewer a lower temperature changes no weight
 BIAS_INTERVAL = 100  # actor updates between two measurements of ``train/log_prob_bias``
 
 SelfFlowSAC = TypeVar("SelfFlowSAC", bound="FlowSAC")
@@ -188,6 +189,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self.actor_tau = actor_tau
         self.torch_compile = torch_compile
         self._ess_share = 0.0  # running, for the schedule of n_proposals
+        self._effective_proposals: torch.Tensor  # of the latest actor update
         self.log_ent_coef: torch.Tensor | None = None
         self.ent_coef_optimizer: torch.optim.Adam | None = None
 
@@ -213,6 +215,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self.batch_norm_stats_target = get_parameters_by_name(self.critic_target, ["running_"])
         if self.target_entropy == "auto":
             self.target_entropy = -float(get_action_dim(self.action_space))
+        self._effective_proposals = torch.full((1,), torch.inf, device=self.device)
         initial, is_learnt = initial_ent_coef(self.ent_coef)
         if is_learnt:
             # The logarithm is learnt, so that the coefficient stays positive
@@ -302,6 +305,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             stats[name].append(value)
         stats["actor_loss"].append((loss.flow + loss.base).detach())
         stats["irregular_fraction"].append(policy.irregular_fraction)
+        self._effective_proposals = (stats["ess"][-1] * stats["n_proposals"][-1]).reshape(1)
         if isinstance(self.n_proposals, str):
             self._ess_share = running_ess_share(self._ess_share, stats["ess"][-1].item())
         if self._n_updates // self.policy_delay % BIAS_INTERVAL == 1:
@@ -357,10 +361,17 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         return (policy.push_with_log_prob(noise, "trace")[1] - policy.push_with_log_prob(noise, "exact")[1]).mean()
 
     def _update_ent_coef(self, stats: dict[str, list[torch.Tensor]]) -> None:
-        """One step of alpha towards the target entropy, at the log-density of the averaged actor's next actions."""
+        """
+        One step of alpha towards the target entropy, at the log-density of the averaged actor's next actions.
+
+        Where one proposal has all the weight the policy no longer depends on alpha: a lower one would not bring its entropy
+        down and alpha would fall without end, so there it may only rise.
+        """
         ent_coef = self.current_ent_coef()
         if self.log_ent_coef is not None and self.ent_coef_optimizer is not None:
-            ent_coef_loss = -(self.log_ent_coef * (stats["log_prob"][-1] + float(self.target_entropy))).mean()
+            excess = -(stats["log_prob"][-1] + float(self.target_entropy))  # of the entropy over its target
+            excess = torch.where(self._effective_proposals < LEAST_EFFECTIVE, excess.clamp(max=0.0), excess)
+            ent_coef_loss = (self.log_ent_coef * excess).mean()
             self._optimize(self.ent_coef_optimizer, ent_coef_loss)
             stats["ent_coef_loss"].append(ent_coef_loss.detach())
         stats["ent_coef"].append(ent_coef)
@@ -425,7 +436,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         state_dicts = ["policy", "actor.optimizer", "critic.optimizer"]
         if self.ent_coef_optimizer is None:
             return state_dicts, ["ent_coef_tensor"]
-        return [*state_dicts, "ent_coef_optimizer"], ["log_ent_coef"]
+        return [*state_dicts, "ent_coef_optimizer"], ["log_ent_coef", "_effective_proposals"]
 
 
 def _first(observations: PyTorchObs, n: int | None) -> PyTorchObs:

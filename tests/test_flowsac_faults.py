@@ -7,7 +7,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from sb3_flowsac.flowsac.faults import MAX_VALUE, check_finite
+from sb3_flowsac.flowsac.faults import MAX_LOG_PROB, MAX_VALUE, check_finite
 
 BAD = [np.nan, np.inf, -np.inf]
 
@@ -143,6 +143,19 @@ def test_diverging_critics(make_model, sign):
     message = r"the critics diverge: their mean Q is -?2e\+12 at gradient step 11 .*checkpoint"
     with pytest.raises(FloatingPointError, match=message):
         make_model(Faulty()).learn(60, callback=after(31, blow_up))
+
+
+def test_a_diverging_density(make_model):
+    def throw_far_out(model):
+        with torch.no_grad():
+            for actor in (model.actor, model.policy.actor_average):
+                actor.flow.base.head.bias[:2].fill_(MAX_LOG_PROB)
+
+    message = (
+        r"the policy's density diverges: its mean logarithm is [0-9.e+]+ at gradient step 11 .*ent_coef.*checkpoint"
+    )
+    with pytest.raises(FloatingPointError, match=message):
+        make_model(Faulty()).learn(60, callback=after(31, throw_far_out))
 
 
 def test_critics_that_feed_on_themselves_are_stopped(make_model):

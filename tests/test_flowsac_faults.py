@@ -151,9 +151,7 @@ def test_a_diverging_density(make_model):
             for actor in (model.actor, model.policy.actor_average):
                 actor.flow.base.head.bias[:2].fill_(MAX_LOG_PROB)
 
-    message = (
-        r"the policy's density diverges: its mean logarithm is [0-9.e+]+ at gradient step 11 .*ent_coef.*checkpoint"
-    )
+    message = r"the policy's density diverges: its mean logarithm is [0-9.e+]+ at gradient step 11 .*ent_coef.*checkpoint"
     with pytest.raises(FloatingPointError, match=message):
         make_model(Faulty()).learn(60, callback=after(31, throw_far_out))
 

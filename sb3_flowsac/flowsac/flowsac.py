@@ -40,7 +40,7 @@ from sb3_flowsac.isfm import (
     weight_statistics,
 )
 
-LEAST_EFFECTIVE = 1.05  # proposals; with fewer a lower temperature changes no weight
+LEAST_EFFECTIVE = 1.2  # proposals; with fewer a lower temperature changes next to nothing
 BIAS_INTERVAL = 100  # actor updates between two measurements of ``train/log_prob_bias``
 
 SelfFlowSAC = TypeVar("SelfFlowSAC", bound="FlowSAC")

@@ -67,6 +67,16 @@ def test_gradients_many_points_and_other_precisions_are_torchs(perturb, taken):
     assert taken == []
 
 
+def test_a_distribution_made_with_gradients_is_taken_without(perturb, taken):
+    distribution, noise = (
+        make_flow(perturb)(torch.randn(2, 4, dtype=torch.float64)),
+        torch.randn(2, 1, DIM, dtype=torch.float64),
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(distribution.push_in_numpy(noise), distribution.push(noise), rtol=1e-12, atol=1e-12)
+    assert taken == [2]
+
+
 @pytest.mark.parametrize("deterministic", [True, False])
 @pytest.mark.parametrize("kwargs", [{}, {"squash_output": False}, {"n_action_candidates": 4, "n_acting_candidates": 3}])
 def test_predict_is_forward(make_policy, taken, deterministic, kwargs):

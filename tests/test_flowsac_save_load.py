@@ -65,6 +65,7 @@ def test_predictions_and_parameters_are_equal(make_model, variant, tmp_path):
         "num_timesteps",
     ):
         assert getattr(loaded, name) == getattr(model, name)
+    assert torch.equal(loaded._effective_proposals, model._effective_proposals)
     assert type(loaded.sampling_distribution) is type(model.sampling_distribution)
     assert loaded._n_updates == model._n_updates
 

@@ -13,7 +13,7 @@ from sb3_flowsac.flow.ode import Solver
 
 Array = npt.NDArray[np.floating[Any]]
 
-MOST_POINTS = 128  # above, torch is as quick
+MOST_POINTS = 128  # above, the gain is small
 
 
 def are_few(points: torch.Tensor) -> bool:
@@ -35,9 +35,9 @@ def push_few(velocity: StructuredVelocity, points: torch.Tensor, grid: Sequence[
     :param grid: monotone times
     :param solver: the Runge-Kutta method
     """
-    w_in, w_out = velocity.w_in.numpy(), velocity.w_out.mT.numpy()
+    w_in, w_out = velocity.w_in.detach().numpy(), velocity.w_out.detach().mT.numpy()
     stages = zip(*_coefficients(velocity), strict=True)
-    x: Array = points.numpy()
+    x: Array = points.detach().numpy()
     for start, end in pairwise(grid):
         slopes: list[Array] = []
         for row in solver.stages:
@@ -53,14 +53,14 @@ def _coefficients(velocity: StructuredVelocity) -> list[Array]:
     """[g, k, b, m] at each prepared time, (times, batch, 1, ...), and M transposed, (times, batch, dim, dim) or empty."""
     assert velocity.basis is not None
     dim, hidden = velocity.w_in.shape[1:]
-    combined: Array = (velocity.basis.numpy() @ velocity.coefficients.numpy()).swapaxes(0, 1)[:, :, None]
+    combined: Array = (velocity.basis.numpy() @ velocity.coefficients.detach().numpy()).swapaxes(0, 1)[:, :, None]
     *vectors, matrix = np.split(combined, [hidden, 2 * hidden, 3 * hidden, 3 * hidden + dim], axis=-1)
     side = dim if matrix.size else 0
     return [*vectors, matrix.reshape(*matrix.shape[:2], side, side).swapaxes(2, 3)]
 
 
 def _combine(start: Array, slopes: Sequence[Array], weights: Sequence[float], h: float) -> Array:
-    """start + h sum_i weights_i slopes_i."""
+    """start + h sum_i weights_i slopes_i, as that of ``ode``, whose ``torch.add`` takes the factor along."""
     for slope, weight in zip(slopes, weights, strict=False):
         if weight:
             start = start + (weight * h) * slope

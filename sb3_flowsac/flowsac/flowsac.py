@@ -1,7 +1,7 @@
 """FlowSAC: soft actor-critic with a flow policy, improved by importance sampling flow matching."""
 
 from collections import defaultdict
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from gymnasium import spaces
@@ -182,7 +182,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self.target_update_interval = target_update_interval
         self.target_entropy = target_entropy
         self.n_proposals = n_proposals
-        self.sampling_distribution: SamplingDistribution = sampling_distribution  # type: ignore[assignment]  # checked below
+        # It may be a name until _setup_model looks it up, which load calls, too
+        self.sampling_distribution = cast(SamplingDistribution, sampling_distribution)
         self.n_next_actions = n_next_actions
         self.actor_batch_size = actor_batch_size
         self.policy_delay = policy_delay
@@ -364,8 +365,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         """
         One step of alpha towards the target entropy, at the log-density of the averaged actor's next actions.
 
-        Where one proposal has all the weight the policy no longer depends on alpha: a lower one would not bring its entropy
-        down and alpha would fall without end, so there it may only rise.
+        Where one proposal has nearly all the weight the policy hardly depends on alpha: a lower one would not bring its
+        entropy down and alpha would fall without end, so there it may only rise.
         """
         ent_coef = self.current_ent_coef()
         if self.log_ent_coef is not None and self.ent_coef_optimizer is not None:
@@ -435,7 +436,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         state_dicts = ["policy", "actor.optimizer", "critic.optimizer"]
         if self.ent_coef_optimizer is None:
-            return state_dicts, ["ent_coef_tensor"]
+            return state_dicts, ["ent_coef_tensor", "_effective_proposals"]
         return [*state_dicts, "ent_coef_optimizer"], ["log_ent_coef", "_effective_proposals"]
 
 

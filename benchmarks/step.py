@@ -162,10 +162,11 @@ def bytes_per_transition(model: OffPolicyAlgorithm) -> float:
     return sum(value.nbytes for value in vars(buffer).values() if isinstance(value, np.ndarray)) / buffer.buffer_size
 
 
-def measure(env_id: str, threads: int, rounds: int, steps: int) -> dict[str, Any]:
+def measure(env_id: str, threads: int, rounds: int, cycles: int) -> dict[str, Any]:
     """All figures of one environment and number of threads."""
     torch.set_num_threads(threads)
     models = make_models(env_id)
+    steps = cycles * models["FlowSAC"].policy_delay  # in all rounds the same share of actor updates
     times = speeds(models, rounds, steps)
     rate = matmul_rate()
     sac = {key: np.array(values) for key, values in times["SAC"].items()}
@@ -231,9 +232,7 @@ def main() -> None:
     parser.add_argument("--env", nargs="+", default=["Pendulum-v1", "HalfCheetah-v5", "Humanoid-v5"], help="environment ids")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of torch threads")
     parser.add_argument("--rounds", type=int, default=7, help="rounds in which each model is timed")
-    parser.add_argument(
-        "--steps", type=int, default=12, help="steps of each model in a round; a multiple of FlowSAC's policy_delay, 4"
-    )
+    parser.add_argument("--cycles", type=int, default=3, help="cycles of FlowSAC's actor updates in a round")
     parser.add_argument("--out", type=Path, default=Path("step_benchmark"), help="folder for results.json and the plot")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -245,7 +244,7 @@ def main() -> None:
             print(f"{env_id} is left out: {error}")
             continue
         for threads in arguments.threads:
-            results.append(measure(env_id, threads, arguments.rounds, arguments.steps))
+            results.append(measure(env_id, threads, arguments.rounds, arguments.cycles))
             show(results[-1])
             content = {"torch": torch.__version__, "rounds": arguments.rounds, "results": results}
             with replacing(arguments.out / "results.json") as file:

@@ -28,6 +28,7 @@ from sb3_flowsac.zoo.search import (
     IN_POLICY_KWARGS,
     LOG_UNIFORM,
     convert_flowsac_params,
+    default_params,
     sample_flowsac_params,
     searched,
 )
@@ -120,6 +121,21 @@ def test_without_the_settings_names_in_the_study_are_fixed():
     assert sampled.keys() == set(EVERYTHING) - {"gamma"}
 
 
+def test_the_defaults_are_among_what_is_tried():
+    """In the ranges and choices, and what is made of them is FlowSAC as it is without any."""
+    params = default_params([*LOG_UNIFORM, *CHOICES])
+    assert all(low <= params[name] <= high for name, (low, high) in LOG_UNIFORM.items())
+    assert all(params[name] in choices for name, choices in CHOICES.items())
+    tried = FlowSAC("FlowPolicy", "Pendulum-v1", **convert_flowsac_params(params), buffer_size=10)
+    plain = FlowSAC("FlowPolicy", "Pendulum-v1", buffer_size=10)
+    names = "learning_rate", "tau", "batch_size", "policy_delay", "n_proposals", "ent_coef"
+    assert all(getattr(tried, name) == getattr(plain, name) for name in names)
+    assert tried.gamma == pytest.approx(plain.gamma, abs=1e-12)
+    assert type(tried.sampling_distribution) is type(plain.sampling_distribution)
+    assert str(tried.policy) == str(plain.policy)
+    assert tried.policy.flow_kwargs == plain.policy.flow_kwargs
+
+
 # Searches
 
 
@@ -128,8 +144,7 @@ def test_the_lqrs_settings_survive_a_trial(models, capsys):
     study = tune("--env", "MaxEntLQR-v0", "-n", "240", "--num-threads", "1", "-params", "n_envs:8", "batch_size:16")
     (model,), (trial,) = models, study.trials
     assert trial.state == TrialState.COMPLETE
-    assert list(trial.params) == ["n_proposals"]
-    assert model.n_proposals == trial.params["n_proposals"]
+    assert trial.params == {"n_proposals": 16} and model.n_proposals == 16  # the first trial is the defaults
     assert (model.policy.squash_output, model.policy.net_arch, model.gamma) == (False, [64, 64], 0.95)
     assert type(model.sampling_distribution).__name__ == "Mixture"
     assert model.policy_kwargs["activation_fn"] is torch.nn.SiLU
@@ -299,6 +314,8 @@ def test_a_search_of_two_processes_is_killed_and_goes_on(empty_folder):
     main(["tune", *arguments])
     states = [trial.state for trial in study_of(journal).trials]
     assert states == 2 * [TrialState.FAIL] + 3 * [TrialState.COMPLETE]
+    defaults = default_params(study_of(journal).trials[0].params)
+    assert any(trial.params == defaults for trial in study_of(journal).trials[2:])  # once more, after they were killed
 
 
 def running_trials(storage):

@@ -1,10 +1,13 @@
-"""What a hyperparameter search tries: a sampler and a converter in the form of the Zoo's own."""
+"""What a hyperparameter search tries: a sampler and a converter in the form of the Zoo's own, and where it starts."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState
 
+from sb3_flowsac import FlowPolicy, FlowSAC
 from sb3_flowsac.zoo.workers import WORKER, this_process
 
 # Names and values as a study keeps them. Those of SAC's search in the Zoo where both have the setting
@@ -34,6 +37,35 @@ def searched(settings: Mapping[str, Any]) -> list[str]:
     if "gamma" in settings:
         fixed.add("one_minus_gamma")
     return [name for name in (*LOG_UNIFORM, *CHOICES) if name not in fixed]
+
+
+def default_params(names: Sequence[str]) -> dict[str, Any]:
+    """
+    FlowSAC's defaults as a study keeps them.
+
+    :param names: keys of ``LOG_UNIFORM`` and ``CHOICES``
+    :return: a value of the search for each of them
+    """
+    arguments = {**inspect.signature(FlowPolicy).parameters, **inspect.signature(FlowSAC).parameters}
+    of_study = {"one_minus_gamma": 1 - arguments["gamma"].default, "net_arch": "medium"}
+    return {name: of_study[name] if name in of_study else arguments[name].default for name in names}
+
+
+def study_from_defaults(create_study: Callable[..., optuna.Study], names: Sequence[str], **kwargs: Any) -> optuna.Study:
+    """
+    Make or open a study in which the defaults are tried first, so that what is found has something to be compared with.
+
+    :param create_study: Optuna's function
+    :param names: what is searched
+    :param kwargs: arguments of ``create_study``
+    :return: the study; the trial of the defaults waits in it unless it has begun and not failed
+    """
+    study = create_study(**kwargs)
+    params = default_params(names)
+    states = (TrialState.WAITING, TrialState.RUNNING, TrialState.PRUNED, TrialState.COMPLETE)
+    if all(trial.system_attrs.get("fixed_params", trial.params) != params for trial in study.get_trials(states=states)):
+        study.enqueue_trial(params)
+    return study
 
 
 def sample_flowsac_params(

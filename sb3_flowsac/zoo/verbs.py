@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import optuna
 from rl_zoo3 import utils
 from rl_zoo3.utils import create_test_env
 from stable_baselines3.common.vec_env import VecEnv
@@ -26,7 +27,7 @@ from sb3_flowsac.zoo.arguments import (
 from sb3_flowsac.zoo.hand_over import hand_over, replaced
 from sb3_flowsac.zoo.registration import ALGO, config_file, registered
 from sb3_flowsac.zoo.resume import check_resume, resume_parser, resuming
-from sb3_flowsac.zoo.search import searched
+from sb3_flowsac.zoo.search import searched, study_from_defaults
 from sb3_flowsac.zoo.workers import WORKER, fail_lost_trials
 
 # The Zoo's plots, and what they are told unless the user tells them otherwise
@@ -70,7 +71,8 @@ def tune(argv: Sequence[str]) -> None:
     """
     Run the Zoo's search for hyperparameters, ``train -optimize``, with the defaults of ``train``.
 
-    What the settings fix is left alone. Trials that a killed process has left are marked as failed.
+    What the settings fix is left alone; FlowSAC's defaults of the rest are the first trial. Trials that a killed process has left
+    are marked as failed.
 
     :param argv: arguments of the Zoo's ``train``
     """
@@ -91,19 +93,21 @@ def _train(verb: str, argv: Sequence[str]) -> None:
         check_resume(parser, given, resume)
         check_trial(parser, given)
         settings = checked_settings(parser, given)
+    create_study = optuna.create_study
     if settings is not None and given.optimize_hyperparameters:
-        _prepare_search(parser, given, settings)
+        create_study = partial(study_from_defaults, create_study, _prepare_search(parser, given, settings))
     if given.storage:
         argv = [*argv, "--storage", given.storage]
     defaults = ["--algo", ALGO, "--env", DEFAULT_ENV]
     if given.algo == ALGO:
         defaults += ["--conf-file", str(config_file())]
     algorithm = FlowSACInTrial if given.optimize_hyperparameters else FlowSAC
-    with registered(algorithm, settings), resuming(zoo, resume):
+    with registered(algorithm, settings), resuming(zoo, resume), replaced(optuna, "create_study", create_study):
         hand_over(verb, zoo.train, [*defaults, *argv])
 
 
-def _prepare_search(parser: argparse.ArgumentParser, given: argparse.Namespace, settings: dict[str, Any]) -> None:
+def _prepare_search(parser: argparse.ArgumentParser, given: argparse.Namespace, settings: dict[str, Any]) -> list[str]:
+    """Say what a search tries, free the trials of killed processes, and return the names of what is tried."""
     names = searched(settings)
     if not names:
         parser.error("nothing to search: the settings fix all of it; leave out of them what is to be found")
@@ -111,6 +115,7 @@ def _prepare_search(parser: argparse.ArgumentParser, given: argparse.Namespace, 
     if given.storage and given.study_name:
         for trial in fail_lost_trials(given.storage, given.study_name):
             print(f"Trial {trial.number} marked as failed: its process is no more ({trial.user_attrs.get(WORKER)})")
+    return names
 
 
 def enjoy(argv: Sequence[str]) -> None:

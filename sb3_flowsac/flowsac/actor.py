@@ -68,7 +68,7 @@ class FlowActor(BasePolicy):
         net_arch: list[int],
         features_extractor: BaseFeaturesExtractor,
         features_dim: int,
-        activation_fn: type[nn.Module] = nn.ReLU,
+        activation_fn: type[nn.Module] = nn.GELU,
         normalize_images: bool = True,
         squash_output: bool = True,
         base: BaseDistribution = "gaussian",

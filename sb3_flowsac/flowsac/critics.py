@@ -107,7 +107,7 @@ class NetworkCritic(Critic):
     :param kwargs: arguments of ``Critic``
     """
 
-    def __init__(self, *, net_arch: Sequence[int], activation_fn: type[nn.Module] = nn.ReLU, **kwargs: Any) -> None:
+    def __init__(self, *, net_arch: Sequence[int], activation_fn: type[nn.Module] = nn.GELU, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         sizes = [self.features_dim + self.action_dim, *net_arch, 1]
         self.layers = nn.ModuleList(EnsembleLinear(self.n_critics, n_in, n_out) for n_in, n_out in pairwise(sizes))

@@ -110,7 +110,7 @@ class FlowPolicy(BasePolicy):
         action_space: spaces.Box,
         lr_schedule: Schedule,
         net_arch: list[int] | dict[str, list[int]] | None = None,
-        activation_fn: type[nn.Module] = nn.ReLU,
+        activation_fn: type[nn.Module] = nn.GELU,
         squash_output: bool = True,
         base: BaseDistribution = "gaussian",
         log_std_init: float = 0.0,

@@ -71,8 +71,8 @@ def tune(argv: Sequence[str]) -> None:
     """
     Run the Zoo's search for hyperparameters, ``train -optimize``, with the defaults of ``train``.
 
-    What the settings fix is left alone; FlowSAC's defaults of the rest are the first trial. Trials that a killed process has left
-    are marked as failed.
+    What the settings fix is left alone; FlowSAC's defaults of the rest are the first trial. Trials that a killed process has
+    left are marked as failed.
 
     :param argv: arguments of the Zoo's ``train``
     """

@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from sb3_flowsac.files import replacing
-from sb3_flowsac.studies.versions import versions
+from sb3_flowsac.studies.versions import defaults, versions
 
 Result = dict[str, Any]
 
@@ -29,7 +29,7 @@ class Task:
     :param name: what the task is called, also its file: a relative path without suffix
     :param function: a module's function that returns what JSON can hold; it may run in another process
     :param arguments: its keyword arguments, picklable
-    :param settings: all that the result depends on besides the versions of the packages, in JSON's terms
+    :param settings: all that the result depends on besides versions of packages and FlowSAC's defaults, in JSON's terms
     """
 
     name: str
@@ -48,8 +48,9 @@ class Task:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Settings and versions as JSON holds them: a tuple becomes a list."""
-        identity: dict[str, Any] = json.loads(json.dumps({"settings": self.settings, "versions": versions()}))
+        """Settings, versions and defaults as JSON holds them: a tuple becomes a list."""
+        parts = {"settings": self.settings, "versions": versions(), "defaults": defaults()}
+        identity: dict[str, Any] = json.loads(json.dumps(parts))
         return identity
 
 
@@ -95,7 +96,7 @@ def kept_result(task: Task, folder: Path) -> Result | None:
     :param task: the task
     :param folder: where results are kept
     :return: the result, or ``None`` if there is none or its file is damaged
-    :raises OtherStudyError: if what is kept under the task's name has other settings or is of other versions
+    :raises OtherStudyError: if what is kept under the task's name has other settings, or is of other versions or defaults
     """
     path = folder / f"{task.name}.json"
     try:

@@ -1,15 +1,16 @@
 """The contract of ``sample``, ``log_prob``, ``entropy`` and ``predict``: what they take, return and leave alone."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 from torch import nn
 
-from sb3_flowsac import CnnPolicy, FlowPolicy, MlpPolicy, MultiInputPolicy
+from sb3_flowsac import CnnPolicy, FlowPolicy, FlowSAC, MlpPolicy, MultiInputPolicy
 from sb3_flowsac.flow import FlowDistribution
 from sb3_flowsac.flowsac import chunks
-from sb3_flowsac.flowsac.actor import FlowActor
+from sb3_flowsac.flowsac.actor import BoundedSize, FlowActor
 
 BATCH = np.array([[0.3, -0.5, 0.2], [-0.4, 0.1, 0.6]], np.float32)
 BOX = {"low": (-0.5, 1.0), "high": (3.0, 1.4)}
@@ -338,3 +339,41 @@ def test_fused_optimizers_do_what_the_others_do(make_model, optimizer_class):
         parameters.append([p.detach() for p in model.policy.parameters()])
     for fused, plain in zip(*parameters, strict=True):
         torch.testing.assert_close(fused, plain, rtol=1e-3, atol=1e-4)
+
+
+# Features of any size
+
+
+def test_only_large_features_are_bounded():
+    torch.manual_seed(0)
+    direction = torch.randn(5, 7)
+    direction /= direction.square().mean(1, keepdim=True).sqrt()
+    for size in (0.0, 0.3, 1.0, 2.0, 1e4, 1e12):
+        bounded = BoundedSize()(size * direction)
+        torch.testing.assert_close(bounded, min(size, 1.0) * direction)
+
+
+class Forces(gym.Env):
+    """Observations in the thousands; the reward is for small actions."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (8,))
+    action_space = gym.spaces.Box(-1.0, 1.0, (6,))
+
+    def _forces(self):
+        return (1000.0 * self.np_random.standard_normal(8)).astype(np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self._forces(), {}
+
+    def step(self, action):
+        return self._forces(), -float(np.square(action).sum()), bool(self.np_random.random() < 0.1), False, {}
+
+
+def test_observations_in_the_thousands_leave_the_policy_in_order():
+    """Without a bound the mean log-density is above a million nats after seven gradient steps, and training stops."""
+    settings = {"batch_size": 32, "actor_batch_size": None, "policy_delay": 1, "learning_starts": 50}
+    env = Forces()
+    model = FlowSAC("FlowPolicy", env, seed=0, policy_kwargs={"net_arch": [32, 32]}, **settings).learn(100)
+    entropy = model.policy.entropy(np.stack([env._forces() for _ in range(64)])).detach()
+    assert entropy.min() > 3.0 and entropy.max() < 6 * np.log(2.0) + 0.1  # of the uniform distribution, and an estimate's error

@@ -34,6 +34,24 @@ Field = Literal["structured", "mlp"]
 MAX_ODE_STEPS = 1000  # far above any use: each costs as much as all of a small network
 
 
+class BoundedSize(nn.Module):
+    """
+    Features whose root mean square is above 1 are divided by it; smaller ones, the usual ones, pass unchanged.
+
+    Velocities are products of maps of the features. Without a bound, observations in the thousands (contact forces, say) make
+    flows that no solver follows, and each gradient step moves them by as much again.
+    """
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """
+        Bound the features.
+
+        :param features: (batch, features_dim)
+        :return: the same shape
+        """
+        return features * features.square().mean(-1, keepdim=True).clamp(min=1.0).rsqrt()
+
+
 class FlowActor(BasePolicy):
     """
     Actor network: from observations to a conditional flow over latents, and a transform to scaled actions [-1, 1].
@@ -109,7 +127,8 @@ class FlowActor(BasePolicy):
             "density": density,
         }
         self.transform: ActionTransform = Tanh() if squash_output else Identity()
-        self.trunk = nn.Sequential(*create_mlp(features_dim, -1, net_arch, activation_fn))
+        bound = [BoundedSize()] if net_arch else []
+        self.trunk = nn.Sequential(*create_mlp(features_dim, -1, net_arch, activation_fn), *bound)
         latent_dim, action_dim = (net_arch[-1] if net_arch else features_dim), get_action_dim(action_space)
         self.flow = ConditionalFlow(
             _make_base(base, latent_dim, action_dim, log_std_init),

@@ -217,6 +217,10 @@ def diverge():
         (["tune", "-params", "n_proposals:8"], ["nothing to search"]),
         (["tune", "--resume", "here", "--seed", "1"], ["--resume", "--optimize"]),
         (["train", "--trial-id", "3"], ["--trial-id", "--storage", "--study-name"]),
+        (
+            ["train", "--trial-id", "3", "--storage", "sqlite:///a.db", "--study-name", "b"],
+            ["--trial-id", "0 trials", "got 3"],
+        ),
         (["train", "--trial-id", "0", "--storage", "a.log", "--study-name", "b"], ["--trial-id", "-params"]),
     ],
 )

@@ -12,6 +12,7 @@ from rl_zoo3.utils import StoreDict
 
 from sb3_flowsac.zoo.registration import ALGO, config_file
 from sb3_flowsac.zoo.settings import check_names, check_settings, read_entry
+from sb3_flowsac.zoo.workers import existing_study
 
 DEFAULT_ENV = "MaxEntLQR-v0"
 LOG_FOLDER = "logs"  # where the Zoo's train writes to; its enjoy would look elsewhere
@@ -102,6 +103,13 @@ def check_trial(parser: argparse.ArgumentParser, given: argparse.Namespace) -> N
         parser.error("argument --trial-id: needs --storage and --study-name")
     if given.trial_id == 0:
         parser.error("argument --trial-id: the Zoo takes 0 for no trial; give the parameters of trial 0 with -params")
+    study = existing_study(given.storage, given.study_name)
+    n_trials = len(study.trials) if study else 0
+    if not 0 < given.trial_id < n_trials:
+        parser.error(
+            f"argument --trial-id: the study {given.study_name} in {given.storage} has {n_trials} trials, numbered from 0, "
+            f"got {given.trial_id}"
+        )
 
 
 def checked_settings(parser: argparse.ArgumentParser, given: argparse.Namespace) -> dict[str, Any] | None:

@@ -34,17 +34,29 @@ def fail_lost_trials(storage: str, study_name: str) -> list[FrozenTrial]:
     :param study_name: name of the study; one that is not there yet has no trials
     :return: the trials
     """
-    if storage.endswith(".log") and not Path(storage).is_file():
-        return []
-    try:
-        study = _load_study(storage, study_name)
-    except KeyError:
+    study = existing_study(storage, study_name)
+    if study is None:
         return []
     lost = [trial for trial in study.get_trials(states=(TrialState.RUNNING,)) if _is_lost(trial)]
     for trial in lost:
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # another process that starts was first
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
     return lost
+
+
+def existing_study(storage: str, study_name: str) -> optuna.Study | None:
+    """
+    Open a study if there is one.
+
+    :param storage: the Zoo's ``--storage``
+    :param study_name: name of the study
+    """
+    if storage.endswith(".log") and not Path(storage).is_file():
+        return None
+    try:
+        return _load_study(storage, study_name)
+    except KeyError:
+        return None
 
 
 def _load_study(storage: str, study_name: str) -> optuna.Study:

@@ -58,7 +58,7 @@ class FlowActor(BasePolicy):
 
     :param observation_space: observation space
     :param action_space: action space
-    :param net_arch: sizes of the hidden layers of the trunk
+    :param net_arch: sizes of the hidden layers of the trunk, whose output is bounded, see ``BoundedSize``
     :param features_extractor: network that extracts the features of the observation
     :param features_dim: number of features
     :param activation_fn: activation function of the trunk
@@ -127,7 +127,7 @@ class FlowActor(BasePolicy):
             "density": density,
         }
         self.transform: ActionTransform = Tanh() if squash_output else Identity()
-        bound = [BoundedSize()] if net_arch else []
+        bound = [BoundedSize()] if net_arch else []  # raw features keep their size: a linear policy is to be linear
         self.trunk = nn.Sequential(*create_mlp(features_dim, -1, net_arch, activation_fn), *bound)
         latent_dim, action_dim = (net_arch[-1] if net_arch else features_dim), get_action_dim(action_space)
         self.flow = ConditionalFlow(

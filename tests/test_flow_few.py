@@ -23,9 +23,9 @@ def taken(monkeypatch):
     """The numbers of points that numpy is given."""
     sizes, push_few = [], flow_module.push_few
 
-    def spy(velocity, points, *args):
-        sizes.append(points.shape[:2].numel())
-        return push_few(velocity, points, *args)
+    def spy(base, field, features, noise, *args):
+        sizes.append(noise.shape[:2].numel())
+        return push_few(base, field, features, noise, *args)
 
     monkeypatch.setattr(flow_module, "push_few", spy)
     return sizes
@@ -37,11 +37,11 @@ def taken(monkeypatch):
 @torch.no_grad()
 def test_numpy_goes_where_torch_goes(perturb, taken, solver, base, batch, n):
     flow = make_flow(perturb, base, solver=solver, grid_power=1.5)
-    distribution, noise = flow(torch.randn(batch, 4, dtype=torch.float64)), torch.randn(batch, n, DIM, dtype=torch.float64)
-    latents = distribution.push(noise)
-    torch.testing.assert_close(distribution.push_in_numpy(noise), latents, rtol=1e-12, atol=1e-12)
+    features, noise = torch.randn(batch, 4, dtype=torch.float64), torch.randn(batch, n, DIM, dtype=torch.float64)
+    latents = flow(features).push(noise)
+    torch.testing.assert_close(flow.push_few(features, noise), latents, rtol=1e-12, atol=1e-12)
     assert taken == [batch * n]
-    moved = latents - distribution.base.unwhiten(noise)
+    moved = latents - flow(features).base.unwhiten(noise)
     assert moved.abs().max() > 0.05, "the field does something"
 
 
@@ -49,32 +49,30 @@ def test_numpy_goes_where_torch_goes(perturb, taken, solver, base, batch, n):
 def test_expanded_noise_is_taken_and_left_as_it_is(perturb, taken):
     flow = make_flow(perturb)
     noise = torch.randn(1, 2, DIM, dtype=torch.float64)
-    before, distribution = noise.clone(), flow(torch.randn(3, 4, dtype=torch.float64))
-    latents = distribution.push_in_numpy(noise.expand(3, -1, -1))
-    torch.testing.assert_close(latents, distribution.push(noise.expand(3, -1, -1)), rtol=1e-12, atol=1e-12)
+    before, features = noise.clone(), torch.randn(3, 4, dtype=torch.float64)
+    latents = flow.push_few(features, noise.expand(3, -1, -1))
+    torch.testing.assert_close(latents, flow(features).push(noise.expand(3, -1, -1)), rtol=1e-12, atol=1e-12)
     assert taken == [6] and torch.equal(noise, before)
 
 
 def test_gradients_many_points_and_other_precisions_are_torchs(perturb, taken):
     flow = make_flow(perturb)
     features, noise = torch.randn(2, 4, dtype=torch.float64), torch.randn(2, 1, DIM, dtype=torch.float64)
-    assert flow(features).push_in_numpy(noise).requires_grad
+    assert flow.push_few(features, noise).requires_grad
     with torch.no_grad():
-        flow(features).push_in_numpy(noise.expand(-1, MOST_POINTS // 2 + 1, -1))
+        flow.push_few(features, noise.expand(-1, MOST_POINTS // 2 + 1, -1))
         assert are_few(noise) and not are_few(noise.to(torch.bfloat16)) and not are_few(noise.to("meta"))
-        mlp = perturb(ConditionalFlow(StandardBase(DIM), MLPField(4, DIM, (8,))).double(), 0.3)(features)
-        assert torch.equal(mlp.push_in_numpy(noise), mlp.push(noise))
+        mlp = perturb(ConditionalFlow(StandardBase(DIM), MLPField(4, DIM, (8,))).double(), 0.3)
+        assert torch.equal(mlp.push_few(features, noise), mlp(features).push(noise))
     assert taken == []
 
 
-def test_a_distribution_made_with_gradients_is_taken_without(perturb, taken):
-    distribution, noise = (
-        make_flow(perturb)(torch.randn(2, 4, dtype=torch.float64)),
-        torch.randn(2, 1, DIM, dtype=torch.float64),
-    )
-    with torch.no_grad():
-        torch.testing.assert_close(distribution.push_in_numpy(noise), distribution.push(noise), rtol=1e-12, atol=1e-12)
-    assert taken == [2]
+@torch.no_grad()
+def test_scales_at_their_limits_are_clamped(perturb):
+    flow = make_flow(perturb)
+    flow.base.head.bias[DIM : 2 * DIM] = torch.tensor([-9.0, 0.0, 9.0], dtype=torch.float64)
+    features, noise = torch.zeros(2, 4, dtype=torch.float64), torch.randn(2, 1, DIM, dtype=torch.float64)
+    torch.testing.assert_close(flow.push_few(features, noise), flow(features).push(noise), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("deterministic", [True, False])

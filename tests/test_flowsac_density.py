@@ -134,7 +134,7 @@ def test_a_new_squashed_policy_is_a_gaussian_through_tanh(make_policy):
 @SQUASHED
 def test_units_differ_by_the_logarithm_of_the_half_widths(make_policy, squashed):
     """Training's log-density is of the scaled action; ``sample`` speaks of the environment's."""
-    policy = make_policy(LOW, HIGH, squash_output=squashed)
+    policy = make_policy(LOW, HIGH, squash_output=squashed, density="trace")
     obs = np.repeat(OBS, 25, axis=0)
     with torch.no_grad():
         torch.manual_seed(7)
@@ -144,6 +144,23 @@ def test_units_differ_by_the_logarithm_of_the_half_widths(make_policy, squashed)
     centre, half = (np.array(HIGH) + LOW) / 2, (np.array(HIGH) - LOW) / 2
     np.testing.assert_allclose(actions, centre + half * scaled.numpy(), rtol=1e-6)
     np.testing.assert_allclose(log_prob, scaled_log_prob - np.log(half).sum(), atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_training_takes_the_trace_integral_of_the_policy_with_the_exact_density(make_policy, n):
+    policy = make_policy(LOW, HIGH, scale=0.2, density="exact", ode_steps=1)
+    obs = torch.as_tensor(np.repeat(OBS, 50, axis=0))
+    drawn = {}
+    for density in ("trace", "exact"):
+        torch.manual_seed(7)
+        with torch.no_grad():
+            latents, log_prob = policy.actor.distribution(obs).sample_with_log_prob(n, density=density, antithetic=True)
+        drawn[density] = log_prob - policy.actor.transform.log_det(latents)
+    torch.manual_seed(7)
+    _, log_prob = policy.actor.action_log_prob(obs, n)
+    torch.testing.assert_close(log_prob, drawn["trace"], rtol=1e-8, atol=1e-8)
+    assert (log_prob - drawn["exact"]).abs().max() > 5e-3  # the two are told apart
+    assert not log_prob.requires_grad
 
 
 def test_chunks_do_not_change_the_draws(make_policy, monkeypatch):

@@ -321,7 +321,7 @@ def test_a_folded_map_is_reported(monkeypatch, chunk):
         spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,)), lambda _: 1e-3, net_arch=[16], ode_steps=1, ode_solver="euler"
     )
     for parameter in policy.actor_average.parameters():
-        parameter.data.add_(0.3 * torch.randn(parameter.shape))
+        parameter.data.add_(0.5 * torch.randn(parameter.shape))
     with pytest.warns(RuntimeWarning, match="fold"):
         policy.sample(np.zeros(3, np.float32), 2000)
 

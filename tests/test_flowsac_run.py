@@ -99,7 +99,7 @@ VARIANTS = {
     "all-states": {"actor_batch_size": None},
     "target-interval": {"target_update_interval": 3},
     "schedule": {"learning_rate": lambda progress: 1e-3 * progress},
-    "episodes": {"train_freq": (1, "episode"), "gradient_steps": 4, "learning_starts": 0},
+    "episodes": {"train_freq": (1, "episode"), "gradient_steps": 4, "learning_starts": 0, "policy_delay": 2},
     "as-many-steps": {"train_freq": 4, "gradient_steps": -1},
     "memory": {"optimize_memory_usage": True, "replay_buffer_kwargs": {"handle_timeout_termination": False}},
 }

@@ -80,7 +80,7 @@ class GaussianBase(nn.Module):
     """
 
     learnable = True
-    _lower: torch.Tensor
+    lower: torch.Tensor
     _eye: torch.Tensor
 
     def __init__(self, features_dim: int, dim: int, log_std_init: float = 0.0) -> None:
@@ -93,7 +93,7 @@ class GaussianBase(nn.Module):
         nn.init.zeros_(self.head.bias)
         nn.init.constant_(self.head.bias[dim : 2 * dim], log_std_init)
         rows, columns = torch.tril_indices(dim, dim, offset=-1)
-        self.register_buffer("_lower", rows * dim + columns, persistent=False)
+        self.register_buffer("lower", rows * dim + columns, persistent=False)
         self.register_buffer("_eye", torch.eye(dim).view(1, -1), persistent=False)
 
     def forward(self, features: torch.Tensor) -> Gaussian:
@@ -102,5 +102,5 @@ class GaussianBase(nn.Module):
         # The gradient passes the clamp, so that a scale that has hit a limit can come back
         std = (log_std + (log_std.clamp(LOG_SCALE_MIN, LOG_SCALE_MAX) - log_std).detach()).exp()
         # Rows of L relative to its diagonal, so that correlations keep their meaning when the scale changes
-        relative = self._eye.expand(std.shape[0], -1).index_copy(1, self._lower, lower)
+        relative = self._eye.expand(std.shape[0], -1).index_copy(1, self.lower, lower)
         return Gaussian(loc, std.unsqueeze(-1) * relative.view(-1, dim, dim))

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sb3_flowsac.flow.fields import StructuredVelocity
+from sb3_flowsac.flow.base import LOG_SCALE_MAX, LOG_SCALE_MIN, GaussianBase, StandardBase
+from sb3_flowsac.flow.fields import StructuredField
 from sb3_flowsac.flow.ode import Solver
 
 Array = npt.NDArray[np.floating[Any]]
@@ -26,37 +27,74 @@ def are_few(points: torch.Tensor) -> bool:
     return few and points.device.type == "cpu" and not torch.is_grad_enabled()
 
 
-def push_few(velocity: StructuredVelocity, points: torch.Tensor, grid: Sequence[float], solver: Solver) -> torch.Tensor:
+def push_few(
+    base: GaussianBase | StandardBase,
+    field: StructuredField,
+    features: torch.Tensor,
+    noise: torch.Tensor,
+    grid: Sequence[float],
+    solver: Solver,
+) -> torch.Tensor:
     """
-    Where the steps of a solver take points: what ``integrate`` gives, up to rounding.
+    Where base and flow take base samples: what ``integrate`` and ``unwhiten`` give, up to rounding.
 
-    :param velocity: the field in each state, prepared for the times of the grid's stages
-    :param points: (batch, n, dim)
+    :param base: the base distribution
+    :param field: the field, prepared for the times of the grid's stages
+    :param features: (batch, features_dim)
+    :param noise: y_0, (batch, n, dim)
     :param grid: monotone times
     :param solver: the Runge-Kutta method
+    :return: latents u, (batch, n, dim)
     """
-    w_in, w_out = velocity.w_in.detach().numpy(), velocity.w_out.detach().mT.numpy()
-    stages = zip(*_coefficients(velocity), strict=True)
-    x: Array = points.detach().numpy()
+    points = noise.numpy()
+    if len(features) == 1:  # products of matrices, not of stacks of matrices: they take half of the time
+        features, points = features[0], points[0]
+    latents = _unwhiten(base, features, _integrate(field, features, points, grid, solver))
+    return torch.from_numpy(latents).view(noise.shape)
+
+
+def _integrate(field: StructuredField, features: torch.Tensor, x: Array, grid: Sequence[float], solver: Solver) -> Array:
+    """End points; features (..., features_dim) and points (..., n, dim) may have a batch axis or none."""
+    dim, hidden = field.dim, field.hidden
+    flat: Array = field.head(features).numpy()
+    w_in = flat[..., : dim * hidden].reshape(*features.shape[:-1], dim, hidden)
+    w_out = flat[..., dim * hidden : 2 * dim * hidden].reshape(w_in.shape).swapaxes(-1, -2)
+    coefficients = flat[..., 2 * dim * hidden :].reshape(*features.shape[:-1], field.n_basis, -1)
+    at_times = field.basis.numpy() @ coefficients
+    if at_times.ndim == 3:  # (batch, times, ...) to (times, batch, 1, ...)
+        at_times = at_times.swapaxes(0, 1)[:, :, None]
+    gain, frequency = at_times[..., :hidden], at_times[..., hidden : 2 * hidden]
+    phase, drift = at_times[..., 2 * hidden : 3 * hidden], at_times[..., 3 * hidden : 3 * hidden + dim]
+    matrices = at_times[..., 3 * hidden + dim :]
+    stage = 0
     for start, end in pairwise(grid):
         slopes: list[Array] = []
         for row in solver.stages:
-            gain, frequency, phase, drift, matrix = next(stages)
             point = _combine(x, slopes, row, end - start)
-            slope = (gain * np.tanh(frequency * (point @ w_in) + phase)) @ w_out + drift
-            slopes.append(slope + point @ matrix if matrix.size else slope)
+            units = np.tanh(frequency[stage] * (point @ w_in) + phase[stage])
+            slope = (gain[stage] * units) @ w_out + drift[stage]
+            if field.affine:
+                matrix = matrices[stage].reshape(*features.shape[:-1], dim, dim)
+                slope = slope + point @ matrix.swapaxes(-1, -2)
+            slopes.append(slope)
+            stage += 1
         x = _combine(x, slopes, solver.weights, end - start)
-    return torch.from_numpy(x)
+    return x
 
 
-def _coefficients(velocity: StructuredVelocity) -> list[Array]:
-    """[g, k, b, m] at each prepared time, (times, batch, 1, ...), and M transposed, (times, batch, dim, dim) or empty."""
-    assert velocity.basis is not None
-    dim, hidden = velocity.w_in.shape[1:]
-    combined: Array = (velocity.basis.numpy() @ velocity.coefficients.detach().numpy()).swapaxes(0, 1)[:, :, None]
-    *vectors, matrix = np.split(combined, [hidden, 2 * hidden, 3 * hidden, 3 * hidden + dim], axis=-1)
-    side = dim if matrix.size else 0
-    return [*vectors, matrix.reshape(*matrix.shape[:2], side, side).swapaxes(2, 3)]
+def _unwhiten(base: GaussianBase | StandardBase, features: torch.Tensor, y: Array) -> Array:
+    """u = loc + L y, with the base's loc and L in each state."""
+    if isinstance(base, StandardBase):
+        return y
+    dim = base.dim
+    parameters: Array = base.head(features).numpy()
+    loc, std = parameters[..., :dim], np.exp(parameters[..., dim : 2 * dim].clip(LOG_SCALE_MIN, LOG_SCALE_MAX))
+    relative = np.zeros((*features.shape[:-1], dim * dim), dtype=parameters.dtype)
+    relative[..., :: dim + 1] = 1.0
+    relative[..., base.lower.numpy()] = parameters[..., 2 * dim :]
+    rows = relative.reshape(*features.shape[:-1], dim, dim).swapaxes(-1, -2)
+    latents: Array = loc[..., None, :] + std[..., None, :] * (y @ rows)
+    return latents
 
 
 def _combine(start: Array, slopes: Sequence[Array], weights: Sequence[float], h: float) -> Array:

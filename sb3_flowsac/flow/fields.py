@@ -77,23 +77,28 @@ class StructuredField(VelocityField):
 
     basis: torch.Tensor
 
-    def __init__(self, features_dim: int, dim: int, hidden: int = 32, n_basis: int = 4, affine: bool = False) -> None:
+    def __init__(self, features_dim: int, dim: int, hidden: int = 16, n_basis: int = 4, affine: bool = False) -> None:
         super().__init__(features_dim, dim)
         self.hidden, self.n_basis, self.affine = hidden, n_basis, affine
-        self._sizes = [hidden * dim, hidden * dim, n_basis * self._n_coefficients]
-        self.head = nn.Linear(features_dim, sum(self._sizes))
+        self.sizes = [hidden * dim, hidden * dim, n_basis * self.n_coefficients]
+        self.head = nn.Linear(features_dim, sum(self.sizes))
         self._reset_parameters()
         self.prepare(())
 
     @property
-    def _n_coefficients(self) -> int:
-        """Number of coefficients of each polynomial: g, k, b, m and M."""
-        return 3 * self.hidden + self.dim + (self.dim**2 if self.affine else 0)
+    def coefficient_sizes(self) -> list[int]:
+        """Numbers of coefficients of each polynomial: of g, k, b, m and M."""
+        return [self.hidden, self.hidden, self.hidden, self.dim, self.dim**2 if self.affine else 0]
+
+    @property
+    def n_coefficients(self) -> int:
+        """Number of coefficients of each polynomial."""
+        return sum(self.coefficient_sizes)
 
     @torch.no_grad()
     def _reset_parameters(self) -> None:
         """Random units in x that are alike in every state (in the bias), and a zero gain: v = 0."""
-        w_in, w_out, coefficients = torch.split(self.head.bias, self._sizes)
+        w_in, w_out, coefficients = torch.split(self.head.bias, self.sizes)
         nn.init.normal_(w_in, std=self.dim**-0.5)
         nn.init.normal_(w_out, std=self.hidden**-0.5)
         nn.init.zeros_(coefficients)
@@ -101,7 +106,7 @@ class StructuredField(VelocityField):
         constant = coefficients.view(self.n_basis, -1)[0]
         nn.init.ones_(constant[hidden : 2 * hidden])
         nn.init.uniform_(constant[2 * hidden : 3 * hidden], -1.5, 1.5)
-        of_features = torch.split(self.head.weight, self._sizes)[2].view(self.n_basis, self._n_coefficients, -1)
+        of_features = torch.split(self.head.weight, self.sizes)[2].view(self.n_basis, self.n_coefficients, -1)
         nn.init.zeros_(of_features[:, :hidden])
         nn.init.zeros_(of_features[:, 3 * hidden :])
 
@@ -111,11 +116,11 @@ class StructuredField(VelocityField):
         self.register_buffer("basis", basis, persistent=False)
 
     def forward(self, features: torch.Tensor) -> "StructuredVelocity":
-        w_in, w_out, coefficients = torch.split(self.head(features), self._sizes, dim=-1)
+        w_in, w_out, coefficients = torch.split(self.head(features), self.sizes, dim=-1)
         return StructuredVelocity(
             w_in.reshape(-1, self.dim, self.hidden),
             w_out.reshape(-1, self.dim, self.hidden),
-            coefficients.reshape(-1, self.n_basis, self._n_coefficients),
+            coefficients.reshape(-1, self.n_basis, self.n_coefficients),
             self.times,
             self.basis,
         )

@@ -7,9 +7,10 @@ from torch import nn
 
 from sb3_flowsac.flow.base import Gaussian, GaussianBase, StandardBase, standard_normal_log_prob
 from sb3_flowsac.flow.few import are_few, push_few
-from sb3_flowsac.flow.fields import StructuredVelocity, VelocityField
+from sb3_flowsac.flow.fields import StructuredField, VelocityField
 from sb3_flowsac.flow.ode import Transport, Velocity, get_solver, integrate, invert, stage_times, time_grid
 from sb3_flowsac.flow.paths import CondOTPath, NormalizedPath
+from sb3_flowsac.flow.singles import push_singles
 
 Density = Literal["exact", "trace"]
 DENSITIES: tuple[Density, ...] = ("exact", "trace")
@@ -58,6 +59,39 @@ class ConditionalFlow(nn.Module):
         :param features: (batch, features_dim)
         """
         return FlowDistribution(self, self.base(features), self.field(features))
+
+    def push_few(self, features: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """
+        ``self(features).push(noise)``, up to rounding; of a few points and without gradients quicker, but nothing that
+        ``torch`` could trace.
+
+        :param features: (batch, features_dim)
+        :param noise: y_0, (batch, n, dim)
+        :return: latents u, (batch, n, dim)
+        """
+        if isinstance(self.field, StructuredField) and are_few(noise):
+            return push_few(self.base, self.field, features, noise, self.grid, self.solver)
+        distribution: FlowDistribution = self(features)
+        return distribution.push(noise)
+
+    @torch.no_grad()
+    def sample_singles(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        One sample of each state and the trace integral's log-density, without gradients.
+
+        The same as ``self(features).sample_with_log_prob(1, density="trace")``, up to rounding, and quicker.
+
+        :param features: (batch, features_dim)
+        :return: latents (batch, 1, dim) and log-densities (batch, 1)
+        """
+        if not isinstance(self.field, StructuredField):
+            distribution: FlowDistribution = self(features)
+            return distribution.sample_with_log_prob(1, density="trace")
+        base = self.base(features)
+        noise = torch.randn(base.loc.shape, dtype=base.loc.dtype, device=base.loc.device)
+        y1, log_volume = push_singles(self.field, features, noise, self.grid, self.solver)
+        log_prob = standard_normal_log_prob(noise) - log_volume
+        return base.unwhiten(y1.unsqueeze(1)), log_prob.unsqueeze(1) - base.log_scale
 
 
 class FlowDistribution:
@@ -110,17 +144,6 @@ class FlowDistribution:
         :return: latents u, (batch, n, dim)
         """
         return self.base.unwhiten(integrate(self.velocity, noise, self.flow.grid, self.flow.solver).x)
-
-    def push_in_numpy(self, noise: torch.Tensor) -> torch.Tensor:
-        """
-        ``push``, up to rounding; of a few points and without gradients quicker, but nothing that ``torch`` could trace.
-
-        :param noise: y_0, (batch, n, dim)
-        :return: latents u, (batch, n, dim)
-        """
-        if not (isinstance(self.velocity, StructuredVelocity) and are_few(noise)):
-            return self.push(noise)
-        return self.base.unwhiten(push_few(self.velocity, noise, self.flow.grid, self.flow.solver))
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
         """n samples for each state, (batch, n, dim)."""

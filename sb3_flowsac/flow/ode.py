@@ -130,7 +130,7 @@ def _step(velocity: Velocity, x: torch.Tensor, t: float, h: float, solver: Solve
     divergences: list[torch.Tensor | None] = []
     local_forms: list[torch.Tensor] = []
     for node, row, weight in zip(solver.nodes, solver.stages, solver.weights, strict=True):
-        point = _combine(x, slopes, row, h)
+        point = combine(x, slopes, row, h)
         time = t + node * h
         divergence = None
         if volume == "exact":
@@ -142,8 +142,8 @@ def _step(velocity: Velocity, x: torch.Tensor, t: float, h: float, solver: Solve
             slope = velocity(point, time)
         slopes.append(slope)
         divergences.append(divergence)
-    log_volume = _combine(torch.zeros_like(x[..., 0]), divergences, solver.weights, h) if volume == "trace" else None
-    return _Step(_combine(x, slopes, solver.weights, h), log_volume, local_forms)
+    log_volume = combine(torch.zeros_like(x[..., 0]), divergences, solver.weights, h) if volume == "trace" else None
+    return _Step(combine(x, slopes, solver.weights, h), log_volume, local_forms)
 
 
 def _step_jacobian(velocity: Velocity, local_forms: Sequence[torch.Tensor], solver: Solver) -> torch.Tensor:
@@ -157,8 +157,8 @@ def _step_jacobian(velocity: Velocity, local_forms: Sequence[torch.Tensor], solv
     for local, row in zip(local_forms, solver.stages, strict=True):
         jacobian = velocity.jacobian(local)
         eye = torch.eye(jacobian.shape[-1], dtype=jacobian.dtype, device=jacobian.device)
-        rates.append(matmul(jacobian, _combine(eye, rates, row, 1.0)) if any(row) else jacobian)
-    return _combine(eye, rates, solver.weights, 1.0)
+        rates.append(matmul(jacobian, combine(eye, rates, row, 1.0)) if any(row) else jacobian)
+    return combine(eye, rates, solver.weights, 1.0)
 
 
 def _step_volume(
@@ -175,7 +175,7 @@ def _step_volume(
     return logarithm.sum(1), (sign <= 0).any(1)
 
 
-def _combine(start: torch.Tensor, slopes: Sequence[torch.Tensor | None], weights: Sequence[float], h: float) -> torch.Tensor:
+def combine(start: torch.Tensor, slopes: Sequence[torch.Tensor | None], weights: Sequence[float], h: float) -> torch.Tensor:
     """start + h sum_i weights_i slopes_i, skipping the zeros of the tableau."""
     result = start
     for slope, weight in zip(slopes, weights, strict=False):

@@ -49,7 +49,8 @@ class BoundedSize(nn.Module):
         :param features: (batch, features_dim)
         :return: the same shape
         """
-        return features * features.square().mean(-1, keepdim=True).clamp(min=1.0).rsqrt()
+        size: torch.Tensor = torch.linalg.vector_norm(features, dim=-1, keepdim=True) * features.shape[-1] ** -0.5
+        return features / size.clamp(min=1.0)
 
 
 class FlowActor(BasePolicy):
@@ -71,7 +72,8 @@ class FlowActor(BasePolicy):
     :param ode_steps: number of steps from noise to action
     :param ode_solver: "midpoint" (the paper's RK2), "heun", "rk4" or "euler"
     :param ode_grid_power: 1 for uniform steps, above 1 for steps that get finer towards the action
-    :param density: "exact" for the density of the samples that the steps produce, "trace" for the paper's equation 6
+    :param density: "exact" for the density of the samples that the steps produce, "trace" for the paper's equation 6, which
+        ``action_log_prob`` takes in either case
     :raises ValueError: if an argument is out of range
     :raises TypeError: if an argument is of the wrong kind
     """
@@ -152,9 +154,13 @@ class FlowActor(BasePolicy):
 
     def distribution(self, obs: PyTorchObs) -> FlowDistribution:
         """The flow over latents in each of a batch of observations."""
-        features = self.extract_features(obs, self.features_extractor)
-        distribution: FlowDistribution = self.flow(self.trunk(features))
+        distribution: FlowDistribution = self.flow(self.features(obs))
         return distribution
+
+    def features(self, obs: PyTorchObs) -> torch.Tensor:
+        """What base and field are functions of, (batch, net_arch[-1])."""
+        features: torch.Tensor = self.trunk(self.extract_features(obs, self.features_extractor))
+        return features
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
         """
@@ -167,15 +173,23 @@ class FlowActor(BasePolicy):
         noise = torch.zeros_like(distribution.base.loc).unsqueeze(1) if deterministic else distribution.noise(1)
         return self.transform(distribution.push(noise)).squeeze(1)
 
+    @torch.no_grad()
     def action_log_prob(self, obs: PyTorchObs, n: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
         """
         n scaled actions in each state, in antithetic pairs, and the logarithm of their density with respect to scaled actions.
+
+        What the critics' targets and alpha are made of, without gradients.
+        The density is that of equation 6, the trace integral, whatever ``density`` says: it is cheap, and averages have little
+        of its errors. ``train/log_prob_bias`` says how large they are.
 
         :param obs: observations
         :param n: number of actions
         :return: (batch, n, action_dim) and (batch, n)
         """
-        latents, log_prob = self.distribution(obs).sample_with_log_prob(n, antithetic=True)
+        if n == 1:
+            latents, log_prob = self.flow.sample_singles(self.features(obs))
+        else:
+            latents, log_prob = self.distribution(obs).sample_with_log_prob(n, density="trace", antithetic=True)
         return self.transform(latents), log_prob - self.transform.log_det(latents)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:

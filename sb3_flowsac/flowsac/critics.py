@@ -13,8 +13,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
-# Rows of a layer's output that are evaluated at a time without gradients: they and their weights stay in a processor's cache
-CACHED_ROWS = 256
+# Rows of a layer's output that are evaluated at a time without gradients: fewer need more calls, more need arrays so large
+# that the system gives them out anew each time
+CACHED_ROWS = 1024
 
 
 class EnsembleLinear(nn.Module):

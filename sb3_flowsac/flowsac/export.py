@@ -51,9 +51,10 @@ class Prediction(nn.Module):
         :param observation: as the policy's networks take them, see ``FlowPolicy.to_onnx``
         :param noise: standard normal, (batch, n_acting_candidates, action_dim); ``None`` if deterministic
         """
-        distribution = self.policy.actor_average.distribution(observation)
-        noise = self.policy._noise(distribution, deterministic=True) if noise is None else noise
-        actions = self.policy._act(observation, distribution.push(noise)).reshape(-1, *self.low.shape)
+        features = self.policy.actor_average.features(observation)
+        noise = self.policy._noise(features, deterministic=True) if noise is None else noise
+        latents = self.policy.actor_average.flow(features).push(noise)
+        actions = self.policy._act(observation, latents).reshape(-1, *self.low.shape)
         if self.policy.squash_output:
             return self.low + 0.5 * (actions + 1.0) * (self.high - self.low)
         return torch.clamp(actions, self.low, self.high)

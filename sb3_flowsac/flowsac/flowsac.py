@@ -11,7 +11,9 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, ReplayBufferSamples, Schedule
 from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
+from torch import nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from sb3_flowsac.flow import FlowDistribution
 from sb3_flowsac.flowsac.actor import FlowActor
@@ -51,7 +53,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     Soft actor-critic with a flow policy and importance sampling flow matching (SAC-ISFM, Algorithm 2).
 
     Paper: https://arxiv.org/abs/2512.23870. The critics regress on r + gamma (min Q_target(s', a') - alpha log pi(a'|s'))
-    with the flow's own log-density. The actor draws proposals from a sampling distribution, weighs them by
+    with the flow's log-density by its trace integral. The actor draws proposals from a sampling distribution, weighs them by
     exp(Q / alpha) / density, normalised within each state, and matches the flow to them.
 
     :param policy: "FlowPolicy" (the same as "MlpPolicy"), "CnnPolicy", "MultiInputPolicy" or a policy class
@@ -136,8 +138,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         n_proposals: int | str = 16,
         sampling_distribution: str | SamplingDistribution = "newton",
         n_next_actions: int = 1,
-        actor_batch_size: int | None = 128,
-        policy_delay: int = 4,
+        actor_batch_size: int | None = 64,
+        policy_delay: int = 8,
         actor_tau: float = 0.01,
         torch_compile: bool = False,
         stats_window_size: int = 100,
@@ -257,7 +259,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
                 # Policy improvement (lines 9 to 11)
                 self.improve_actor(batch.observations, batch.actions, ent_coef, stats)
             if self._n_updates % self.target_update_interval == 0:
-                polyak_update(self.critic.parameters(), self.critic_target.parameters(), self.tau)
+                _move_average(self.critic_target, self.critic, self.tau)
                 polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
         self._record(stats)
         self.policy.set_training_mode(False)  # while it trains, and then no longer
@@ -269,7 +271,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     def _critic_loss(
         self, batch: ReplayBufferSamples, ent_coef: torch.Tensor, stats: dict[str, list[torch.Tensor]]
     ) -> torch.Tensor:
-        """Squared error of the soft Bellman equation (1), log pi by (6) or by the exact density of the discrete flow."""
+        """Squared error of the soft Bellman equation (1), log pi by the trace integral (6)."""
         discounts = batch.discounts if batch.discounts is not None else self.gamma
         with torch.no_grad():
             following = self._soft_value(
@@ -351,7 +353,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         """The average over about 1 / ``actor_tau`` actor updates, at the start over a tenth of those so far."""
         n_actor_updates = self._n_updates // self.policy_delay
         rate = max(self.actor_tau, 10.0 / (10.0 + n_actor_updates))
-        polyak_update(self.actor.parameters(), self.policy.actor_average.parameters(), rate)
+        _move_average(self.policy.actor_average, self.actor, rate)
         polyak_update(self.batch_norm_stats_actor, self.batch_norm_stats_average, 1.0)
 
     @torch.no_grad()
@@ -372,9 +374,9 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         if self.log_ent_coef is not None and self.ent_coef_optimizer is not None:
             excess = -(stats["log_prob"][-1] + float(self.target_entropy))  # of the entropy over its target
             excess = torch.where(self._effective_proposals < LEAST_EFFECTIVE, excess.clamp(max=0.0), excess)
-            ent_coef_loss = (self.log_ent_coef * excess).mean()
-            self._optimize(self.ent_coef_optimizer, ent_coef_loss)
-            stats["ent_coef_loss"].append(ent_coef_loss.detach())
+            stats["ent_coef_loss"].append(self.log_ent_coef.detach() * excess)
+            self.log_ent_coef.grad = excess  # of that product
+            self.ent_coef_optimizer.step()
         stats["ent_coef"].append(ent_coef)
 
     @staticmethod
@@ -438,6 +440,12 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         if self.ent_coef_optimizer is None:
             return state_dicts, ["ent_coef_tensor", "_effective_proposals"]
         return [*state_dicts, "ent_coef_optimizer"], ["log_ent_coef", "_effective_proposals"]
+
+
+def _move_average(average: nn.Module, module: nn.Module, rate: float) -> None:
+    """SB3's ``polyak_update`` of all parameters, in one call."""
+    move = get_ema_multi_avg_fn(1.0 - rate)  # type: ignore[no-untyped-call]
+    move(list(average.parameters()), list(module.parameters()), None)
 
 
 def _first(observations: PyTorchObs, n: int | None) -> PyTorchObs:

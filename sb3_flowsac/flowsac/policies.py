@@ -354,19 +354,20 @@ class FlowPolicy(BasePolicy):
         self.training = mode
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
-        distribution = self.actor_average.distribution(obs)
-        return self._act(obs, distribution.push(self._noise(distribution, deterministic)))
+        features = self.actor_average.features(obs)
+        return self._act(obs, self.actor_average.flow(features).push(self._noise(features, deterministic)))
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
         """Scaled actions if squashed, else actions in the environment's units: what SB3's ``predict`` expects."""
-        distribution = self.actor_average.distribution(observation)
-        return self._act(observation, distribution.push_in_numpy(self._noise(distribution, deterministic)))
+        features = self.actor_average.features(observation)
+        return self._act(observation, self.actor_average.flow.push_few(features, self._noise(features, deterministic)))
 
-    def _noise(self, distribution: FlowDistribution, deterministic: bool) -> torch.Tensor:
-        """The noise of the actions among which to choose, (batch, n, action_dim)."""
+    def _noise(self, features: torch.Tensor, deterministic: bool) -> torch.Tensor:
+        """The noise of the actions among which to choose in states of some features, (batch, n, action_dim)."""
         if deterministic:
-            return self.candidate_noise.expand(distribution.batch_size, -1, -1)
-        return distribution.noise(self.n_acting_candidates)
+            return self.candidate_noise.expand(features.shape[0], -1, -1)
+        shape = (features.shape[0], self.n_acting_candidates, len(self.action_scale))
+        return torch.randn(shape, dtype=features.dtype, device=features.device)
 
     def _act(self, obs: PyTorchObs, latents: torch.Tensor) -> torch.Tensor:
         """The best of the actions that latents (batch, n, action_dim) stand for, in the units of ``_predict``."""

@@ -43,6 +43,7 @@ COMMON_POLICY_KWARGS: dict[str, Any] = {
 FLOW_SETTINGS: dict[str, Any] = {
     **COMMON_SETTINGS,
     "n_next_actions": 4,
+    "actor_batch_size": 128,
     "policy_delay": 1,
     "actor_tau": 1.0,  # the decay of the learning rate averages already
     "sampling_distribution": "defensive",  # the paper's, with a share that finds back into the Box

@@ -1,12 +1,12 @@
 """
-Speed of learning: FlowSAC beside SB3's SAC, TQC (sb3-contrib) and SBX's SAC, all at their defaults; ratios first.
+Speed of learning: FlowSAC (plain, compiled) beside SB3's SAC, TQC (sb3-contrib) and SBX's SAC at their defaults; ratios first.
 
     pip install -e ".[bench,mujoco]"
     python benchmarks/step.py --out step_benchmark
 
-All models learn in turn, round by round, in one process, so that what else the machine does falls on all of them; figures are
-medians over the rounds, ratios medians of the rounds' ratios. What is not installed is left out, with a message. JAX takes
-the threads that it wants, whatever --threads says.
+All models learn in turn, round by round in random order, in one process, so that what else the machine does falls on all of
+them; figures are medians over the rounds, ratios medians of the rounds' ratios. What is not installed is left out, with a
+message. JAX takes the threads that it wants, whatever --threads says.
 """
 
 import argparse
@@ -31,11 +31,12 @@ from sb3_flowsac.files import replacing
 from sb3_flowsac.isfm import Improvement
 from sb3_flowsac.plotting import save_figure
 
-MODELS = {
-    "FlowSAC": ("sb3_flowsac", "FlowSAC", "FlowPolicy"),
-    "SAC": ("stable_baselines3", "SAC", "MlpPolicy"),
-    "TQC": ("sb3_contrib", "TQC", "MlpPolicy"),
-    "SBX SAC": ("sbx", "SAC", "MlpPolicy"),
+MODELS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
+    "FlowSAC": ("sb3_flowsac", "FlowSAC", "FlowPolicy", {}),
+    "compiled": ("sb3_flowsac", "FlowSAC", "FlowPolicy", {"torch_compile": True}),
+    "SAC": ("stable_baselines3", "SAC", "MlpPolicy", {}),
+    "TQC": ("sb3_contrib", "TQC", "MlpPolicy", {}),
+    "SBX SAC": ("sbx", "SAC", "MlpPolicy", {}),
 }
 BATCH_SIZE = 256
 LEARNING_STARTS = 300
@@ -74,13 +75,14 @@ class Phases:
 def make_models(env_id: str) -> dict[str, OffPolicyAlgorithm]:
     """Models that have begun to learn, in environments of their own."""
     models = {}
-    for name, (module, class_name, policy) in MODELS.items():
+    for name, (module, class_name, policy, kwargs) in MODELS.items():
         try:
             model_class = getattr(importlib.import_module(module), class_name)
         except ImportError as error:
             print(f"{name} is left out: {error}")
             continue
-        model = model_class(policy, env_id, seed=0, device="cpu", buffer_size=10_000, learning_starts=LEARNING_STARTS)
+        size = {"buffer_size": 10_000, "learning_starts": LEARNING_STARTS}
+        model = model_class(policy, env_id, seed=0, device="cpu", **size, **kwargs)
         models[name] = model.learn(LEARNING_STARTS + 10)
     return models
 
@@ -96,9 +98,10 @@ def seconds(function: Callable[[], Any], n: int) -> float:
 def speeds(models: dict[str, OffPolicyAlgorithm], rounds: int, steps: int) -> dict[str, dict[str, list[float]]]:
     """Of each model and round: seconds of an environment step with its learning, of a gradient step, and of ``predict``."""
     times: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in models}
+    orders = np.random.default_rng(0)
     for _ in range(rounds):
-        for name, model in models.items():
-            row = times[name]
+        for name in orders.permutation(list(models)):  # what a model finds in caches and threads is another's each time
+            model, row = models[name], times[name]
             learn = seconds(lambda model=model: model.learn(steps, reset_num_timesteps=False), 1)
             row["env_step"].append(learn / steps)
             row["gradient_step"].append(seconds(lambda model=model: model.train(1, BATCH_SIZE), steps))
@@ -128,7 +131,7 @@ def split_by_phase(model: OffPolicyAlgorithm, steps: int) -> dict[str, float]:
     phases.wrap(model, "_optimize", "gradients")
     for optimizer in (model.actor.optimizer, model.critic.optimizer, model.ent_coef_optimizer):
         phases.wrap(optimizer, "step", "optimisers")
-    phases.wrap(sb3_flowsac.flowsac.flowsac, "polyak_update", "target networks")
+    phases.wrap(sb3_flowsac.flowsac.flowsac, "_move_average", "target networks, average actor")
     model.train(steps, BATCH_SIZE)
     return {name: total / steps * 1e3 for name, total in phases.totals.items()}
 
@@ -232,7 +235,7 @@ def main() -> None:
     parser.add_argument("--env", nargs="+", default=["Pendulum-v1", "HalfCheetah-v5", "Humanoid-v5"], help="environment ids")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of torch threads")
     parser.add_argument("--rounds", type=int, default=7, help="rounds in which each model is timed")
-    parser.add_argument("--cycles", type=int, default=3, help="cycles of FlowSAC's actor updates in a round")
+    parser.add_argument("--cycles", type=int, default=6, help="cycles of FlowSAC's actor updates in a round")
     parser.add_argument("--out", type=Path, default=Path("step_benchmark"), help="folder for results.json and the plot")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

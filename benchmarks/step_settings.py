@@ -20,19 +20,19 @@ from sb3_flowsac import FlowSAC
 SETTINGS: list[dict[str, Any]] = [
     {},
     {"policy_delay": 1},
-    {"policy_delay": 2},
+    {"policy_delay": 4},
+    {"policy_delay": 16},
     {"policy_delay": 1_000_000},
-    {"actor_batch_size": 64},
+    {"actor_batch_size": 128},
+    {"actor_batch_size": None},
     {"n_proposals": 8},
     {"n_proposals": "auto"},
     {"policy_kwargs": {"ode_steps": 2}},
     {"policy_kwargs": {"density": "trace"}},
+    {"policy_kwargs": {"activation_fn": torch.nn.ReLU}},
     {"sampling_distribution": "policy"},
     {"torch_compile": True},
     {"torch_compile": True, "policy_delay": 1_000_000},
-    {"actor_batch_size": 64, "policy_kwargs": {"ode_steps": 2}},
-    {"actor_batch_size": 64, "policy_kwargs": {"ode_steps": 2, "density": "trace"}},
-    {"actor_batch_size": 64, "policy_delay": 8, "policy_kwargs": {"ode_steps": 2}},
 ]
 
 
@@ -53,7 +53,7 @@ def main() -> None:
     for row in times:
         for i, model in enumerate(models):
             start = time.perf_counter()
-            model.train(8, 256)
+            model.train(16, 256)
             row[i] = time.perf_counter() - start
     ratios, fastest = np.median(times / times[:, -1:], axis=0), times.min(axis=0) / times[:, -1].min()
     for setting, ratio, least in zip(SETTINGS, ratios, fastest, strict=False):

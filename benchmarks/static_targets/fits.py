@@ -92,6 +92,7 @@ class ISFM(Fit):
 
     def __init__(self, case: Case, seed: int, **kwargs: Any) -> None:
         super().__init__(case, seed)
+        kwargs = {"actor_batch_size": None, **kwargs}  # all of the batch, as the other methods
         self.model = FlowSAC("FlowPolicy", self.env, ent_coef=case.alpha, seed=seed, device="cpu", **kwargs)
         self.model.critic = self.critic
 

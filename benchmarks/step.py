@@ -168,6 +168,7 @@ def bytes_per_transition(model: OffPolicyAlgorithm) -> float:
 def measure(env_id: str, threads: int, rounds: int, cycles: int) -> dict[str, Any]:
     """All figures of one environment and number of threads."""
     torch.set_num_threads(threads)
+    torch.compiler.reset()  # what was compiled for another number of threads keeps to that number
     models = make_models(env_id)
     steps = cycles * models["FlowSAC"].policy_delay  # in all rounds the same share of actor updates
     times = speeds(models, rounds, steps)

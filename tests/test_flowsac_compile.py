@@ -1,15 +1,17 @@
-"""The compiled soft value: what is learnt is the same, and a failure is no more than a warning."""
+"""The compiled Bellman error: what is learnt is the same, and a failure is no more than a warning."""
 
 import shutil
 import warnings
+from collections import defaultdict
 
 import pytest
 import torch
 from stable_baselines3.common.envs import BitFlippingEnv
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
 from sb3_flowsac import FlowSAC
-from sb3_flowsac.flowsac import soft_value
-from sb3_flowsac.flowsac.soft_value import CompiledSoftValue
+from sb3_flowsac.flowsac import bellman
+from sb3_flowsac.flowsac.bellman import CompiledBellmanError
 
 SMALL = {"net_arch": [8], "ode_steps": 1}
 
@@ -19,6 +21,11 @@ def learn(make_model, policy="FlowPolicy", **kwargs):
     return make_model(env, policy, learning_starts=10, policy_kwargs=SMALL, **kwargs).learn(20)
 
 
+def transitions(obs_dim):
+    obs, column = torch.zeros(4, obs_dim), torch.zeros(4, 1)
+    return ReplayBufferSamples(obs, column, obs, column, column)
+
+
 def assert_same(model, other, **tolerances):
     for ours, theirs in zip(model.policy.state_dict().values(), other.policy.state_dict().values(), strict=True):
         torch.testing.assert_close(ours, theirs, **tolerances)
@@ -26,7 +33,7 @@ def assert_same(model, other, **tolerances):
 
 @pytest.mark.parametrize("policy", ["FlowPolicy", "MultiInputPolicy"])
 def test_what_is_traced_learns_bit_for_bit_the_same(make_model, monkeypatch, policy):
-    monkeypatch.setattr(soft_value.torch, "compile", lambda f, options, c=torch.compile: c(f, backend="eager"))
+    monkeypatch.setattr(bellman.torch, "compile", lambda f, options, c=torch.compile: c(f, backend="eager"))
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "torch_compile")
         assert_same(learn(make_model, policy, torch_compile=True), learn(make_model, policy), rtol=0, atol=0)
@@ -41,14 +48,14 @@ def test_compiled_code_learns_the_same_up_to_rounding(make_model, tmp_path):
 
     model.save(tmp_path / "model")
     loaded = FlowSAC.load(tmp_path / "model", env=model.env, device="cpu")
-    assert loaded.torch_compile is True and isinstance(loaded._soft_value, CompiledSoftValue)
+    assert loaded.torch_compile is True and isinstance(loaded._bellman_error, CompiledBellmanError)
 
 
 def test_a_failure_is_a_warning(make_model, monkeypatch):
     def fail(*_):
         raise RuntimeError("no compiler")
 
-    monkeypatch.setattr(soft_value.torch, "compile", lambda f, options: fail)
+    monkeypatch.setattr(bellman.torch, "compile", lambda f, options: fail)
     with pytest.warns(UserWarning, match="^torch_compile=True: .*goes on without it: no compiler") as caught:
         model = learn(make_model, torch_compile=True)
     assert sum("torch_compile" in str(warning.message) for warning in caught) == 1  # not at each step
@@ -56,13 +63,12 @@ def test_a_failure_is_a_warning(make_model, monkeypatch):
 
 
 def test_an_error_of_its_own_is_no_failure_to_compile(make_model, monkeypatch):
-    monkeypatch.setattr(soft_value.torch, "compile", lambda f, options: f)
+    monkeypatch.setattr(bellman.torch, "compile", lambda f, options: f)
     model = make_model("Pendulum-v1", torch_compile=True, policy_kwargs=SMALL)
     with pytest.raises(RuntimeError, match="shapes"), warnings.catch_warnings():
         warnings.simplefilter("error")
-        model._soft_value(model.actor, model.critic, torch.zeros(3, 2), 1, torch.ones(()))
-    value = model._soft_value(model.actor, model.critic, torch.zeros(3, 3), 1, torch.ones(()))
-    assert value.values.isfinite().all()
+        model._critic_loss(transitions(obs_dim=2), torch.ones(()), defaultdict(list))
+    assert model._critic_loss(transitions(obs_dim=3), torch.ones(()), defaultdict(list)).isfinite()
 
 
 @pytest.mark.parametrize("value", [1, "reduce-overhead", None])

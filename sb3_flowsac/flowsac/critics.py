@@ -101,7 +101,7 @@ class NetworkCritic(Critic):
     """
     Multi-layer perceptrons on [features, a].
 
-    The part of the first layer that reads the state is computed once for all actions of a state.
+    The part of the first layer that reads the state is computed once for several actions of a state.
 
     :param net_arch: sizes of the hidden layers
     :param activation_fn: activation function, applied elementwise
@@ -116,6 +116,8 @@ class NetworkCritic(Critic):
 
     def q_values(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         first = cast(EnsembleLinear, self.layers[0])
+        if actions.shape[1] == 1:
+            return self._deeper(first(torch.cat([features, actions.squeeze(1)], dim=-1)))
         of_features, of_actions = torch.split(first.weight, [self.features_dim, self.action_dim], dim=1)
         state_part = torch.baddbmm(first.bias, features.expand(self.n_critics, -1, -1), of_features)
         if torch.is_grad_enabled() or actions.is_cuda:
@@ -128,9 +130,13 @@ class NetworkCritic(Critic):
         batch, n, _ = actions.shape
         hidden = actions.flatten(0, 1).expand(self.n_critics, -1, -1) @ of_actions
         hidden = hidden.view(self.n_critics, batch, n, -1).add_(state_part.unsqueeze(2)).flatten(1, 2)
+        return self._deeper(hidden).view(self.n_critics, batch, n)
+
+    def _deeper(self, hidden: torch.Tensor) -> torch.Tensor:
+        """From the first layer to the values, (n_critics, rows, units) to (n_critics, rows, 1)."""
         for layer in self.layers[1:]:
             hidden = layer(self.activation(hidden))
-        return hidden.view(self.n_critics, batch, n)
+        return hidden
 
 
 class QuadraticCritic(Critic):

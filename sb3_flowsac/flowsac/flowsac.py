@@ -12,7 +12,6 @@ from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, ReplayBufferSamples, Schedule
 from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
 from torch import nn
-from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from sb3_flowsac.flow import FlowDistribution
@@ -28,11 +27,11 @@ from sb3_flowsac.flowsac.arguments import (
     verbosity,
     without_sde,
 )
+from sb3_flowsac.flowsac.bellman import CompiledBellmanError, bellman_error
 from sb3_flowsac.flowsac.collection import CheckedOffPolicyAlgorithm
 from sb3_flowsac.flowsac.critics import Critic
 from sb3_flowsac.flowsac.faults import check_figures
 from sb3_flowsac.flowsac.policies import CnnPolicy, FlowPolicy, MlpPolicy, MultiInputPolicy
-from sb3_flowsac.flowsac.soft_value import CompiledSoftValue, soft_value
 from sb3_flowsac.isfm import (
     Improvement,
     SamplingDistribution,
@@ -211,7 +210,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         except MemoryError as error:
             raise MemoryError(f"buffer_size={self.buffer_size} transitions do not fit into the memory: {error}") from error
         self._create_aliases()
-        self._soft_value = CompiledSoftValue() if self.torch_compile else soft_value
+        self._bellman_error = CompiledBellmanError() if self.torch_compile else bellman_error
         self.batch_norm_stats = get_parameters_by_name(self.critic, ["running_"])
         self.batch_norm_stats_actor = get_parameters_by_name(self.actor, ["running_"])
         self.batch_norm_stats_average = get_parameters_by_name(self.policy.actor_average, ["running_"])
@@ -272,19 +271,13 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self, batch: ReplayBufferSamples, ent_coef: torch.Tensor, stats: dict[str, list[torch.Tensor]]
     ) -> torch.Tensor:
         """Squared error of the soft Bellman equation (1), log pi by the trace integral (6)."""
-        discounts = batch.discounts if batch.discounts is not None else self.gamma
-        with torch.no_grad():
-            following = self._soft_value(
-                self.policy.actor_average, self.critic_target, batch.next_observations, self.n_next_actions, ent_coef
-            )
-            target_q_values = batch.rewards + (1.0 - batch.dones) * discounts * following.values
-        q_values = self.critic(batch.observations, batch.actions)
-        critic_loss: torch.Tensor = 0.5 * F.mse_loss(q_values, target_q_values.T.expand_as(q_values)) * self.critic.n_critics
-        stats["critic_loss"].append(critic_loss.detach())
-        stats["q_value"].append(q_values.detach().mean())
-        stats["log_prob"].append(following.log_prob.mean())
-        stats["clip_fraction"].append((following.actions.abs() > 1.0).float().mean())
-        return critic_loss
+        error = self._bellman_error(
+            self.policy.actor_average, self.critic, self.critic_target, batch, self.gamma, self.n_next_actions, ent_coef
+        )
+        stats["critic_loss"].append(error.loss.detach())
+        for name in ("q_value", "log_prob", "clip_fraction"):
+            stats[name].append(getattr(error, name))
+        return error.loss
 
     def improve_actor(
         self, observations: PyTorchObs, actions: torch.Tensor, ent_coef: torch.Tensor, stats: dict[str, list[torch.Tensor]]
@@ -433,7 +426,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         )
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "actor", "critic", "critic_target", "_soft_value"]
+        return [*super()._excluded_save_params(), "actor", "critic", "critic_target", "_bellman_error"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         state_dicts = ["policy", "actor.optimizer", "critic.optimizer"]

@@ -113,7 +113,7 @@ def speeds(models: dict[str, OffPolicyAlgorithm], rounds: int, steps: int) -> di
                 )
                 for deterministic in (True, False):
                     key = f"predict_{n}_{'deterministic' if deterministic else 'stochastic'}"
-                    row[key].append(seconds(lambda m=model, o=obs, d=deterministic: m.predict(o, deterministic=d), 10))
+                    row[key].append(seconds(lambda m=model, o=obs, d=deterministic: m.predict(o, deterministic=d), 100))
     return times
 
 

@@ -17,7 +17,7 @@ SAID = {
     "normalized.py": "mean return -",
     "own_environment.py": "mean return -",
     "own_sampling_distribution.py": "(train/ess): 0.",
-    "resume.py": "120 steps done",
+    "resume.py": "1020 steps done",
     "train_and_save.py": "entropy in nats",
 }
 
@@ -27,7 +27,7 @@ SAID = {
 def test_example_runs(script, tmp_path, monkeypatch, capsys, short_runs):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    monkeypatch.setattr(sys, "argv", [script, "--steps", "120"])
+    monkeypatch.setattr(sys, "argv", [script, "--steps", "1120"])
     runpy.run_path(str(EXAMPLES / script), run_name="__main__")
     assert SAID[script] in capsys.readouterr().out
 

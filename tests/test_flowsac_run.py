@@ -312,11 +312,11 @@ def test_proposals_that_cannot_be_shared_out_are_refused_before_training(make_mo
 
 
 def test_every_argument_of_sac_is_one_of_flowsac():
-    """In SAC's order and with SAC's defaults, but for the rate: the difference is what a flow has and gSDE has not."""
+    """In SAC's order and with its defaults but for the rate and the warm-up; the rest is what a flow has and gSDE has not."""
     ours, theirs = (dict(inspect.signature(c.__init__).parameters) for c in (FlowSAC, SAC))
     assert [name for name in ours if name in theirs] == list(theirs)
     different = [name for name in theirs if ours[name].default != theirs[name].default]
-    assert different == ["learning_rate"] and ours["learning_rate"].default == 1e-3
+    assert {name: ours[name].default for name in different} == {"learning_rate": 1e-3, "learning_starts": 1000}
     ours, theirs = (dict(inspect.signature(c.__init__).parameters) for c in (FlowPolicy, SACPolicy))
     assert theirs.keys() - ours.keys() == {"use_sde", "use_expln", "clip_mean"}
 

@@ -387,5 +387,6 @@ def test_extractors_of_sb3_are_named_and_no_code(saved):
     new(CnnPolicy, IMAGE, features_extractor_kwargs={"features_dim": 4}).save_pretrained(saved)
     kwargs = json.loads((saved / CONFIG).read_text())["policy_kwargs"]
     assert kwargs["features_extractor_class"] == {"class": "stable_baselines3.common.torch_layers.NatureCNN"}
-    assert kwargs["activation_fn"] == {"class": "torch.nn.GELU"} and kwargs["optimizer_class"] == {"class": "torch.optim.Adam"}
+    assert kwargs["activation_fn"] == {"class": "sb3_flowsac.flowsac.activations.Swish2"}
+    assert kwargs["optimizer_class"] == {"class": "torch.optim.Adam"}
     assert FlowPolicy.from_pretrained(saved).features_extractor_class is NatureCNN

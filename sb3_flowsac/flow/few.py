@@ -61,18 +61,22 @@ def _integrate(field: StructuredField, features: torch.Tensor, x: Array, grid: S
     w_out = flat[..., dim * hidden : 2 * dim * hidden].reshape(w_in.shape).swapaxes(-1, -2)
     coefficients = flat[..., 2 * dim * hidden :].reshape(*features.shape[:-1], field.n_basis, -1)
     at_times = field.basis.numpy() @ coefficients
-    if at_times.ndim == 3:  # (batch, times, ...) to (times, batch, 1, ...)
-        at_times = at_times.swapaxes(0, 1)[:, :, None]
+    if at_times.ndim == 3:  # (batch, times, ...) to (times, batch, ...)
+        at_times = at_times.swapaxes(0, 1)
+    at_times = at_times[..., None, :]
     gain, frequency = at_times[..., :hidden], at_times[..., hidden : 2 * hidden]
     phase, drift = at_times[..., 2 * hidden : 3 * hidden], at_times[..., 3 * hidden : 3 * hidden + dim]
+    into, out_of = w_in * frequency, gain.swapaxes(-1, -2) * w_out  # at all times: fewer calls
     matrices = at_times[..., 3 * hidden + dim :]
     stage = 0
     for start, end in pairwise(grid):
         slopes: list[Array] = []
         for row in solver.stages:
             point = _combine(x, slopes, row, end - start)
-            units = np.tanh(frequency[stage] * (point @ w_in) + phase[stage])
-            slope = (gain[stage] * units) @ w_out + drift[stage]
+            units = point @ into[stage]
+            units += phase[stage]
+            slope = np.tanh(units, out=units) @ out_of[stage]
+            slope += drift[stage]
             if field.affine:
                 matrix = matrices[stage].reshape(*features.shape[:-1], dim, dim)
                 slope = slope + point @ matrix.swapaxes(-1, -2)
@@ -88,7 +92,8 @@ def _unwhiten(base: GaussianBase | StandardBase, features: torch.Tensor, y: Arra
         return y
     dim = base.dim
     parameters: Array = base.head(features).numpy()
-    loc, std = parameters[..., :dim], np.exp(parameters[..., dim : 2 * dim].clip(LOG_SCALE_MIN, LOG_SCALE_MAX))
+    log_std = np.minimum(np.maximum(parameters[..., dim : 2 * dim], LOG_SCALE_MIN), LOG_SCALE_MAX)  # quicker than clip
+    loc, std = parameters[..., :dim], np.exp(log_std)
     relative = np.zeros((*features.shape[:-1], dim * dim), dtype=parameters.dtype)
     relative[..., :: dim + 1] = 1.0
     relative[..., base.lower.numpy()] = parameters[..., 2 * dim :]

@@ -27,6 +27,7 @@ from sb3_flowsac.flow import (
     StructuredField,
     Tanh,
 )
+from sb3_flowsac.flowsac.activations import Swish2
 from sb3_flowsac.flowsac.arguments import check_activation, layer_sizes
 
 BaseDistribution = Literal["gaussian", "standard"]
@@ -88,7 +89,7 @@ class FlowActor(BasePolicy):
         net_arch: list[int],
         features_extractor: BaseFeaturesExtractor,
         features_dim: int,
-        activation_fn: type[nn.Module] = nn.GELU,
+        activation_fn: type[nn.Module] = Swish2,
         normalize_images: bool = True,
         squash_output: bool = True,
         base: BaseDistribution = "gaussian",

@@ -13,6 +13,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
+from sb3_flowsac.flowsac.activations import Swish2
+
 # Rows of a layer's output that are evaluated at a time without gradients: fewer need more calls, more need arrays so large
 # that the system gives them out anew each time
 CACHED_ROWS = 1024
@@ -108,7 +110,7 @@ class NetworkCritic(Critic):
     :param kwargs: arguments of ``Critic``
     """
 
-    def __init__(self, *, net_arch: Sequence[int], activation_fn: type[nn.Module] = nn.GELU, **kwargs: Any) -> None:
+    def __init__(self, *, net_arch: Sequence[int], activation_fn: type[nn.Module] = Swish2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         sizes = [self.features_dim + self.action_dim, *net_arch, 1]
         self.layers = nn.ModuleList(EnsembleLinear(self.n_critics, n_in, n_out) for n_in, n_out in pairwise(sizes))

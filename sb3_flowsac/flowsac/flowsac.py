@@ -1,6 +1,7 @@
 """FlowSAC: soft actor-critic with a flow policy, improved by importance sampling flow matching."""
 
 from collections import defaultdict
+from itertools import islice
 from typing import Any, ClassVar, TypeVar, cast
 
 import torch
@@ -41,7 +42,8 @@ from sb3_flowsac.isfm import (
     weight_statistics,
 )
 
-LEAST_EFFECTIVE = 1.2  # proposals; with fewer a lower temperature changes next to nothing
+# Effective proposals, at most a quarter of all: with fewer the policy hardly follows a lower temperature
+LEAST_EFFECTIVE = 3.0
 BIAS_INTERVAL = 100  # actor updates between two measurements of ``train/log_prob_bias``
 
 SelfFlowSAC = TypeVar("SelfFlowSAC", bound="FlowSAC")
@@ -86,8 +88,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     :param policy_delay: improve the actor every ``policy_delay`` gradient steps
     :param actor_tau: the soft update coefficient of the averaged actor, which acts, predicts and is backed up (between 0 and
         1; with 1 it is the trained one)
-    :param torch_compile: compile the soft value of next states with ``torch.compile``: pays in long runs, since the first
-        gradient step then takes about a minute (seconds where torch's cache has it), and wants a C++ compiler
+    :param torch_compile: compile the critics' loss and its gradient with ``torch.compile``: pays in long runs, since the
+        first gradient step then takes up to a minute (seconds where torch's cache has it), and wants a C++ compiler
     :param stats_window_size: window size for the rollout logging: number of episodes to average over
     :param tensorboard_log: the log location for tensorboard (if None, no logging)
     :param policy_kwargs: additional arguments to be passed to the policy on creation, see ``FlowPolicy``
@@ -117,7 +119,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         env: GymEnv | str,
         learning_rate: float | Schedule = 1e-3,
         buffer_size: int = 1_000_000,
-        learning_starts: int = 100,
+        learning_starts: int = 1000,
         batch_size: int = 256,
         tau: float = 0.005,
         gamma: float = 0.99,
@@ -138,8 +140,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         sampling_distribution: str | SamplingDistribution = "newton",
         n_next_actions: int = 1,
         actor_batch_size: int | None = 64,
-        policy_delay: int = 8,
-        actor_tau: float = 0.01,
+        policy_delay: int = 16,
+        actor_tau: float = 0.02,
         torch_compile: bool = False,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
@@ -360,13 +362,14 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         """
         One step of alpha towards the target entropy, at the log-density of the averaged actor's next actions.
 
-        Where one proposal has nearly all the weight the policy hardly depends on alpha: a lower one would not bring its
-        entropy down and alpha would fall without end, so there it may only rise.
+        Where few proposals have nearly all the weight the policy hardly follows alpha: a lower one would not bring its entropy
+        down and alpha would fall until only the noise of Q is left, so there it may only rise.
         """
         ent_coef = self.current_ent_coef()
         if self.log_ent_coef is not None and self.ent_coef_optimizer is not None:
             excess = -(stats["log_prob"][-1] + float(self.target_entropy))  # of the entropy over its target
-            excess = torch.where(self._effective_proposals < LEAST_EFFECTIVE, excess.clamp(max=0.0), excess)
+            least = min(LEAST_EFFECTIVE, proposal_budget(self.n_proposals)[0] / 4)
+            excess = torch.where(self._effective_proposals < least, excess.clamp(max=0.0), excess)
             stats["ent_coef_loss"].append(self.log_ent_coef.detach() * excess)
             self.log_ent_coef.grad = excess  # of that product
             self.ent_coef_optimizer.step()
@@ -387,8 +390,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         if not stats:
             return
-        means = torch.stack([torch.stack([value.reshape(()) for value in values]).mean() for values in stats.values()])
-        figures = dict(zip(stats, means.tolist(), strict=True))
+        numbers = iter(torch.stack([value.reshape(()) for values in stats.values() for value in values]).tolist())
+        figures = {name: sum(islice(numbers, len(values))) / len(values) for name, values in stats.items()}
         check_figures(figures, self.policy, self._n_updates, self.num_timesteps)
         for name, mean in figures.items():
             self.logger.record(f"train/{name}", mean)

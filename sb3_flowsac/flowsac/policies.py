@@ -21,6 +21,7 @@ from torch import nn
 
 from maxent_envs.validation import boolean, choice, integer, interval
 from sb3_flowsac.flow import LOG_SCALE_MAX, LOG_SCALE_MIN, Density, FlowDistribution
+from sb3_flowsac.flowsac.activations import Swish2
 from sb3_flowsac.flowsac.actor import BaseDistribution, Field, FlowActor
 from sb3_flowsac.flowsac.arguments import (
     MAX_SIZE,
@@ -110,7 +111,7 @@ class FlowPolicy(BasePolicy):
         action_space: spaces.Box,
         lr_schedule: Schedule,
         net_arch: list[int] | dict[str, list[int]] | None = None,
-        activation_fn: type[nn.Module] = nn.GELU,
+        activation_fn: type[nn.Module] = Swish2,
         squash_output: bool = True,
         base: BaseDistribution = "gaussian",
         log_std_init: float = 0.0,

@@ -13,6 +13,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn, optim
 
 from sb3_flowsac.files import replacing
+from sb3_flowsac.flowsac import activations
 from sb3_flowsac.flowsac.model_card import Results, model_card
 from sb3_flowsac.flowsac.spaces_json import space_from_json, space_to_json
 
@@ -28,6 +29,7 @@ SPACES = ("observation_space", "action_space")
 # The only modules that a name in a file may lead to, and what it must be there
 MODULES: dict[str, tuple[Any, type[Any]]] = {
     "torch.nn": (nn, nn.Module),
+    "sb3_flowsac.flowsac.activations": (activations, nn.Module),
     "torch.optim": (optim, optim.Optimizer),
     "stable_baselines3.common.torch_layers": (torch_layers, BaseFeaturesExtractor),
 }

@@ -90,18 +90,8 @@ class CompiledBellmanError:
     def __init__(self) -> None:
         self._function: Callable[..., BellmanError] = torch.compile(bellman_error, options=OPTIONS)
 
-    def __call__(
-        self,
-        actor: FlowActor,
-        critic: Critic,
-        critic_target: Critic,
-        batch: ReplayBufferSamples,
-        gamma: float,
-        n: int,
-        ent_coef: torch.Tensor,
-    ) -> BellmanError:
+    def __call__(self, *arguments: Any) -> BellmanError:
         """See ``bellman_error``."""
-        arguments = actor, critic, critic_target, batch, gamma, n, ent_coef
         if self._function is bellman_error:
             return bellman_error(*arguments)
         try:

@@ -47,8 +47,8 @@ def equal(one, other):
 @pytest.mark.parametrize("policy_delay", [1, 3])
 @pytest.mark.parametrize("actor_tau", [0.3, 0.9, 1.0])
 def test_the_average_follows_its_recursion(make_model, policy_delay, actor_tau):
-    """Its rate after the k-th improvement is the larger of ``actor_tau`` and 10 / (10 + k)."""
-    model = make_model("Pendulum-v1", policy_delay=policy_delay, actor_tau=actor_tau, learning_rate=1e-2)
+    """Its rate after the k-th step of the actor is the larger of ``actor_tau`` and 10 / (10 + k)."""
+    model = make_model("Pendulum-v1", policy_delay=policy_delay, actor_tau=actor_tau, learning_rate=1e-2, actor_epochs=1)
     expected = copies(model.policy.actor_average)
     assert equal(expected, model.actor.state_dict())
     model.learn(20)

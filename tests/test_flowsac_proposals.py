@@ -1,5 +1,8 @@
 """How many proposals are drawn in training, what their distributions are told, and when alpha adapts."""
 
+import copy
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -41,6 +44,21 @@ def test_a_fixed_number_is_drawn_at_every_update(make_model):
     watched = Watched()
     model = make_model("Pendulum-v1", sampling_distribution=watched, n_proposals=11, policy_delay=2).learn(60)
     assert [n for n, _ in watched.asked] == [11] * (model._n_updates // 2) and model._ess_share == 0.0
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_proposals_are_weighed_once_for_all_epochs(make_model, monkeypatch, epochs):
+    """The actor's optimizer takes a step in each, and the average follows each."""
+    watched = Watched()
+    model = make_model("Pendulum-v1", sampling_distribution=watched, policy_delay=2, actor_epochs=epochs)
+    steps, averages, average = [], [], model._update_actor_average
+    model.actor.optimizer.register_step_post_hook(lambda *_: steps.append(copy.deepcopy(model.actor.state_dict())))
+    monkeypatch.setattr(model, "_update_actor_average", lambda: (averages.append(1), average()))
+    model.learn(60)
+    improvements = model._n_updates // 2
+    assert len(watched.asked) == improvements > 1 and len(averages) == len(steps) == epochs * improvements
+    for before, after in pairwise(steps):
+        assert any(not torch.equal(value, after[name]) for name, value in before.items())
 
 
 @pytest.mark.parametrize(("n_proposals", "budget"), [("auto", 16), ("auto_32", 32)])

@@ -276,6 +276,7 @@ def test_a_long_vector_of_actions(make_model):
         ("n_next_actions", 0),
         ("actor_batch_size", 0),
         ("policy_delay", 0),
+        ("actor_epochs", 0),
         ("sampling_distribution", "langevin"),
     ],
 )

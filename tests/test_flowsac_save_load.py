@@ -59,6 +59,7 @@ def test_predictions_and_parameters_are_equal(make_model, variant, tmp_path):
         "n_next_actions",
         "actor_batch_size",
         "policy_delay",
+        "actor_epochs",
         "actor_tau",
         "_ess_share",
         "target_entropy",

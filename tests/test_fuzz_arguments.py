@@ -141,6 +141,7 @@ SETTINGS = st.fixed_dictionaries(
         "target_entropy": st.just("auto") | st.floats(-10, 10),
         "target_update_interval": st.integers(1, 5),
         "policy_delay": st.integers(1, 3),
+        "actor_epochs": st.integers(1, 3),
         "actor_tau": st.floats(1e-6, 1.0),
         "n_proposals": st.integers(4, 9) | st.sampled_from(["auto", "auto_6"]),
         "n_next_actions": st.integers(1, 3),

@@ -10,7 +10,7 @@ from torch.distributions import MultivariateNormal
 
 from sb3_flowsac.flow import Identity, Tanh
 from sb3_flowsac.isfm import NewtonGaussian
-from sb3_flowsac.isfm.newton import FURTHEST, MAX_MOVE, MAX_WIDENING
+from sb3_flowsac.isfm.newton import FURTHEST, MAX_MOVE, MAX_WIDENING, _curvature
 
 
 def random_precision(dim):
@@ -103,6 +103,26 @@ def test_an_indefinite_curvature_widens_within_the_bound(perturb):
     spread = (axes.mT @ policy.base.scale_tril).norm(dim=-1)
     assert (variances.sqrt() <= MAX_WIDENING * spread * (1 + 1e-9)).all()
     torch.testing.assert_close(variances[:, 0], torch.full((5,), 1 / 40, **F64), rtol=1e-4, atol=0)
+
+
+def test_where_curvature_explains_nothing_it_stays_with_the_policy(perturb):
+    """A Q whose gradient jumps at random: the Gaussian has the mean of the pair of actions and the base's spread."""
+    policy = flow_policy(perturb, 3, batch=200, n_steps=4)
+    improvement = step_of(policy, Identity(), lambda actions: (10.0 * (1e4 * actions).sin()).sum(-1))
+    newton, state = NewtonGaussian(), torch.get_rng_state()
+    start = policy.push(policy.noise(newton.n_anchors, antithetic=True)).mean(1)
+    torch.set_rng_state(state)
+    mean, covariance = moments(newton.given(improvement, 4), 200, 3)
+    torch.testing.assert_close(mean, start.clamp(-FURTHEST, FURTHEST))
+    assert (torch.linalg.eigvalsh(covariance).sqrt().amax(-1) <= policy.base.scale_tril.norm(dim=(1, 2))).all()
+
+
+def test_the_curvatures_explain_a_parabola_and_no_noise():
+    """The factor of a state follows the noise along its own pair, one direction of twelve."""
+    steps, noise = torch.randn(5000, 1, 12, **F64), torch.randn(5000, 1, 12, **F64)
+    explained = [_curvature(steps, -4.0 * steps + size * noise)[2].item() for size in (0.0, 40.0)]
+    assert explained[0] == pytest.approx(1.0, abs=1e-5) and explained[1] < 0.1
+    assert _curvature(steps, 0.0 * steps)[2] == 1.0
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

@@ -128,9 +128,11 @@ class TrueSamples(ISFM):
         states, samples = batch
         self.model._n_updates += self.model.policy_delay
         latents = self.model.actor.transform.inverse(samples)
-        loss = isfm_loss(self.model.actor.distribution(states), latents, torch.full(samples.shape[:2], 1.0 / N_SAMPLES))
-        self.model._optimize(self.model.actor.optimizer, loss.flow + loss.base)
-        self.model._update_actor_average()
+        weights = torch.full(samples.shape[:2], 1.0 / N_SAMPLES)
+        for _ in range(self.model.actor_epochs):
+            loss = isfm_loss(self.model.actor.distribution(states), latents, weights)
+            self.model._optimize(self.model.actor.optimizer, loss.flow + loss.base)
+            self.model._update_actor_average()
 
 
 class Gaussian(Fit):

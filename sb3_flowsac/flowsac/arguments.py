@@ -40,6 +40,7 @@ INTEGERS = {
     "n_steps": (1, MAX_COUNT),
     "target_update_interval": (1, MAX_COUNT),
     "policy_delay": (1, MAX_COUNT),
+    "actor_epochs": (1, MAX_COUNT),
     "n_next_actions": (1, MAX_SIZE),
     "_stats_window_size": (1, MAX_COUNT),
 }

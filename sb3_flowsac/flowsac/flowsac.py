@@ -42,8 +42,8 @@ from sb3_flowsac.isfm import (
     weight_statistics,
 )
 
-# Effective proposals, at most a quarter of all: with fewer the policy hardly follows a lower temperature
-LEAST_EFFECTIVE = 3.0
+# Effective proposals, at most a quarter of all: with fewer the policy no longer follows a lower temperature
+LEAST_EFFECTIVE = 1.5
 BIAS_INTERVAL = 100  # actor updates between two measurements of ``train/log_prob_bias``
 
 SelfFlowSAC = TypeVar("SelfFlowSAC", bound="FlowSAC")
@@ -86,6 +86,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     :param n_next_actions: number of actions in each next state over which the soft value is averaged
     :param actor_batch_size: number of states of the batch that the actor is improved at; ``None`` for all
     :param policy_delay: improve the actor every ``policy_delay`` gradient steps
+    :param actor_epochs: number of steps that the actor's optimizer takes on the proposals of an improvement, each with fresh
+        draws from them: values of Q are dear, regressions on them are not
     :param actor_tau: the soft update coefficient of the averaged actor, which acts, predicts and is backed up (between 0 and
         1; with 1 it is the trained one)
     :param torch_compile: compile the critics' loss and its gradient with ``torch.compile``: pays in long runs, since the
@@ -140,7 +142,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         sampling_distribution: str | SamplingDistribution = "newton",
         n_next_actions: int = 1,
         actor_batch_size: int | None = 64,
-        policy_delay: int = 16,
+        policy_delay: int = 24,
+        actor_epochs: int = 4,
         actor_tau: float = 0.02,
         torch_compile: bool = False,
         stats_window_size: int = 100,
@@ -190,6 +193,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self.n_next_actions = n_next_actions
         self.actor_batch_size = actor_batch_size
         self.policy_delay = policy_delay
+        self.actor_epochs = actor_epochs
         self.actor_tau = actor_tau
         self.torch_compile = torch_compile
         self._ess_share = 0.0  # running, for the schedule of n_proposals
@@ -287,6 +291,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         """
         One step of policy improvement by ISFM (equation 9): towards exp(Q / alpha) / Z in a batch of states.
 
+        The proposals are weighed once and serve ``actor_epochs`` steps of the optimizer.
+
         :param observations: the states; the first ``actor_batch_size`` of them are used
         :param actions: the scaled actions that the replay buffer holds for them, (batch, action_dim)
         :param ent_coef: alpha
@@ -295,9 +301,10 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         observations, actions = _first(observations, self.actor_batch_size), actions[: self.actor_batch_size]
         policy = self.actor.distribution(observations)
         latents, weights = self.weigh_proposals(policy, observations, actions, ent_coef)
-        loss = isfm_loss(policy, latents, weights)
-        self._optimize(self.actor.optimizer, loss.flow + loss.base)
-        self._update_actor_average()
+        for epoch in range(self.actor_epochs):
+            loss = isfm_loss(policy if epoch == 0 else self.actor.distribution(observations), latents, weights)
+            self._optimize(self.actor.optimizer, loss.flow + loss.base)
+            self._update_actor_average()
 
         for name, value in weight_statistics(weights).items():
             stats[name].append(value)
@@ -345,9 +352,9 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         return scheduled_proposals(self._ess_share, budget) if is_scheduled else budget
 
     def _update_actor_average(self) -> None:
-        """The average over about 1 / ``actor_tau`` actor updates, at the start over a tenth of those so far."""
-        n_actor_updates = self._n_updates // self.policy_delay
-        rate = max(self.actor_tau, 10.0 / (10.0 + n_actor_updates))
+        """The average over about 1 / ``actor_tau`` steps of the actor, at the start over a tenth of those so far."""
+        n_actor_steps = self._n_updates // self.policy_delay * self.actor_epochs
+        rate = max(self.actor_tau, 10.0 / (10.0 + n_actor_steps))
         _move_average(self.policy.actor_average, self.actor, rate)
         polyak_update(self.batch_norm_stats_actor, self.batch_norm_stats_average, 1.0)
 

@@ -28,8 +28,11 @@ class NewtonGaussian(SamplingDistribution):
     in antithetic pairs. Where exp(Q / alpha) is a Gaussian of the same covariance in every state, this is the target
     itself, however far the policy is from it. Along axes in which the curvature is small or negative the standard
     deviation stays within ``MAX_WIDENING`` times the policy's; the mean moves by at most ``MAX_MOVE`` of those and stays
-    in the box. Squashed actions are carried to latents by their slope at the mean; near the bound, where that would throw
-    draws to the opposite one, no component of the latents gets a deviation above ``MAX_WIDENING`` times the policy's.
+    in the box. Where Q is no parabola a step by its curvature leads astray: move, curvature and widening are multiplied by a
+    trust, 2 R^2 - 1 or 0, with R^2 the share of the gradients' changes that the curvatures explain in the batch; at 0 what
+    is left is a Gaussian about the policy's mean, as wide as the policy. Squashed actions are carried to latents by their
+    slope at the mean; near the bound, where that would throw draws to the opposite one, no component of the latents gets a
+    deviation above ``MAX_WIDENING`` times the policy's.
 
     Alone it does not cover every target: use it as a component of a ``Mixture``.
 
@@ -46,12 +49,14 @@ class NewtonGaussian(SamplingDistribution):
         policy, base, transform = improvement.policy, improvement.policy.base, improvement.transform
         actions = transform(policy.push(policy.noise(self.n_anchors, antithetic=True)))
         gradient = improvement.action_score(actions)
-        curvatures, axes = _curvature(_differences(actions), _differences(gradient))
+        curvatures, axes, explained = _curvature(_differences(actions), _differences(gradient))
+        trust = (2.0 * explained - 1.0).clamp(min=0.0)
         slope = transform.derivative(base.loc).unsqueeze(-1) * base.scale_tril
         spread = (axes.T @ slope).norm(dim=-1).clamp(min=MIN_SPREAD)  # of the policy along the axes, (batch, dim)
-        precision = torch.maximum(curvatures, 1.0 / (MAX_WIDENING * spread).square())
+        widening = 1.0 + trust * (MAX_WIDENING - 1.0)
+        precision = torch.maximum(trust * curvatures, 1.0 / (widening * spread).square())
         precision = precision.clamp(max=torch.finfo(precision.dtype).eps ** -2)  # narrower than actions can tell apart
-        move = (gradient.mean(1) @ axes / precision).nan_to_num(nan=0.0).clamp(-MAX_MOVE * spread, MAX_MOVE * spread)
+        move = (trust * gradient.mean(1) @ axes / precision).nan_to_num(nan=0.0).clamp(-MAX_MOVE * spread, MAX_MOVE * spread)
         mean = (actions.mean(1) + move @ axes.T).clamp(-FURTHEST, FURTHEST)
         widest = MAX_WIDENING * base.scale_tril.norm(dim=-1)
         return _NewtonProposal(mean, axes, precision.rsqrt(), transform, policy.noise(n, antithetic=True), widest)
@@ -63,22 +68,27 @@ def _differences(values: torch.Tensor) -> torch.Tensor:
     return first - mirrored
 
 
-def _curvature(steps: torch.Tensor, changes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _curvature(steps: torch.Tensor, changes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """
     Curvature along axes that are common to all states.
 
     :param steps: differences of actions, (batch, pairs, dim)
     :param changes: differences of the gradient, (batch, pairs, dim)
-    :return: curvatures of each state (batch, dim) and the axes, columns of an orthogonal matrix (dim, dim)
+    :return: curvatures of each state (batch, dim), the axes, columns of an orthogonal matrix (dim, dim), and the share of the
+        sum of squares of ``changes`` that they explain
     """
     a, g = steps.flatten(0, 1), -changes.flatten(0, 1)
     gram = a.T @ a
     ridge = RIDGE * gram.diagonal().mean().clamp(min=torch.finfo(gram.dtype).tiny)
     matrix = torch.linalg.solve_ex(gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device), a.T @ g)[0]
     common, axes = torch.linalg.eigh(0.5 * (matrix + matrix.T).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
-    predicted = (steps @ axes).square() @ common  # a'Ha
+    along = steps @ axes
+    predicted = along.square() @ common  # a'Ha
     factor = -(steps * changes).sum((1, 2)) / predicted.sum(1)
-    return factor.nan_to_num(nan=1.0).clamp(*CURVATURE_FACTORS).unsqueeze(-1) * common, axes
+    curvatures = factor.nan_to_num(nan=1.0).clamp(*CURVATURE_FACTORS).unsqueeze(-1) * common
+    error = changes @ axes + along * curvatures.unsqueeze(1)
+    explained = 1.0 - error.square().sum() / changes.square().sum()
+    return curvatures, axes, explained.nan_to_num(nan=1.0, neginf=0.0)  # a constant gradient is explained, too
 
 
 class _NewtonProposal(Proposal):

@@ -14,7 +14,7 @@ from sb3_flowsac.zoo.workers import WORKER, this_process
 LOG_UNIFORM = {"learning_rate": (1e-4, 3e-3), "one_minus_gamma": (1e-4, 0.03), "tau": (1e-3, 0.08)}
 CHOICES: dict[str, list[Any]] = {
     "batch_size": [128, 256, 512],
-    "policy_delay": [2, 4, 8, 16],
+    "policy_delay": [4, 8, 16, 24],
     "n_proposals": [8, 16, 32],
     "sampling_distribution": ["newton", "guided", "defensive", "policy"],
     "ent_coef": ["auto", "auto_0.1", 0.2, 0.05, 0.01],

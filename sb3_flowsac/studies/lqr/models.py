@@ -45,6 +45,7 @@ FLOW_SETTINGS: dict[str, Any] = {
     "n_next_actions": 4,
     "actor_batch_size": 128,
     "policy_delay": 1,
+    "actor_epochs": 1,
     "actor_tau": 1.0,  # the decay of the learning rate averages already
     "sampling_distribution": "defensive",  # the paper's, with a share that finds back into the Box
     "policy_kwargs": {

@@ -105,7 +105,7 @@ def test_a_different_environment_is_refused(make_model, tmp_path):
 
 
 def test_set_and_get_parameters(make_model):
-    model, other = make_model("Pendulum-v1").learn(40), make_model("Pendulum-v1", seed=1)
+    model, other = make_model("Pendulum-v1", policy_delay=4).learn(40), make_model("Pendulum-v1", seed=1)
     parameters = model.get_parameters()
     assert set(parameters) == {"policy", "actor.optimizer", "critic.optimizer", "ent_coef_optimizer"}
     assert not np.allclose(model.predict(OBS, deterministic=True)[0], other.predict(OBS, deterministic=True)[0])

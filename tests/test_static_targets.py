@@ -110,8 +110,9 @@ def test_fits_approach_the_target_and_repeat(method):
 
 
 def test_the_average_is_that_of_flowsac():
-    """After n actor updates the rate is 10 / (10 + n), counted from 1."""
+    """After n steps of the actor the rate is 10 / (10 + n), counted from 1."""
     fit = fitted("isfm", TwoHumps(), 2)
+    fit.model.actor_epochs = 1
     before = [parameter.clone() for parameter in fit.model.policy.actor_average.parameters()]
     fit.update(*fit.batch())
     rate = 10.0 / 13.0

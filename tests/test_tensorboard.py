@@ -33,7 +33,7 @@ def learn(model, folder, callback, steps=40):
 
 
 def test_every_format_gets_the_metrics_and_tensorboard_the_figures(make_model, tmp_path, capsys):
-    model = make_model("BoltzmannBandit-v0", ent_coef=0.1)
+    model = make_model("BoltzmannBandit-v0", ent_coef=0.1, policy_delay=4)
     events = learn(model, tmp_path, [FigureCallback(30), HParamsCallback()])
     assert set(events.Tags()["images"]) == POLICY | {"figures/against_target"}
     for key in events.Tags()["images"]:

@@ -99,15 +99,8 @@ def tasks(arguments: argparse.Namespace) -> list[Task]:
 
 
 def summary(results: list[tuple[Task, Result]]) -> list[dict[str, Any]]:
-    """For each run the return at its end: the mean over the last evaluations."""
-    return [
-        {
-            **task.settings,
-            "final_return": float(np.mean(result["returns"][-LAST:])),
-            "processor_seconds": round(result["processor_seconds"], 1),
-        }
-        for task, result in results
-    ]
+    """For each run its evaluations and the return at its end: the mean over the last of them."""
+    return [{**task.settings, **result, "final_return": float(np.mean(result["returns"][-LAST:]))} for task, result in results]
 
 
 def draw(results: list[tuple[Task, Result]]) -> Figure:

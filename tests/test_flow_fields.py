@@ -180,3 +180,9 @@ def test_second_derivatives_reach_the_parameters(field):
 def test_unknown_divergence_is_named():
     with pytest.raises(ValueError, match=r"divergence='trace'.*hutchinson"):
         MLPField(3, 2, divergence="trace")
+
+
+def test_the_plane_has_more_units():
+    """Rings and separate modes need them there (docs/design.md)."""
+    assert [StructuredField(3, dim).hidden for dim in (1, 2, 3, 17)] == [16, 48, 16, 16]
+    assert StructuredField(3, 2, hidden=5).hidden == 5

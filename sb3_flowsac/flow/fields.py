@@ -58,6 +58,15 @@ def chebyshev(t: torch.Tensor, n_terms: int) -> torch.Tensor:
     return torch.stack(terms[:n_terms], dim=-1)
 
 
+def default_units(dim: int) -> int:
+    """
+    Number of tanh units: 48 in the plane, where densities may be rings and units cost little, else 16.
+
+    :param dim: dimension of x
+    """
+    return 48 if dim == 2 else 16
+
+
 class StructuredField(VelocityField):
     """
     A field that is deep in the state and in time but shallow in x, so that its divergence costs nothing:
@@ -70,15 +79,16 @@ class StructuredField(VelocityField):
 
     :param features_dim: size of the state's features
     :param dim: dimension of x
-    :param hidden: number of tanh units
+    :param hidden: number of tanh units; default ``default_units(dim)``
     :param n_basis: number of Chebyshev polynomials in t
     :param affine: whether to have the term M x, which alone carries a Gaussian to a Gaussian
     """
 
     basis: torch.Tensor
 
-    def __init__(self, features_dim: int, dim: int, hidden: int = 16, n_basis: int = 4, affine: bool = False) -> None:
+    def __init__(self, features_dim: int, dim: int, hidden: int | None = None, n_basis: int = 4, affine: bool = False) -> None:
         super().__init__(features_dim, dim)
+        hidden = default_units(dim) if hidden is None else hidden
         self.hidden, self.n_basis, self.affine = hidden, n_basis, affine
         self.sizes = [hidden * dim, hidden * dim, n_basis * self.n_coefficients]
         self.head = nn.Linear(features_dim, sum(self.sizes))

@@ -245,6 +245,7 @@ def test_deterministic_predictions_repeat_and_draw_no_random_numbers(make_policy
     "kwargs",
     [
         {"squash_output": False, "n_critics": 1, "critic_form": "quadratic", "log_std_init": -1.0},
+        {"field_units": 5, "ode_steps": 1},
         {"base": "standard", "field": "mlp", "ode_steps": 2, "ode_solver": "rk4", "ode_grid_power": 2.0, "density": "trace"},
         {"net_arch": {"pi": [8], "qf": [12, 4]}, "activation_fn": nn.Tanh, "share_features_extractor": True},
         {"optimizer_class": torch.optim.RMSprop, "optimizer_kwargs": {"alpha": 0.9}, "net_arch": []},
@@ -274,6 +275,8 @@ def test_a_policy_is_saved_and_loaded_alone(make_policy, kwargs, tmp_path):
     [
         ("base", "cauchy"),
         ("field", "unet"),
+        ("field_units", 0),
+        ("field_units", 2.5),
         ("ode_steps", 0),
         ("ode_steps", 2.5),
         ("ode_solver", "dopri5"),
@@ -291,6 +294,21 @@ def test_a_policy_is_saved_and_loaded_alone(make_policy, kwargs, tmp_path):
 def test_wrong_arguments_are_named(make_policy, name, value):
     with pytest.raises(ValueError, match=f"^{name}.*{value}"):
         make_policy(**{name: value})
+
+
+def test_the_number_of_units_is_saved_whatever_the_default_will_be(make_policy, tmp_path, monkeypatch):
+    policy = make_policy(**BOX, double=False)
+    assert policy.actor.flow.field.hidden == 48
+    policy.save_pretrained(tmp_path / "safe")
+    policy.save(tmp_path / "policy.zip")
+    monkeypatch.setattr("sb3_flowsac.flowsac.actor.default_units", lambda dim: 3)
+    for loaded in (FlowPolicy.load(tmp_path / "policy.zip"), FlowPolicy.from_pretrained(tmp_path / "safe")):
+        assert loaded.actor.flow.field.hidden == 48
+
+
+def test_a_field_without_units_takes_no_number_of_them(make_policy):
+    with pytest.raises(ValueError, match=r'field_units=8 must be None where field="mlp"'):
+        make_policy(field="mlp", field_units=8)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.flowsac.arguments import proposal_budget
-from sb3_flowsac.isfm import CurrentPolicy, Proposal, SamplingDistribution, running_ess_share, scheduled_proposals
+from sb3_flowsac.isfm import CurrentPolicy, Mixture, Proposal, SamplingDistribution, running_ess_share, scheduled_proposals
 
 
 class Watched(CurrentPolicy):
@@ -59,6 +59,14 @@ def test_proposals_are_weighed_once_for_all_epochs(make_model, monkeypatch, epoc
     assert len(watched.asked) == improvements > 1 and len(averages) == len(steps) == epochs * improvements
     for before, after in pairwise(steps):
         assert any(not torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_a_mixture_is_checked_for_every_number_that_the_schedule_may_ask_for(make_model):
+    """Shares are rounded: this one takes 6, 8, 12, 14 and 16 proposals, but of 10 nothing is left for the first component."""
+    mixture = Mixture([CurrentPolicy() for _ in range(6)], [0.25, *[0.15] * 5])
+    with pytest.raises(ValueError, match="n_proposals=10 is too small for a mixture"):
+        make_model("Pendulum-v1", sampling_distribution=mixture, n_proposals="auto")
+    make_model("Pendulum-v1", sampling_distribution=mixture, n_proposals=16)
 
 
 @pytest.mark.parametrize(("n_proposals", "budget"), [("auto", 16), ("auto_32", 32)])
@@ -150,7 +158,7 @@ def test_a_sampling_distribution_of_ones_own(make_model, tmp_path, n_proposals):
     env = make_vec_env("Pendulum-v1", n_envs=2)
     model = make_model(env, sampling_distribution=own, n_proposals=n_proposals, gradient_steps=-1).learn(80)
     assert model.sampling_distribution is own and model._n_updates > 20
-    assert own.checked == ([8] if n_proposals == 8 else [6, 12])
+    assert own.checked == ([8] if n_proposals == 8 else [6, 8, 10, 12])
     assert all(p.isfinite().all() for p in model.policy.parameters())
     model.save(tmp_path / "model")
     assert isinstance(FlowSAC.load(tmp_path / "model").sampling_distribution, Ring)

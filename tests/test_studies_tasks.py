@@ -1,5 +1,6 @@
 """Tasks of a study: kept results, failures, files written whole."""
 
+import io
 import json
 import re
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from sb3_flowsac.studies.tasks import Task, kept_result, run_tasks, write_json
+from sb3_flowsac.studies.tasks import Task, kept_result, kept_results, run_tasks, write_json
 
 QUIET = Console(quiet=True)
 
@@ -84,6 +85,18 @@ def test_a_failure_keeps_the_other_results(tmp_path, jobs):
         run_tasks([task(1), task(-1), task(2)], tmp_path, jobs, QUIET)
     assert kept_result(task(1), tmp_path) == {"twice": 2}
     assert kept_result(task(2), tmp_path) == {"twice": 4}
+
+
+def test_kept_results_leave_those_of_another_study_out(tmp_path):
+    run_tasks([task(1), task(3)], tmp_path, 1, QUIET)
+    path = tmp_path / "numbers" / "3.json"
+    kept = json.loads(path.read_text())
+    kept["settings"]["other"] = 1
+    path.write_text(json.dumps(kept))
+    said = io.StringIO()
+    found = kept_results([task(1), task(2), task(3)], tmp_path, Console(file=said, width=1000))
+    assert [(one.name, result) for one, result in found] == [("numbers/1", {"twice": 2})]
+    assert said.getvalue().startswith(f"Left out: {path} holds a result of another study (other differ)")
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path):

@@ -26,9 +26,10 @@ from sb3_flowsac.flow import (
     StandardBase,
     StructuredField,
     Tanh,
+    default_units,
 )
 from sb3_flowsac.flowsac.activations import Swish2
-from sb3_flowsac.flowsac.arguments import check_activation, layer_sizes
+from sb3_flowsac.flowsac.arguments import MAX_SIZE, check_activation, layer_sizes
 
 BaseDistribution = Literal["gaussian", "standard"]
 Field = Literal["structured", "mlp"]
@@ -70,6 +71,7 @@ class FlowActor(BasePolicy):
         paper's N(0, I)
     :param log_std_init: logarithm of the Gaussian base's standard deviation at the start, in latents
     :param field: "structured" (closed-form divergence) or "mlp"
+    :param field_units: number of tanh units of the structured field; default 48 in the plane, else 16
     :param ode_steps: number of steps from noise to action
     :param ode_solver: "midpoint" (the paper's RK2), "heun", "rk4" or "euler"
     :param ode_grid_power: 1 for uniform steps, above 1 for steps that get finer towards the action
@@ -95,6 +97,7 @@ class FlowActor(BasePolicy):
         base: BaseDistribution = "gaussian",
         log_std_init: float = 0.0,
         field: Field = "structured",
+        field_units: int | None = None,
         ode_steps: int = 5,
         ode_solver: str = "midpoint",
         ode_grid_power: float = 1.0,
@@ -105,7 +108,7 @@ class FlowActor(BasePolicy):
         boolean("squash_output", squash_output)
         choice("base", base, get_args(BaseDistribution))
         log_std_init = interval("log_std_init", log_std_init, LOG_SCALE_MIN, LOG_SCALE_MAX)
-        choice("field", field, get_args(Field))
+        field_units = number_of_units(field, field_units, get_action_dim(action_space))
         ode_steps = integer("ode_steps", ode_steps, 1, MAX_ODE_STEPS)
         choice("ode_solver", ode_solver, SOLVERS)
         ode_grid_power = positive_float("ode_grid_power", ode_grid_power)
@@ -124,6 +127,7 @@ class FlowActor(BasePolicy):
             "base": base,
             "log_std_init": log_std_init,
             "field": field,
+            "field_units": field_units,
             "ode_steps": ode_steps,
             "ode_solver": ode_solver,
             "ode_grid_power": ode_grid_power,
@@ -135,7 +139,7 @@ class FlowActor(BasePolicy):
         latent_dim, action_dim = (net_arch[-1] if net_arch else features_dim), get_action_dim(action_space)
         self.flow = ConditionalFlow(
             _make_base(base, latent_dim, action_dim, log_std_init),
-            _make_field(field, latent_dim, action_dim, affine=base == "standard"),
+            _make_field(field_units, latent_dim, action_dim, affine=base == "standard"),
             n_steps=ode_steps,
             solver=ode_solver,
             grid_power=ode_grid_power,
@@ -202,5 +206,21 @@ def _make_base(name: str, features_dim: int, dim: int, log_std_init: float) -> G
     return GaussianBase(features_dim, dim, log_std_init) if name == "gaussian" else StandardBase(dim)
 
 
-def _make_field(name: str, features_dim: int, dim: int, affine: bool) -> StructuredField | MLPField:
-    return StructuredField(features_dim, dim, affine=affine) if name == "structured" else MLPField(features_dim, dim)
+def _make_field(n_units: int | None, features_dim: int, dim: int, affine: bool) -> StructuredField | MLPField:
+    return MLPField(features_dim, dim) if n_units is None else StructuredField(features_dim, dim, n_units, affine=affine)
+
+
+def number_of_units(field: Field, field_units: int | None, action_dim: int) -> int | None:
+    """
+    The number of units of the structured field, so that files say it whatever the default will be; ``None`` for "mlp".
+
+    :param field: "structured" or "mlp"
+    :param field_units: what the user gave, ``None`` for the default
+    :param action_dim: dimension of the action
+    :raises ValueError: if the field is unknown or has no such number, or it is out of range
+    """
+    if choice("field", field, get_args(Field)) == "structured":
+        return default_units(action_dim) if field_units is None else integer("field_units", field_units, 1, MAX_SIZE)
+    if field_units is not None:
+        raise ValueError(f'field_units={field_units!r} must be None where field="mlp"')
+    return None

@@ -74,7 +74,8 @@ def check_arguments(model: "FlowSAC") -> None:
     initial_ent_coef(model.ent_coef)
     model.target_entropy = target_entropy(model.target_entropy)
     budget, is_scheduled = proposal_budget(model.n_proposals)
-    for n_proposals in (MIN_PROPOSALS, budget) if is_scheduled else (budget,):
+    # Every number that the schedule may ask for: shares are rounded, so a mixture can take a small one and refuse a larger
+    for n_proposals in [*range(MIN_PROPOSALS, budget, 2), budget] if is_scheduled else [budget]:
         model.sampling_distribution.check(n_proposals)
     if model.action_noise is not None:
         check_action_noise(model.action_noise, model.action_space.shape)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import (
     BaseFeaturesExtractor,
     CombinedExtractor,
@@ -22,7 +23,7 @@ from torch import nn
 from maxent_envs.validation import boolean, choice, integer, interval
 from sb3_flowsac.flow import LOG_SCALE_MAX, LOG_SCALE_MIN, Density, FlowDistribution
 from sb3_flowsac.flowsac.activations import Swish2
-from sb3_flowsac.flowsac.actor import BaseDistribution, Field, FlowActor
+from sb3_flowsac.flowsac.actor import BaseDistribution, Field, FlowActor, number_of_units
 from sb3_flowsac.flowsac.arguments import (
     MAX_SIZE,
     architectures,
@@ -76,6 +77,7 @@ class FlowPolicy(BasePolicy):
     :param base: "gaussian" or "standard", see ``FlowActor``
     :param log_std_init: logarithm of the base's standard deviation at the start, see ``FlowActor``
     :param field: "structured" or "mlp", see ``FlowActor``
+    :param field_units: number of units of the structured field; default 48 if actions have two dimensions, else 16
     :param ode_steps: number of steps from noise to action
     :param ode_solver: "midpoint" (the paper's RK2), "heun", "rk4" or "euler"
     :param ode_grid_power: 1 for uniform steps, above 1 for steps that get finer towards the action
@@ -116,6 +118,7 @@ class FlowPolicy(BasePolicy):
         base: BaseDistribution = "gaussian",
         log_std_init: float = 0.0,
         field: Field = "structured",
+        field_units: int | None = None,
         ode_steps: int = 5,
         ode_solver: str = "midpoint",
         ode_grid_power: float = 1.0,
@@ -168,6 +171,7 @@ class FlowPolicy(BasePolicy):
             "base": base,
             "log_std_init": log_std_init,
             "field": field,
+            "field_units": number_of_units(field, field_units, get_action_dim(action_space)),
             "ode_steps": ode_steps,
             "ode_solver": ode_solver,
             "ode_grid_power": ode_grid_power,

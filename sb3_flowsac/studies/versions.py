@@ -6,6 +6,7 @@ import platform
 from importlib.metadata import version
 
 from sb3_flowsac import FlowPolicy, FlowSAC
+from sb3_flowsac.flow import default_units
 from sb3_flowsac.version import __version__
 
 PACKAGES = ("stable-baselines3", "torch", "gymnasium", "numpy", "scipy")
@@ -17,12 +18,15 @@ def versions() -> dict[str, str]:
 
 
 def defaults() -> dict[str, str]:
-    """What FlowSAC's and FlowPolicy's arguments are where a study does not name them."""
+    """FlowSAC's and FlowPolicy's arguments where a study does not name them, and the fields' units in 1, 2, 3 dimensions."""
     return {
-        f"{function.__name__}({name})": str(parameter.default)
-        for function in (FlowSAC, FlowPolicy)
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.default is not parameter.empty
+        "units": str([default_units(dim) for dim in (1, 2, 3)]),
+        **{
+            f"{function.__name__}({name})": str(parameter.default)
+            for function in (FlowSAC, FlowPolicy)
+            for name, parameter in inspect.signature(function).parameters.items()
+            if parameter.default is not parameter.empty
+        },
     }
 
 

@@ -100,7 +100,7 @@ class CorrelatedGaussian(SharpGaussian):
 
     The mean is that of :class:`SharpGaussian`. L is lower triangular, with 0.5 tanh(2 v . s) below a diagonal of ones, each
     with a fixed random v, before its rows are scaled to length 1: every coordinate has the standard deviation ``std``. Its
-    mean is at least five of them from the bound, so that the mass left out is below 1e-6 and needs no normalisation.
+    mean is at least five of them from the bound, so that below 3e-7 is left out a coordinate and it needs no normalisation.
 
     :param dim: Length of the action, from 1 to 1000.
     :param std: Standard deviation of each coordinate, from 0.001 to 0.1.

@@ -6,7 +6,8 @@ BoltzmannBandit-v0: one step, the optimum is the target itself; every built-in t
 share of 400 episodes from the centre to each. All arguments are the algorithms' defaults but temperature and discount, which
 belong to the problem: temperature 0.1 for the targets, 1 with discount 0.99 for the goals.
 
-Each run is on one thread. Finished runs are kept in the folder and not run again; tables and pictures show all that are there.
+Each run is on one thread. Finished runs are kept in the folder and not run again; tables and pictures show
+all that are there and of the same steps.
 
     python benchmarks/multimodal --out multimodal                              # everything, three seeds
     python benchmarks/multimodal --task ring multigoal --algo flowsac --seed 0    # only some
@@ -26,7 +27,7 @@ from rich.console import Console
 from summary import KL_GOAL, page
 
 from sb3_flowsac.plotting import save_figure
-from sb3_flowsac.studies.tasks import Result, Task, kept_result, run_tasks, write_json, write_text
+from sb3_flowsac.studies.tasks import Result, Task, kept_results, run_tasks, write_json, write_text
 from sb3_flowsac.studies.versions import machine, versions
 
 MULTIGOAL = "multigoal"
@@ -76,16 +77,17 @@ def main() -> None:
     parser.add_argument("--task", nargs="+", choices=TASKS, default=TASKS, help="targets, and multigoal")
     parser.add_argument("--algo", nargs="+", choices=list(NAMES), default=list(NAMES), help="what to train")
     parser.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2], help="random seeds")
-    parser.add_argument("--bandit-steps", type=int, default=10_000, help="environment steps of a run on a target")
+    parser.add_argument("--bandit-steps", type=int, default=40_000, help="environment steps of a run on a target")
     parser.add_argument("--goal-steps", type=int, default=20_000, help="environment steps of a run on MultiGoal-v0")
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     arguments = parser.parse_args()
     algos = [algo for algo in arguments.algo if algo in available()]
     for algo in set(arguments.algo) - set(algos):
         print(f"{NAMES[algo]} is left out: sb3-contrib is not installed")
-    run_tasks(tasks(arguments.task, algos, arguments.seed, arguments), arguments.out, arguments.jobs, Console())
-    every_task = tasks(TASKS, NAMES, arguments.seed, arguments)
-    publish([(task, kept) for task in every_task if (kept := kept_result(task, arguments.out)) is not None], arguments.out)
+    out: Path = arguments.out
+    run_tasks(tasks(arguments.task, algos, arguments.seed, arguments), out, arguments.jobs, Console())
+    seeds = sorted({int(path.stem.rpartition("-")[2]) for path in out.glob("runs/*.json")})
+    publish(kept_results(tasks(TASKS, NAMES, seeds, arguments), out, Console()), out)
 
 
 if __name__ == "__main__":

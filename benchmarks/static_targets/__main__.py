@@ -30,7 +30,7 @@ from rich.console import Console
 from runs import tasks
 
 from sb3_flowsac.plotting import save_figure
-from sb3_flowsac.studies.tasks import Result, Task, kept_result, run_tasks, write_json, write_text
+from sb3_flowsac.studies.tasks import Result, Task, kept_results, run_tasks, write_json, write_text
 from sb3_flowsac.studies.versions import machine, versions
 
 
@@ -49,7 +49,7 @@ def main() -> None:
     run_tasks(chosen, out, arguments.jobs, Console())
     seeds = sorted({int(path.stem.rpartition("-")[2]) for path in out.glob("runs/*/*.json")})
     everything = tasks(list(CASES), list(METHODS), seeds, arguments.updates)
-    publish([(task, kept) for task in everything if (kept := kept_result(task, out)) is not None], out)
+    publish(kept_results(everything, out, Console()), out)
 
 
 def publish(results: list[tuple[Task, Result]], out: Path) -> None:

@@ -26,14 +26,14 @@ class Watched(CurrentPolicy):
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [(1, (1, False)), (np.int64(7), (7, False)), ("auto", (16, True)), ("auto_32", (32, True)), ("auto_6", (6, True))],
+    [(1, (1, False)), (np.int64(7), (7, False)), ("auto", (32, True)), ("auto_64", (64, True)), ("auto_12", (12, True))],
 )
 def test_budgets(given, expected):
     assert proposal_budget(given) == expected
 
 
 @pytest.mark.parametrize(
-    "wrong", ["", "fast", "16", "auto_", "auto32", "auto_5", "auto_0", "auto_x", "auto_-8", "auto_8_", "Auto"]
+    "wrong", ["", "fast", "16", "auto_", "auto32", "auto_11", "auto_0", "auto_x", "auto_-8", "auto_8_", "Auto"]
 )
 def test_texts_that_are_no_budget_are_named(wrong):
     with pytest.raises(ValueError, match="n_proposals"):
@@ -62,14 +62,14 @@ def test_proposals_are_weighed_once_for_all_epochs(make_model, monkeypatch, epoc
 
 
 def test_a_mixture_is_checked_for_every_number_that_the_schedule_may_ask_for(make_model):
-    """Shares are rounded: this one takes 6, 8, 12, 14 and 16 proposals, but of 10 nothing is left for the first component."""
-    mixture = Mixture([CurrentPolicy() for _ in range(6)], [0.25, *[0.15] * 5])
-    with pytest.raises(ValueError, match="n_proposals=10 is too small for a mixture"):
+    """Shares are rounded: this one takes 12, 14, 18 and 20 proposals, but of 16 nothing is left for the first component."""
+    mixture = Mixture([CurrentPolicy() for _ in range(9)], [0.2, *[0.1] * 8])
+    with pytest.raises(ValueError, match="n_proposals=16 is too small for a mixture"):
         make_model("Pendulum-v1", sampling_distribution=mixture, n_proposals="auto")
-    make_model("Pendulum-v1", sampling_distribution=mixture, n_proposals=16)
+    make_model("Pendulum-v1", sampling_distribution=mixture, n_proposals=18)
 
 
-@pytest.mark.parametrize(("n_proposals", "budget"), [("auto", 16), ("auto_32", 32)])
+@pytest.mark.parametrize(("n_proposals", "budget"), [("auto", 32), ("auto_64", 64)])
 def test_a_schedule_follows_the_running_effective_sample_size(make_model, monkeypatch, n_proposals, budget):
     """Each number is that of the shares of the updates before; it starts at the budget, falls, and is logged."""
     watched, shares, expected = Watched(), [], []
@@ -95,16 +95,16 @@ def test_a_schedule_follows_the_running_effective_sample_size(make_model, monkey
 
 def test_a_schedule_keeps_to_its_budget_where_few_proposals_count(make_model):
     watched = Watched()
-    make_model("Pendulum-v1", sampling_distribution=watched, n_proposals="auto_8", ent_coef=1e-4).learn(60)
-    assert {n for n, _ in watched.asked} == {8}
+    make_model("Pendulum-v1", sampling_distribution=watched, n_proposals="auto_14", ent_coef=1e-4).learn(60)
+    assert {n for n, _ in watched.asked} == {14}
 
 
 def test_a_schedule_goes_on_after_loading(make_model, tmp_path):
-    model = make_model("Pendulum-v1", n_proposals="auto_32", policy_delay=1, ent_coef=1e4).learn(100)
+    model = make_model("Pendulum-v1", n_proposals="auto_64", policy_delay=1, ent_coef=1e4).learn(100)
     model.save(tmp_path / "model")
     loaded = FlowSAC.load(tmp_path / "model", device="cpu")
-    assert loaded.n_proposals == "auto_32" and loaded._ess_share == model._ess_share > 0
-    assert loaded._next_n_proposals() == model._next_n_proposals() < 32
+    assert loaded.n_proposals == "auto_64" and loaded._ess_share == model._ess_share > 0
+    assert loaded._next_n_proposals() == model._next_n_proposals() < 64
 
 
 def test_replay_actions_are_those_of_the_states(make_model, monkeypatch):
@@ -151,14 +151,14 @@ class RingProposal(Proposal):
         return torch.logsumexp(torch.stack(sides), 0) - np.log(2)
 
 
-@pytest.mark.parametrize("n_proposals", [8, "auto_12"])
+@pytest.mark.parametrize("n_proposals", [8, "auto_18"])
 def test_a_sampling_distribution_of_ones_own(make_model, tmp_path, n_proposals):
     """Trains, is asked beforehand what it can draw, and is saved with the model."""
     own = Ring()
     env = make_vec_env("Pendulum-v1", n_envs=2)
     model = make_model(env, sampling_distribution=own, n_proposals=n_proposals, gradient_steps=-1).learn(80)
     assert model.sampling_distribution is own and model._n_updates > 20
-    assert own.checked == ([8] if n_proposals == 8 else [6, 8, 10, 12])
+    assert own.checked == ([8] if n_proposals == 8 else [12, 14, 16, 18])
     assert all(p.isfinite().all() for p in model.policy.parameters())
     model.save(tmp_path / "model")
     assert isinstance(FlowSAC.load(tmp_path / "model").sampling_distribution, Ring)

@@ -266,7 +266,7 @@ def test_a_long_vector_of_actions(make_model):
         ("n_proposals", "fast"),
         ("n_proposals", "automatic"),
         ("n_proposals", "auto_"),
-        ("n_proposals", "auto_5"),
+        ("n_proposals", "auto_11"),
         ("n_proposals", "auto_-8"),
         ("n_proposals", "auto_1.5"),
         ("n_proposals", "8"),

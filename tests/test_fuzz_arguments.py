@@ -143,7 +143,7 @@ SETTINGS = st.fixed_dictionaries(
         "policy_delay": st.integers(1, 3),
         "actor_epochs": st.integers(1, 3),
         "actor_tau": st.floats(1e-6, 1.0),
-        "n_proposals": st.integers(4, 9) | st.sampled_from(["auto", "auto_6"]),
+        "n_proposals": st.integers(4, 9) | st.sampled_from(["auto", "auto_12"]),
         "n_next_actions": st.integers(1, 3),
         "actor_batch_size": st.none() | st.integers(1, 20),
         "sampling_distribution": st.sampled_from(sorted(NAMED)),

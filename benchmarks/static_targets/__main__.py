@@ -6,7 +6,7 @@ Q(s, a) = alpha log p(a|s) is given exactly, so that the best policy is p and it
     isfm       FlowSAC's improvement step with all arguments at their defaults
     true       the same actor trained on 16 true samples of p in each state: the limit of what ISFM can reach
     sac        the actor of SB3's SAC (a squashed Gaussian, reparameterised, 16 samples in each state); sac_fast: at 1e-3
-    auto       isfm with n_proposals="auto"
+    auto       isfm with n_proposals="auto"; isfm_32: with 32, all of its budget
     newton, policy, ...    isfm with the sampling distribution of that name
 
 Each run is on one thread. Finished runs are kept in the folder and not run again; tables and pictures show all that are there.

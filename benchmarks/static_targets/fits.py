@@ -181,6 +181,7 @@ METHODS: dict[str, Callable[[Case, int], Fit]] = {
     "true": TrueSamples,
     "sac": Gaussian,
     "sac_fast": partial(Gaussian, learning_rate=1e-3),
+    "isfm_32": partial(ISFM, n_proposals=32),
     "auto": partial(ISFM, n_proposals="auto"),
     **{name: partial(ISFM, sampling_distribution=name) for name in NAMED},
 }

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAX_COUNT = 2**31 - 1  # of steps and transitions
 MAX_SIZE = 2**16  # of networks, of what is drawn in a state: far above any use, and refused before it fills the memory
 MAX_SEED = 2**32 - 1
-DEFAULT_BUDGET = 16  # proposals of n_proposals="auto"
+DEFAULT_BUDGET = 32  # proposals of n_proposals="auto"
 # Attributes of the algorithm that are integers, with the smallest and largest value
 INTEGERS = {
     "buffer_size": (1, MAX_COUNT),
@@ -88,7 +88,7 @@ def proposal_budget(n_proposals: object) -> tuple[int, bool]:
     """
     The largest number of proposals, and whether each update chooses its own up to that.
 
-    :param n_proposals: a number, "auto" for a schedule with a budget of 16, or "auto_32" for one of 32
+    :param n_proposals: a number, "auto" for a schedule with a budget of 32, or "auto_64" for one of 64
     :raises ValueError: if the text is none of these or the number out of range
     :raises TypeError: if it is neither a number nor text
     """
@@ -96,7 +96,7 @@ def proposal_budget(n_proposals: object) -> tuple[int, bool]:
         return integer("n_proposals", n_proposals, 1, MAX_SIZE), False
     name, separator, budget = n_proposals.partition("_")
     if name != "auto" or (separator and not budget.isdecimal()):
-        raise ValueError(f'n_proposals={n_proposals!r} must be a positive integer, "auto", or "auto_32" for a budget of 32')
+        raise ValueError(f'n_proposals={n_proposals!r} must be a positive integer, "auto", or "auto_64" for a budget of 64')
     return integer("n_proposals", int(budget) if separator else DEFAULT_BUDGET, MIN_PROPOSALS, MAX_SIZE), True
 
 

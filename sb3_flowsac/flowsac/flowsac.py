@@ -79,7 +79,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     :param sde_sample_freq: as ``use_sde``, only ``-1``
     :param use_sde_at_warmup: as ``use_sde``, only ``False``
     :param n_proposals: number of proposals that ISFM draws in each state; "auto" lets each update choose from the running
-        effective sample size, up to 16, or to 32 with "auto_32"
+        effective sample size, from 12 up to 32, or to 64 with "auto_64"
     :param sampling_distribution: where ISFM draws: "newton" (half from the current policy, 3/8 from a Gaussian that follows
         Q's gradient, 1/8 uniformly), "policy" (the paper's), another name, see ``get_sampling_distribution``, or a
         ``SamplingDistribution``

@@ -2,24 +2,24 @@
 
 import math
 
-MIN_PROPOSALS = 6
-EFFECTIVE = 6.0  # proposals that would be left if all weighed the same
+MIN_PROPOSALS = 12  # and as many are to count: that many would be left if all weighed the same
 MEMORY = 0.98  # of the running effective sample size, over some fifty updates
 
 
 def scheduled_proposals(ess_share: float, budget: int) -> int:
     """
-    The number of proposals N at which ``EFFECTIVE`` of them are expected to count.
+    The number of proposals N at which ``MIN_PROPOSALS`` of them are expected to count.
 
     Theorem 2 bounds an update's error by a power of exp(R_4) / N, with R_4 the Renyi divergence of the target from the
-    sampling distribution. The effective sample size is N exp(-R_2), its cheapest estimate.
+    sampling distribution. The effective sample size is N exp(-R_2), its cheapest estimate. So most are drawn at the start,
+    when noise decides which units of the velocity field find a mode.
 
     :param ess_share: running effective sample size over the number of proposals, in [0, 1]
     :param budget: largest number of proposals
     :return: an even number of at least ``MIN_PROPOSALS``, or the budget if that is smaller
     """
-    needed = 2 * math.ceil(0.5 * EFFECTIVE / max(ess_share, EFFECTIVE / budget))
-    return min(budget, max(MIN_PROPOSALS, needed))
+    needed = 2 * math.ceil(0.5 * MIN_PROPOSALS / max(ess_share, MIN_PROPOSALS / budget))
+    return min(budget, needed)
 
 
 def running_ess_share(running: float, share: float) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from evaluations import HEADINGS, evaluations_table
 from goals import GOALS, Row, Runs
 
 FIGURES = {
@@ -20,7 +21,7 @@ FIGURES = {
 
 
 def report(runs: Runs) -> str:
-    """Tables of the KL against updates, of all figures at the ends of the runs, and of the goals."""
+    """Tables of the KL against updates, of all figures at the ends of the runs, of the goals, and of the schedule."""
     return "\n".join(
         [
             "KL(pi, p) in nats after numbers of updates: mean over the seeds, the worst in brackets.\n",
@@ -30,6 +31,8 @@ def report(runs: Runs) -> str:
             *_end_table(runs),
             "\nGoals of the defaults (`isfm`), by the worst of the seeds.\n",
             *_goal_table(runs),
+            "\nValues of Q, in millions, until a KL divergence that `auto` comes by, means over the seeds.\n",
+            *_table(HEADINGS, evaluations_table(runs)),
             "",
         ]
     )

@@ -67,5 +67,7 @@ def _density_row(axes_row: Iterable, methods: list[str], found: Mapping[str, np.
     largest = found["target"].max()
     for axes, method in zip(axes_row, methods, strict=True):
         axes.set(xticks=[], yticks=[])
-        if method in found:
+        if method not in found:
+            axes.set_frame_on(False)
+        else:
             axes.imshow(found[method], origin="lower", extent=(-1, 1, -1, 1), vmin=0.0, vmax=largest, cmap="magma")

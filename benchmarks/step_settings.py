@@ -17,12 +17,14 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from sb3_flowsac import FlowSAC
 
+STEPS = 48  # of a timing: a multiple of every policy_delay below, so that each has its share of updates of the actor
 SETTINGS: list[dict[str, Any]] = [
     {},
     {"policy_delay": 1},
     {"policy_delay": 2},
     {"policy_delay": 4},
     {"policy_delay": 8},
+    {"policy_delay": 16, "actor_epochs": 1},
     {"policy_delay": 1_000_000},
     {"actor_batch_size": 128},
     {"actor_batch_size": None},
@@ -55,7 +57,7 @@ def main() -> None:
     for row in times:
         for i, model in enumerate(models):
             start = time.perf_counter()
-            model.train(16, 256)
+            model.train(STEPS, 256)
             row[i] = time.perf_counter() - start
     ratios, fastest = np.median(times / times[:, -1:], axis=0), times.min(axis=0) / times[:, -1].min()
     for setting, ratio, least in zip(SETTINGS, ratios, fastest, strict=False):

@@ -1,7 +1,11 @@
 """Fixtures that several test files share."""
 
+import os
 from collections import defaultdict
 from dataclasses import replace
+
+# Before torch is imported, and for processes that tests start: two workers with two threads each are far slower
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import gymnasium as gym
 import matplotlib.pyplot as plt

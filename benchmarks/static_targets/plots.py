@@ -66,8 +66,6 @@ def density_figure(densities: Densities) -> Figure:
 def _density_row(axes_row: Iterable, methods: list[str], found: Mapping[str, np.ndarray]) -> None:
     largest = found["target"].max()
     for axes, method in zip(axes_row, methods, strict=True):
-        axes.set(xticks=[], yticks=[])
-        if method not in found:
-            axes.set_frame_on(False)
-        else:
+        axes.set(xticks=[], yticks=[], frame_on=method in found)
+        if method in found:
             axes.imshow(found[method], origin="lower", extent=(-1, 1, -1, 1), vmin=0.0, vmax=largest, cmap="magma")

@@ -31,8 +31,7 @@ def report(runs: Runs) -> str:
             *_end_table(runs),
             "\nGoals of the defaults (`isfm`), by the worst of the seeds.\n",
             *_goal_table(runs),
-            "\nValues of Q, in millions, until a KL divergence that `auto` comes by, means over the seeds.\n",
-            *_table(HEADINGS, evaluations_table(runs)),
+            *_schedule_table(runs),
             "",
         ]
     )
@@ -66,6 +65,12 @@ def _goal_table(runs: Runs) -> list[str]:
         verdict = [f"{max(values):.3g}", _yes(max(values) <= goal.limit)] if values else ["", "not run"]
         cells.append([str(goal), str(len(values)), *verdict])
     return _table(["goal", "seeds", "worst", "holds"], cells)
+
+
+def _schedule_table(runs: Runs) -> list[str]:
+    cells = evaluations_table(runs)
+    title = "\nValues of Q, in millions, until a KL divergence that `auto` comes by, means over the seeds.\n"
+    return [title, *_table(HEADINGS, cells)] if cells else []
 
 
 def _yes(holds: bool) -> str:

@@ -2,7 +2,7 @@
 
 import math
 
-MIN_PROPOSALS = 12  # and as many are to count: that many would be left if all weighed the same
+MIN_PROPOSALS = 12  # so many are to count, as an effective sample size, so fewer are never drawn
 MEMORY = 0.98  # of the running effective sample size, over some fifty updates
 
 
@@ -12,7 +12,7 @@ def scheduled_proposals(ess_share: float, budget: int) -> int:
 
     Theorem 2 bounds an update's error by a power of exp(R_4) / N, with R_4 the Renyi divergence of the target from the
     sampling distribution. The effective sample size is N exp(-R_2), its cheapest estimate. So most are drawn at the start,
-    when noise decides which units of the velocity field find a mode.
+    whose noise a policy with several modes does not get rid of later.
 
     :param ess_share: running effective sample size over the number of proposals, in [0, 1]
     :param budget: largest number of proposals

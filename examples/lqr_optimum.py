@@ -4,9 +4,9 @@ import argparse
 
 import maxent_envs
 from sb3_flowsac.callbacks import LQROptimalityCallback
-from sb3_flowsac.lqr.evaluation import EvaluationSettings, evaluate_policy_on_lqr
-from sb3_flowsac.lqr.policies import LearntPolicy
-from sb3_flowsac.studies.lqr.models import lqr_model
+from sb3_flowsac.evaluation.lqr import EvaluationSettings, evaluate_policy_on_lqr
+from sb3_flowsac.evaluation.policies import LearntPolicy
+from sb3_flowsac.lqr_study.models import lqr_model
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--steps", type=int, default=40_000, help="environment steps")

@@ -6,7 +6,7 @@ import maxent_envs  # noqa: F401  (registers the environments)
 from sb3_flowsac.version import __version__
 
 if TYPE_CHECKING:
-    from sb3_flowsac.flowsac import CnnPolicy, FlowPolicy, FlowSAC, MlpPolicy, MultiInputPolicy
+    from sb3_flowsac.algorithm import CnnPolicy, FlowPolicy, FlowSAC, MlpPolicy, MultiInputPolicy
 
 __all__ = ["CnnPolicy", "FlowPolicy", "FlowSAC", "MlpPolicy", "MultiInputPolicy", "__version__"]
 
@@ -14,7 +14,7 @@ __all__ = ["CnnPolicy", "FlowPolicy", "FlowSAC", "MlpPolicy", "MultiInputPolicy"
 def __getattr__(name: str) -> Any:
     """Import the algorithm, and torch with it, when it is first asked for: the command line stays quick without."""
     if name in __all__:
-        import sb3_flowsac.flowsac
+        import sb3_flowsac.algorithm
 
-        return getattr(sb3_flowsac.flowsac, name)
+        return getattr(sb3_flowsac.algorithm, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

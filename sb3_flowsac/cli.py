@@ -24,13 +24,12 @@ from sb3_flowsac.version import __version__
 
 if TYPE_CHECKING:
     from maxent_envs import LQRProblem
-    from sb3_flowsac.flowsac import FlowPolicy, FlowSAC
+    from sb3_flowsac.algorithm import FlowPolicy, FlowSAC
 
 COMMON_TASKS = """\
 common tasks:
   flowsac lqr                            learn a max-entropy LQR and compare with its known optimum (minutes)
   flowsac lqr --problem my_lqr.yml --out my_lqr   the same for a system of your own
-  flowsac lqr --full --jobs 2            the paper's case study, with figures and a report (hours)
   flowsac train --env Pendulum-v1 -P     train on an environment with the RL Zoo
   flowsac enjoy --env Pendulum-v1        watch the model that train has saved
   flowsac record --env MultiGoal-v0      or a video of one
@@ -117,16 +116,13 @@ def add_lqr(parser: argparse.ArgumentParser) -> None:
         "Train FlowSAC on MaxEntLQR-v0 for each temperature and seed, and compare with the known optimum. "
         "A run whose result is kept in DIR is not repeated: the same command goes on where an earlier one has ended."
     )
-    kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--full", action="store_true", help="the whole case study with its report (about two hours, --jobs 2)")
-    kind.add_argument("--spi", action="store_true", help="soft policy iteration with exact Q (Algorithm 1), no training")
     parser.add_argument(
         "--alpha",
         type=positive_float,
         nargs="+",
-        help="temperatures (default: 0.1 0.5; full, spi: 0.1 0.5 1 2)",
+        help="temperatures (default: 0.1 0.5)",
     )
-    parser.add_argument("--seed", type=seed, nargs="+", help="random seeds (default: 0; full, spi: 0 1 2 3 4)")
+    parser.add_argument("--seed", type=seed, nargs="+", help="random seeds (default: 0)")
     system = parser.add_mutually_exclusive_group()
     system.add_argument("--preset", metavar="NAME", help="a system of the package: default, scalar, unstable or six-state")
     file = system.add_argument("--problem", type=existing_file, metavar="FILE", help="a system of your own: YAML, JSON or NPZ")
@@ -142,7 +138,7 @@ def add_lqr(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=folder,
         metavar="DIR",
-        help="folder for the results (default: flowsac_lqr; full, spi: flowsac_lqr_full, flowsac_lqr_spi)",
+        help="folder for the results (default: flowsac_lqr)",
     )
     out.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
 
@@ -157,34 +153,19 @@ def run_lqr(parser: argparse.ArgumentParser, options: argparse.Namespace, comman
     """
     if options.alpha and len({f"{alpha:g}" for alpha in options.alpha}) < len(options.alpha):
         parser.error("argument --alpha: temperatures must differ in their first six digits, by which their runs are named")
-    if options.spi and options.timesteps is not None:
-        parser.error("argument --timesteps: not with --spi, which takes no environment steps")
-    if options.full and options.seed is not None and len(set(options.seed)) < 2:
-        parser.error("argument --seed: --full needs at least two seeds, for confidence intervals")
     problem = chosen_problem(parser, options)
-    kind = options.full or options.spi
     arguments: dict[str, Any] = {
         "problem": problem,
-        "alphas": options.alpha or ([0.1, 0.5, 1.0, 2.0] if kind else [0.1, 0.5]),
-        "seeds": options.seed or ([0, 1, 2, 3, 4] if kind else [0]),
+        "alphas": options.alpha or [0.1, 0.5],
+        "seeds": options.seed or [0],
         "out": results_folder(options),
         "jobs": options.jobs,
     }
-    from sb3_flowsac.studies.tasks import OtherStudyError
+    from sb3_flowsac.lqr_study.study import run_study
+    from sb3_flowsac.lqr_study.tasks import OtherStudyError
 
     try:
-        if options.spi:
-            from sb3_flowsac.studies.lqr.spi import run_spi
-
-            run_spi(**arguments)
-        elif options.full:
-            from sb3_flowsac.studies.lqr.full import run_full
-
-            run_full(**arguments, timesteps=options.timesteps, command=command)
-        else:
-            from sb3_flowsac.studies.lqr.study import run_study
-
-            run_study(**arguments, timesteps=options.timesteps)
+        run_study(**arguments, timesteps=options.timesteps)
     except OtherStudyError as error:
         parser.error(f"argument --out: {error}")
 
@@ -195,8 +176,7 @@ def results_folder(options: argparse.Namespace) -> Path:
 
     :param options: parsed options
     """
-    default = "flowsac_lqr_full" if options.full else "flowsac_lqr_spi" if options.spi else "flowsac_lqr"
-    return options.out or Path(default)
+    return options.out or Path("flowsac_lqr")
 
 
 def chosen_problem(parser: argparse.ArgumentParser, options: argparse.Namespace) -> "LQRProblem":
@@ -290,7 +270,7 @@ def run_export(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
     :param parser: parser that ends the command if the model cannot be read
     :param options: parsed options
     """
-    from sb3_flowsac.saved import policy_of
+    from sb3_flowsac.files.loading import policy_of
 
     try:
         policy_of(saved_model(parser, options)).to_onnx(options.out, options.deterministic)
@@ -320,7 +300,7 @@ def saved_model(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
     :param parser: parser that ends the command
     :param options: parsed options
     """
-    from sb3_flowsac.saved import load_saved
+    from sb3_flowsac.files.loading import load_saved
 
     try:
         return load_saved(options.model)

@@ -19,11 +19,11 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
-import sb3_flowsac.lqr.evaluation as lqr_evaluation
+import sb3_flowsac.evaluation.lqr as lqr_evaluation
 from sb3_flowsac import FlowPolicy, FlowSAC
 from sb3_flowsac.callbacks import lqr_optimality
+from sb3_flowsac.evaluation.lqr import evaluate_policy_on_lqr
 from sb3_flowsac.isfm import isfm_loss
-from sb3_flowsac.lqr.evaluation import evaluate_policy_on_lqr
 
 # The same examples in every run, and no clock: other processes may slow an example down
 settings.register_profile("repository", deadline=None, derandomize=True)
@@ -112,7 +112,7 @@ def weighted_proposals(monkeypatch):
 
         if actions is None:
             actions = torch.zeros(len(observations), *model.action_space.shape)
-        monkeypatch.setattr("sb3_flowsac.flowsac.flowsac.isfm_loss", loss)
+        monkeypatch.setattr("sb3_flowsac.algorithm.flowsac.isfm_loss", loss)
         model.improve_actor(observations, actions, ent_coef, defaultdict(list))
         return seen[:2]
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import expit
 
-from sb3_flowsac.flowsac.activations import Swish2
+from sb3_flowsac.algorithm.activations import Swish2
 
 POINTS = np.concatenate([np.linspace(-19.9, 19.9, 399), [-1e-30, 0.0, 100.0, 1e10]])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parent.parent / "benchmarks"
+FOLDER = Path(__file__).parent.parent / "experiments" / "benchmarks"
 BENCHMARKS = sorted([*FOLDER.glob("*.py"), *(path.parent for path in FOLDER.glob("*/__main__.py"))])
 
 

@@ -18,8 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import maxent_envs
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.callbacks import LQROptimalityCallback
-from sb3_flowsac.lqr.policies import LearntPolicy
-from sb3_flowsac.lqr.rollouts import paired_returns
+from sb3_flowsac.evaluation.policies import LearntPolicy
+from sb3_flowsac.evaluation.rollouts import paired_returns
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 SMALL = {"n_states": 4, "n_actions": 50, "n_rollouts": 16, "horizon": 5}

@@ -14,7 +14,7 @@ import shtab
 import maxent_envs
 from sb3_flowsac import __version__
 from sb3_flowsac.cli import build_parser, main
-from sb3_flowsac.studies.tasks import OtherStudyError
+from sb3_flowsac.lqr_study.tasks import OtherStudyError
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def study(monkeypatch):
     """Put studies in place that note their name and arguments and do nothing."""
     calls = []
     for name in ("study", "full", "spi"):
-        module = ModuleType(f"sb3_flowsac.studies.lqr.{name}")
+        module = ModuleType(f"experiments.lqr.{name}")
         setattr(module, f"run_{name}", partial(note, calls, name))
         monkeypatch.setitem(sys.modules, module.__name__, module)
     return calls
@@ -86,7 +86,7 @@ def test_an_interrupted_study_says_how_to_go_on(study, monkeypatch, capsys, flag
         raise KeyboardInterrupt
 
     for name in ("full", "study"):
-        monkeypatch.setattr(sys.modules[f"sb3_flowsac.studies.lqr.{name}"], f"run_{name}", interrupt)
+        monkeypatch.setattr(sys.modules[f"experiments.lqr.{name}"], f"run_{name}", interrupt)
     arguments = ["lqr", *flags, "--seed", "3", "4"]
     assert main(arguments) == 130
     error = capsys.readouterr().err
@@ -104,7 +104,7 @@ def test_runs_as_a_module_and_leaves_the_heavy_rooms_alone():
         "import runpy, sys; sys.argv = ['flowsac']\n"
         "try: runpy.run_module('sb3_flowsac', run_name='__main__')\n"
         "except SystemExit as stop: assert stop.code == 0\n"
-        "assert not {'torch', 'rl_zoo3', 'sb3_flowsac.studies', 'matplotlib.pyplot'} & set(sys.modules)"
+        "assert not {'torch', 'rl_zoo3', 'sb3_flowsac.lqr_study', 'matplotlib.pyplot'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -149,7 +149,7 @@ def test_a_folder_of_another_study_is_named(tmp_path, capsys, monkeypatch):
     def run_study(**arguments):
         raise OtherStudyError("runs/a.json holds a result of another study")
 
-    monkeypatch.setattr("sb3_flowsac.studies.lqr.study.run_study", run_study)
+    monkeypatch.setattr("sb3_flowsac.lqr_study.study.run_study", run_study)
     assert exit_code(["lqr", "--out", str(tmp_path)]) == 2
     assert "argument --out: runs/a.json holds a result of another study" in capsys.readouterr().err
 

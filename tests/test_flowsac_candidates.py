@@ -7,7 +7,7 @@ from gymnasium import spaces
 from scipy import stats
 
 from sb3_flowsac import FlowPolicy, FlowSAC, MultiInputPolicy
-from sb3_flowsac.flowsac.candidates import centre_and_sobol_noise
+from sb3_flowsac.algorithm.candidates import centre_and_sobol_noise
 
 BATCH = np.array([[0.3, -0.5, 0.2], [-0.4, 0.1, 0.6], [1.5, 0.2, -0.3]], np.float32)
 BOX = {"low": (-0.5, 1.0), "high": (3.0, 1.4)}

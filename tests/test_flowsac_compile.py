@@ -10,8 +10,8 @@ from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
 from sb3_flowsac import FlowSAC
-from sb3_flowsac.flowsac import bellman
-from sb3_flowsac.flowsac.bellman import CompiledBellmanError
+from sb3_flowsac.algorithm import bellman
+from sb3_flowsac.algorithm.bellman import CompiledBellmanError
 
 SMALL = {"net_arch": [8], "ode_steps": 1}
 

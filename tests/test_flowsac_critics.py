@@ -7,8 +7,8 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
-from sb3_flowsac.flowsac import critics
-from sb3_flowsac.flowsac.critics import EnsembleLinear, NetworkCritic, QuadraticCritic
+from sb3_flowsac.algorithm import critics
+from sb3_flowsac.algorithm.critics import EnsembleLinear, NetworkCritic, QuadraticCritic
 
 OBSERVATIONS, ACTIONS = spaces.Box(-np.inf, np.inf, (3,)), spaces.Box(-1, 1, (2,))
 

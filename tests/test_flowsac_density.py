@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import kstest, norm
 
-from sb3_flowsac.flowsac import chunks
+from sb3_flowsac.algorithm import chunks
 
 OBS = np.array([[0.3, -0.5, 0.2], [-0.4, 0.1, 0.6]], np.float32)
 LOW, HIGH = (-0.5, 1.0), (3.0, 1.4)  # asymmetric, of unequal width

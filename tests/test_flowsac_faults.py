@@ -7,7 +7,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from sb3_flowsac.flowsac.faults import MAX_LOG_PROB, MAX_VALUE, check_finite
+from sb3_flowsac.algorithm.finite import MAX_LOG_PROB, MAX_VALUE, check_finite
 
 BAD = [np.nan, np.inf, -np.inf]
 

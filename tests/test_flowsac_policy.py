@@ -8,9 +8,9 @@ from gymnasium import spaces
 from torch import nn
 
 from sb3_flowsac import CnnPolicy, FlowPolicy, FlowSAC, MlpPolicy, MultiInputPolicy
+from sb3_flowsac.algorithm import chunks
+from sb3_flowsac.algorithm.actor import BoundedSize, FlowActor
 from sb3_flowsac.flow import FlowDistribution
-from sb3_flowsac.flowsac import chunks
-from sb3_flowsac.flowsac.actor import BoundedSize, FlowActor
 
 BATCH = np.array([[0.3, -0.5, 0.2], [-0.4, 0.1, 0.6]], np.float32)
 BOX = {"low": (-0.5, 1.0), "high": (3.0, 1.4)}
@@ -301,7 +301,7 @@ def test_the_number_of_units_is_saved_whatever_the_default_will_be(make_policy, 
     assert policy.actor.flow.field.hidden == 48
     policy.save_pretrained(tmp_path / "safe")
     policy.save(tmp_path / "policy.zip")
-    monkeypatch.setattr("sb3_flowsac.flowsac.actor.default_units", lambda dim: 3)
+    monkeypatch.setattr("sb3_flowsac.algorithm.actor.default_units", lambda dim: 3)
     for loaded in (FlowPolicy.load(tmp_path / "policy.zip"), FlowPolicy.from_pretrained(tmp_path / "safe")):
         assert loaded.actor.flow.field.hidden == 48
 

@@ -9,7 +9,7 @@ import torch
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_flowsac import FlowSAC
-from sb3_flowsac.flowsac.arguments import proposal_budget
+from sb3_flowsac.algorithm.checks import proposal_budget
 from sb3_flowsac.isfm import CurrentPolicy, Mixture, Proposal, SamplingDistribution, running_ess_share, scheduled_proposals
 
 

@@ -20,7 +20,7 @@ TEXTS = NUMBERS | WORDS | st.text(max_size=12)
 @pytest.fixture(scope="module")
 def study():
     """A study that notes its arguments and does nothing."""
-    calls, name = [], "sb3_flowsac.studies.lqr.study"
+    calls, name = [], "sb3_flowsac.lqr_study.study"
     module, before = ModuleType(name), sys.modules.get(name)
     module.run_study = lambda **arguments: calls.append(arguments) or []
     sys.modules[name] = module

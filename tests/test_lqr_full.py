@@ -11,10 +11,10 @@ import pytest
 from scipy import stats
 
 import maxent_envs
-from sb3_flowsac.lqr.evaluation import EvaluationSettings
-from sb3_flowsac.studies.lqr import full, report, training
-from sb3_flowsac.studies.lqr.full import DIAGONAL, best_diagonal_row, run_full, summarize
-from sb3_flowsac.studies.lqr.training import RunSpec
+from experiments.lqr import full, report, training
+from experiments.lqr.full import DIAGONAL, best_diagonal_row, run_full, summarize
+from sb3_flowsac.evaluation.lqr import EvaluationSettings
+from sb3_flowsac.lqr_study.training import RunSpec
 
 TINY = EvaluationSettings(n_rollouts=8, horizon=5, n_states=4, n_actions=20)
 SPI = {"alpha": 0.5, "seed": 0, "flow": {"gain_error": [1.0, 0.01]}, "mean_error": 0.011, "cov_error": 0.02, "seconds": 3.2}
@@ -79,7 +79,7 @@ def test_tables_name_what_the_rows_hold():
 
 
 def test_case_study_writes_its_report(tmp_path, monkeypatch):
-    monkeypatch.setattr("sb3_flowsac.studies.lqr.study.RunSpec", lambda *given: RunSpec(*given, TINY, TINY))
+    monkeypatch.setattr("sb3_flowsac.lqr_study.study.RunSpec", lambda *given: RunSpec(*given, TINY, TINY))
     monkeypatch.setattr(training, "N_CURVE_POINTS", 2)
     asked = {}
     rows = {"run_spi": SPI, "run_zero_temperature": {**COLD, "deterministic_loss": 0.1}, "run_growing": GROWN}

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from stable_baselines3.common.logger import configure
 
+from experiments.lqr import growing, training
+from experiments.lqr.growing import run_growing
 from maxent_envs import random_problem
 from sb3_flowsac import FlowSAC
-from sb3_flowsac.lqr.evaluation import EvaluationSettings
-from sb3_flowsac.studies.lqr import growing, training
-from sb3_flowsac.studies.lqr.growing import run_growing
-from sb3_flowsac.studies.lqr.training import RunSpec
-from sb3_flowsac.studies.lqr.training_log import training_figures
+from sb3_flowsac.evaluation.lqr import EvaluationSettings
+from sb3_flowsac.lqr_study.training import RunSpec
+from sb3_flowsac.lqr_study.training_log import training_figures
 
 EVALUATION = EvaluationSettings(n_rollouts=100, horizon=10, n_states=400, n_actions=200)
 

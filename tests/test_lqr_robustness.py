@@ -12,14 +12,14 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
-from maxent_envs import LQRProblem, preset
-from sb3_flowsac.lqr.policies import DeterministicPolicy, LinearPolicy
-from sb3_flowsac.studies.lqr.robustness import (
+from experiments.lqr.robustness import (
     Disturbance,
     SavedModel,
     disturbed_returns,
     run_robustness,
 )
+from maxent_envs import LQRProblem, preset
+from sb3_flowsac.evaluation.policies import DeterministicPolicy, LinearPolicy
 
 SIZES = {"n_rollouts": 2000, "horizon": 25, "seed": 3}
 TINY = {"n_rollouts": 4, "horizon": 3}

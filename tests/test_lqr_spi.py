@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from maxent_envs import LinearGaussianPolicy, preset
-from sb3_flowsac.isfm import effective_sample_size, self_normalize
-from sb3_flowsac.lqr.evaluation import EvaluationSettings
-from sb3_flowsac.studies.lqr.spi import execute, run_spi, start
-from sb3_flowsac.studies.lqr.spi_flow import (
+from experiments.lqr.spi import execute, run_spi, start
+from experiments.lqr.spi_flow import (
     FlowLQRPolicy,
     SPISettings,
     fit_gaussian,
     improve,
     visited_states,
 )
-from sb3_flowsac.studies.lqr.spi_plots import spi_figure
+from experiments.lqr.spi_plots import spi_figure
+from maxent_envs import LinearGaussianPolicy, preset
+from sb3_flowsac.evaluation.lqr import EvaluationSettings
+from sb3_flowsac.isfm import effective_sample_size, self_normalize
 
 EVALUATION = EvaluationSettings(n_rollouts=50, horizon=10, n_states=20, n_actions=400, seed=1)
 SMALL = SPISettings(
@@ -152,7 +152,7 @@ def test_study_writes_what_it_says_and_is_kept(tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out
     for part in ("gain error", "cov. error", "spi.json", "spi.png"):
         assert part in printed
-    monkeypatch.setattr("sb3_flowsac.studies.lqr.spi.improve", None)  # nothing is computed again
+    monkeypatch.setattr("experiments.lqr.spi.improve", None)  # nothing is computed again
     assert run_spi(**arguments) == rows
 
 
@@ -165,7 +165,7 @@ def test_same_seed_same_result_and_torch_is_left_alone():
 
 
 def test_a_flow_that_loses_stability_is_named(monkeypatch):
-    monkeypatch.setattr("sb3_flowsac.studies.lqr.spi.improve", lambda *_: 1.0)  # stays at zero gain
+    monkeypatch.setattr("experiments.lqr.spi.improve", lambda *_: 1.0)  # stays at zero gain
     with pytest.raises(RuntimeError, match=r"flow of iteration 1 has no value.*K must stabilise"):
         execute(preset("unstable"), 0.5, 0, TINY)
 

@@ -16,19 +16,19 @@ from scipy import stats
 from stable_baselines3 import SAC
 
 import maxent_envs
+from experiments.lqr import training, training_log
 from maxent_envs import LQRProblem, preset, uniform_action_spread
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.callbacks import LQROptimalityCallback
-from sb3_flowsac.lqr.evaluation import EvaluationSettings, distribution_errors, evaluate_policy_on_lqr
-from sb3_flowsac.lqr.policies import LearntPolicy
-from sb3_flowsac.lqr.rollouts import paired_returns
+from sb3_flowsac.evaluation.lqr import EvaluationSettings, distribution_errors, evaluate_policy_on_lqr
+from sb3_flowsac.evaluation.policies import LearntPolicy
+from sb3_flowsac.evaluation.rollouts import paired_returns
+from sb3_flowsac.lqr_study.models import ALGORITHMS, FLOW_SETTINGS, N_ENVS, QuadraticSACCritic, lqr_model, tuned_sac_model
+from sb3_flowsac.lqr_study.plots import save_plots
+from sb3_flowsac.lqr_study.study import run_study
+from sb3_flowsac.lqr_study.tasks import run_tasks
+from sb3_flowsac.lqr_study.training import RunSpec
 from sb3_flowsac.plotting import action_distribution_figure, ellipse
-from sb3_flowsac.studies.lqr import training, training_log
-from sb3_flowsac.studies.lqr.models import ALGORITHMS, FLOW_SETTINGS, N_ENVS, QuadraticSACCritic, lqr_model, tuned_sac_model
-from sb3_flowsac.studies.lqr.plots import save_plots
-from sb3_flowsac.studies.lqr.study import run_study
-from sb3_flowsac.studies.lqr.training import RunSpec
-from sb3_flowsac.studies.tasks import run_tasks
 
 PAGE = Path(__file__).parent.parent / "docs" / "lqr.md"
 TINY = EvaluationSettings(n_rollouts=8, horizon=5, n_states=4, n_actions=20, seed=0)
@@ -306,7 +306,7 @@ def test_sac_learns_with_the_studys_critic_and_callback():
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     """Make the study's evaluations small and few."""
-    monkeypatch.setattr("sb3_flowsac.studies.lqr.study.RunSpec", tiny_spec)
+    monkeypatch.setattr("sb3_flowsac.lqr_study.study.RunSpec", tiny_spec)
     monkeypatch.setattr(training, "N_CURVE_POINTS", 2)
 
 

@@ -12,7 +12,7 @@ from stable_baselines3 import SAC
 
 from sb3_flowsac import FlowSAC
 
-FOLDER = Path(__file__).parent.parent / "benchmarks" / "multimodal"
+FOLDER = Path(__file__).parent.parent / "experiments" / "benchmarks" / "multimodal"
 MODULES = ("bandits", "crescents", "multigoal", "peers", "pictures", "summary")
 
 

@@ -19,7 +19,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor, NatureCNN
 
 import sb3_flowsac
 from sb3_flowsac import CnnPolicy, FlowPolicy, MultiInputPolicy
-from sb3_flowsac.flowsac.spaces_json import space_from_json, space_to_json
+from sb3_flowsac.files.spaces import space_from_json, space_to_json
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 VECTOR = spaces.Box(-np.inf, np.array([1.0, np.inf, 0.1], np.float32))
@@ -387,6 +387,6 @@ def test_extractors_of_sb3_are_named_and_no_code(saved):
     new(CnnPolicy, IMAGE, features_extractor_kwargs={"features_dim": 4}).save_pretrained(saved)
     kwargs = json.loads((saved / CONFIG).read_text())["policy_kwargs"]
     assert kwargs["features_extractor_class"] == {"class": "stable_baselines3.common.torch_layers.NatureCNN"}
-    assert kwargs["activation_fn"] == {"class": "sb3_flowsac.flowsac.activations.Swish2"}
+    assert kwargs["activation_fn"] == {"class": "sb3_flowsac.algorithm.activations.Swish2"}
     assert kwargs["optimizer_class"] == {"class": "torch.optim.Adam"}
     assert FlowPolicy.from_pretrained(saved).features_extractor_class is NatureCNN

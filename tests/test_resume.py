@@ -23,8 +23,8 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecFrameStack, VecMo
 
 from sb3_flowsac import FlowSAC, files
 from sb3_flowsac.callbacks import LQROptimalityCallback, ResumableCheckpoint
-from sb3_flowsac.resume import Checkpoints
-from sb3_flowsac.resume.archive import read_archive, write_archive
+from sb3_flowsac.files.resume import Checkpoints
+from sb3_flowsac.files.resume.archive import read_archive, write_archive
 
 TOTAL = 40
 TINY = {"learning_starts": 20, "batch_size": 8, "buffer_size": 30, "n_proposals": 4, "seed": 0, "device": "cpu"}
@@ -296,7 +296,7 @@ def test_another_schedule_of_the_same_name_is_refused(tmp_path):
 
 def test_another_version_is_named(tmp_path, monkeypatch):
     stop_at(12, small(), tmp_path)
-    monkeypatch.setattr("sb3_flowsac.resume.settings.gymnasium.__version__", "0.0")
+    monkeypatch.setattr("sb3_flowsac.files.resume.settings.gymnasium.__version__", "0.0")
     with pytest.warns(RuntimeWarning, match=r"gymnasium was .*, now 0\.0"):
         small().learn(20, callback=ResumableCheckpoint(tmp_path, 5, verbose=0))
 
@@ -331,7 +331,7 @@ def test_a_damaged_checkpoint_is_named_and_the_older_one_used(damage, tmp_path, 
         with latest.open("wb") as file:
             np.save(file, np.array([Bomb()]), allow_pickle=True)
     elif damage == "another version":
-        monkeypatch.setattr("sb3_flowsac.resume.archive.FORMAT", {"format": "sb3-flowsac checkpoint", "version": 2})
+        monkeypatch.setattr("sb3_flowsac.files.resume.archive.FORMAT", {"format": "sb3-flowsac checkpoint", "version": 2})
         write_archive(latest, {})
         monkeypatch.undo()
     else:
@@ -400,7 +400,7 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path, monkeypatch, rewards
             return getattr(self.file, name)
 
     savez = np.savez
-    monkeypatch.setattr("sb3_flowsac.resume.archive.np.savez", lambda file, **arrays: savez(Full(file), **arrays))
+    monkeypatch.setattr("sb3_flowsac.files.resume.archive.np.savez", lambda file, **arrays: savez(Full(file), **arrays))
     with pytest.raises(OSError, match=r"cannot write: No space left on device: .*checkpoint-0+35\.npz") as error:
         small().learn(TOTAL, callback=ResumableCheckpoint(tmp_path, 5, verbose=0))
     assert error.value.errno == errno.ENOSPC

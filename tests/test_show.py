@@ -12,7 +12,7 @@ from stable_baselines3.common.monitor import Monitor
 
 from sb3_flowsac import FlowPolicy
 from sb3_flowsac.cli import main
-from sb3_flowsac.saved import load_saved
+from sb3_flowsac.files.loading import load_saved
 from sb3_flowsac.show import _with_infinite_bounds, states
 
 
@@ -131,7 +131,7 @@ def test_what_cannot_be_read_or_written_is_named(bandit, tmp_path, capsys, monke
     assert "argument --env" in error_of(["show", bandit, "--env", "Absent-v0"], capsys)
     for out in (tmp_path, bandit / "policy.onnx"):
         assert "argument OUT" in error_of(["export", bandit, out], capsys)
-    monkeypatch.setattr("sb3_flowsac.flowsac.export.NEEDED", ("onnx", "absent_package"))
+    monkeypatch.setattr("sb3_flowsac.files.export.NEEDED", ("onnx", "absent_package"))
     message = error_of(["export", bandit, tmp_path / "policy.onnx"], capsys)
     assert "flowsac export: " in message and 'pip install "sb3-flowsac[export]"' in message
 

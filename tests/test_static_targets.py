@@ -10,7 +10,7 @@ import torch
 
 from maxent_envs.targets import RotatingMixture, TwoHumps
 
-FOLDER = Path(__file__).parent.parent / "benchmarks" / "static_targets"
+FOLDER = Path(__file__).parent.parent / "experiments" / "benchmarks" / "static_targets"
 GRID = (np.arange(4000) + 0.5) / 2000 - 1.0
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from sb3_flowsac.studies.tasks import Task, kept_result, kept_results, run_tasks, write_json
+from sb3_flowsac.lqr_study.tasks import Task, kept_result, kept_results, run_tasks, write_json
 
 QUIET = Console(quiet=True)
 

@@ -17,9 +17,9 @@ import rl_zoo3.utils
 from maxent_envs import preset
 from sb3_flowsac import FlowSAC, zoo
 from sb3_flowsac.cli import main
-from sb3_flowsac.resume.settings import run_settings
-from sb3_flowsac.studies.lqr.models import lqr_model
-from sb3_flowsac.studies.lqr.training import TIMESTEPS
+from sb3_flowsac.files.resume.settings import run_settings
+from sb3_flowsac.lqr_study.models import lqr_model
+from sb3_flowsac.lqr_study.training import TIMESTEPS
 from sb3_flowsac.zoo.settings import OPTIONS, ZOO_KEYS, check_settings
 
 ENTRIES = yaml.safe_load(zoo.config_file().read_text())
@@ -165,7 +165,7 @@ def test_settings_in_python_that_cannot_be_read(name, capsys, empty_folder):
 
 def test_what_is_known_passes():
     entry = dict(
-        n_timesteps=9, policy="sb3_flowsac.flowsac.policies.CnnPolicy", normalize=True, callback=[], train_freq=[2, "step"]
+        n_timesteps=9, policy="sb3_flowsac.algorithm.policies.CnnPolicy", normalize=True, callback=[], train_freq=[2, "step"]
     )
     checked = check_settings({**entry, "policy_kwargs": "dict(net_arch=[4], activation_fn=nn.SiLU)"})
     assert checked["policy_kwargs"]["net_arch"] == [4]

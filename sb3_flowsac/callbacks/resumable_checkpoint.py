@@ -8,8 +8,8 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EventCallback
 
 from maxent_envs.validation import integer
-from sb3_flowsac import resume
-from sb3_flowsac.flowsac import FlowSAC
+from sb3_flowsac.algorithm import FlowSAC
+from sb3_flowsac.files import resume
 
 
 class ResumableCheckpoint(BaseCallback):

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from maxent_envs.validation import FloatArray, integer
-from sb3_flowsac.flowsac import FlowPolicy
+from sb3_flowsac.algorithm import FlowPolicy
 from sb3_flowsac.plotting.style import LEARNT, OPTIMAL, PANEL_INCHES
 
 CURVE_POINTS, IMAGE_SIDE = 400, 80

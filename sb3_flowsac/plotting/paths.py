@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from maxent_envs.validation import FloatArray, integer
+from sb3_flowsac.algorithm import FlowPolicy
 from sb3_flowsac.flow.ode import integrate
 from sb3_flowsac.flow.paths import NormalizedPath
-from sb3_flowsac.flowsac import FlowPolicy
 from sb3_flowsac.plotting.density import MOST_COMPONENTS
 from sb3_flowsac.plotting.style import LEARNT, PANEL_INCHES
 

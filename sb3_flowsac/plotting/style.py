@@ -4,7 +4,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from sb3_flowsac.files import replacing
+from sb3_flowsac.files.writing import replacing
 
 LEARNT, OPTIMAL = "tab:blue", "black"
 PANEL_INCHES = 3.0

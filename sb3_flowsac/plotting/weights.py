@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from sb3_flowsac.flowsac import FlowSAC
+from sb3_flowsac.algorithm import FlowSAC
+from sb3_flowsac.evaluation.policies import evaluation_mode
 from sb3_flowsac.isfm import effective_sample_size
-from sb3_flowsac.lqr.policies import evaluation_mode
 from sb3_flowsac.plotting.style import LEARNT, OPTIMAL, PANEL_INCHES
 
 SMALLEST = 1e-3  # of N times a weight: what is below is shown there

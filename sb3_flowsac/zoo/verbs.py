@@ -13,7 +13,7 @@ from rl_zoo3.utils import create_test_env
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_flowsac import FlowSAC
-from sb3_flowsac.saved import WITHOUT_MEMORY
+from sb3_flowsac.files.loading import WITHOUT_MEMORY
 from sb3_flowsac.zoo.arguments import (
     DEFAULT_ENV,
     LOG_FOLDER,

@@ -1,0 +1,6 @@
+"""The algorithm and its policies for Stable-Baselines3."""
+
+from sb3_flowsac.algorithm.flowsac import FlowSAC
+from sb3_flowsac.algorithm.policies import CnnPolicy, FlowPolicy, MlpPolicy, MultiInputPolicy
+
+__all__ = ["CnnPolicy", "FlowPolicy", "FlowSAC", "MlpPolicy", "MultiInputPolicy"]

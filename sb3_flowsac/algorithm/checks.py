@@ -1,0 +1,361 @@
+"""Checks of what users give to FlowSAC and FlowPolicy, before anything is built.
+
+A wrong argument is refused with its name, what was given and what is allowed. Numpy's numbers become Python's.
+"""
+
+import copy
+import difflib
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise, VectorizedActionNoise
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFrequencyUnit
+from stable_baselines3.common.utils import get_device
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
+from torch import nn
+
+from maxent_envs.validation import abridged, boolean, finite_float, integer, interval
+from sb3_flowsac.isfm import MIN_PROPOSALS, get_sampling_distribution
+
+if TYPE_CHECKING:
+    from sb3_flowsac.algorithm.flowsac import FlowSAC
+
+MAX_COUNT = 2**31 - 1  # of steps and transitions
+MAX_SIZE = 2**16  # of networks, of what is drawn in a state: far above any use, and refused before it fills the memory
+MAX_SEED = 2**32 - 1
+DEFAULT_BUDGET = 32  # proposals of n_proposals="auto"
+# Attributes of the algorithm that are integers, with the smallest and largest value
+INTEGERS = {
+    "buffer_size": (1, MAX_COUNT),
+    "learning_starts": (0, MAX_COUNT),
+    "batch_size": (1, MAX_COUNT),
+    "gradient_steps": (-1, MAX_COUNT),
+    "n_steps": (1, MAX_COUNT),
+    "target_update_interval": (1, MAX_COUNT),
+    "policy_delay": (1, MAX_COUNT),
+    "actor_epochs": (1, MAX_COUNT),
+    "n_next_actions": (1, MAX_SIZE),
+    "_stats_window_size": (1, MAX_COUNT),
+}
+# Arguments of a replay buffer that SB3 fills in from its own
+TAKEN_BY_SB3 = ["buffer_size", "observation_space", "action_space", "device", "n_envs", "optimize_memory_usage"]
+OPTIONAL_INTEGERS = {"actor_batch_size": (1, MAX_COUNT), "seed": (0, MAX_SEED)}
+
+
+def check_arguments(model: "FlowSAC") -> None:
+    """
+    Check the arguments that a FlowSAC keeps as attributes, also those that a saved file brought.
+
+    :param model: the algorithm, before its networks are built
+    :raises ValueError: if an argument is out of range
+    :raises TypeError: if an argument is of the wrong kind
+    """
+    if not hasattr(model, "observation_space"):
+        raise ValueError("env must be an environment or the id of one, got None")
+    for name, (low, high) in INTEGERS.items():
+        setattr(model, name, integer(name.lstrip("_"), getattr(model, name), low, high))
+    for name, (low, high) in OPTIONAL_INTEGERS.items():
+        value = getattr(model, name)
+        setattr(model, name, None if value is None else integer(name, value, low, high))
+    model.learning_rate = learning_rate(model.learning_rate)
+    model.tau, model.actor_tau = interval("tau", model.tau, 0.0, 1.0), fraction("actor_tau", model.actor_tau)
+    model.gamma = interval("gamma", model.gamma, 0.0, 1.0)
+    model.train_freq = train_freq(model.train_freq, model.n_envs)  # type: ignore[assignment]
+    model.optimize_memory_usage = boolean("optimize_memory_usage", model.optimize_memory_usage)
+    model.torch_compile = boolean("torch_compile", model.torch_compile)
+    model.sampling_distribution = get_sampling_distribution(model.sampling_distribution)
+    initial_ent_coef(model.ent_coef)
+    model.target_entropy = target_entropy(model.target_entropy)
+    budget, is_scheduled = proposal_budget(model.n_proposals)
+    # Every number that the schedule may ask for: shares are rounded, so a mixture can take a small one and refuse a larger
+    for n_proposals in [*range(MIN_PROPOSALS, budget, 2), budget] if is_scheduled else [budget]:
+        model.sampling_distribution.check(n_proposals)
+    if model.action_noise is not None:
+        check_action_noise(model.action_noise, model.action_space.shape)
+    check_replay_buffer(model)
+    check_policy_class(model.policy_class, model.policy_aliases["FlowPolicy"])
+    check_policy_kwargs(model.policy_class, model.policy_kwargs)
+
+
+def proposal_budget(n_proposals: object) -> tuple[int, bool]:
+    """
+    The largest number of proposals, and whether each update chooses its own up to that.
+
+    :param n_proposals: a number, "auto" for a schedule with a budget of 32, or "auto_64" for one of 64
+    :raises ValueError: if the text is none of these or the number out of range
+    :raises TypeError: if it is neither a number nor text
+    """
+    if not isinstance(n_proposals, str):
+        return integer("n_proposals", n_proposals, 1, MAX_SIZE), False
+    name, separator, budget = n_proposals.partition("_")
+    if name != "auto" or (separator and not budget.isdecimal()):
+        raise ValueError(f'n_proposals={n_proposals!r} must be a positive integer, "auto", or "auto_64" for a budget of 64')
+    return integer("n_proposals", int(budget) if separator else DEFAULT_BUDGET, MIN_PROPOSALS, MAX_SIZE), True
+
+
+def verbosity(value: object) -> int:
+    """Check the verbosity level; SB3 takes truth values, too."""
+    return value if isinstance(value, bool) else integer("verbose", value, 0, 2)
+
+
+def usable_device(value: object) -> torch.device:
+    """Check that PyTorch can use a device; "cuda" becomes "cpu" where there is none, as in SB3."""
+    try:
+        found = get_device(value)  # type: ignore[arg-type]
+        torch.zeros(1, device=found).item()
+    except Exception as error:  # what is raised depends on the kind of device
+        raise ValueError(f'device={value!r} must be "auto" or a device that this PyTorch can use: {error}') from error
+    return found
+
+
+def dictionary(name: str, value: object) -> dict[str, Any] | None:
+    """Check keyword arguments: a dictionary with names as keys, or ``None``."""
+    if value is None or (isinstance(value, dict) and all(isinstance(key, str) for key in value)):
+        return value
+    raise TypeError(f"{name} must be None or a dictionary whose keys are names, got {abridged(value)}")
+
+
+def without_sde(policy_kwargs: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The same without ``use_sde=False``, which SB3's SAC leaves in a dictionary that it was given."""
+    if policy_kwargs is None or policy_kwargs.get("use_sde") is not False:
+        return policy_kwargs
+    return {name: value for name, value in policy_kwargs.items() if name != "use_sde"}
+
+
+def refuse_sde(use_sde: object, sde_sample_freq: object, use_sde_at_warmup: object, policy_kwargs: Mapping[str, Any]) -> None:
+    """Refuse gSDE, noise on the weights of a Gaussian policy's last layer: SAC's arguments for it mean nothing to a flow."""
+    is_default = {
+        "use_sde": use_sde is False,
+        "sde_sample_freq": isinstance(sde_sample_freq, int) and sde_sample_freq == -1,
+        "use_sde_at_warmup": use_sde_at_warmup is False,
+    }
+    given = [name for name, default in is_default.items() if not default]
+    given += [f"policy_kwargs[{name!r}]" for name in ("use_sde", "use_expln", "clip_mean") if name in policy_kwargs]
+    if given:
+        raise ValueError(
+            f"{', '.join(given)}: a flow policy has no generalized state-dependent exploration (gSDE). It explores by its own "
+            "samples: leave this out, and pass action_noise to explore more"
+        )
+
+
+def learning_rate(value: object) -> float | Schedule:
+    """Check a finite number of at least 0 (the RL Zoo replays models with 0), or a schedule whose first value is one."""
+    try:
+        if not callable(value):
+            return interval("learning_rate", value, 0.0, math.inf)
+        interval("learning_rate(1.0)", value(1.0), 0.0, math.inf)
+    except Exception as error:  # a user's function may raise anything
+        raise ValueError(
+            f"learning_rate={abridged(value)} must be a number of at least 0 or a function of the remaining progress: {error}"
+        ) from error
+    return value
+
+
+def fraction(name: str, value: object) -> float:
+    """Check a number above 0 and at most 1."""
+    result = finite_float(name, value)
+    if not 0 < result <= 1:
+        raise ValueError(f"{name} must be above 0 and at most 1, got {result}")
+    return result
+
+
+def train_freq(value: object, n_envs: int) -> TrainFreq:
+    """Check an integer of at least 1, alone or in a tuple with "step" or, for a single environment, "episode"."""
+    frequency, unit = value if isinstance(value, tuple) and len(value) == 2 else (value, TrainFrequencyUnit.STEP)
+    try:
+        result = TrainFreq(integer("train_freq", frequency, 1, MAX_COUNT), TrainFrequencyUnit(unit))
+    except ValueError as error:
+        raise ValueError(
+            f"train_freq={abridged(value)} must be an integer of at least 1 or a tuple of one and "
+            '"step" or "episode", such as (2, "episode")'
+        ) from error
+    if result.unit == TrainFrequencyUnit.EPISODE and n_envs > 1:
+        raise ValueError(f'train_freq={value!r} needs a single environment, there are {n_envs}; count in "step"')
+    return result
+
+
+def initial_ent_coef(value: object) -> tuple[float, bool]:
+    """The number in ``ent_coef`` (1 in "auto") and whether it is learnt from there on."""
+    is_learnt = isinstance(value, str) and (value == "auto" or value.startswith("auto_"))
+    try:
+        text = str(value)
+        number = 1.0 if text == "auto" else float(text.removeprefix("auto_"))
+    except ValueError:
+        number = math.nan
+    if not 0 < torch.tensor(number).item() < math.inf:  # in single precision, as it is used
+        raise ValueError(f'ent_coef={abridged(value)} must be a positive number, "auto" or "auto_" and a positive number')
+    return number, is_learnt
+
+
+def target_entropy(value: object) -> str | float:
+    """Check a finite number (of single precision) or "auto"."""
+    if isinstance(value, str) and value == "auto":
+        return value
+    limit = torch.finfo(torch.float32).max
+    try:
+        return interval("target_entropy", value, -limit, limit)
+    except ValueError as error:
+        raise ValueError(f'target_entropy={abridged(value)} must be a finite number or "auto"') from error
+
+
+def check_action_noise(noise: object, shape: tuple[int, ...] | None) -> None:
+    """Check that noise has the shape of an action, or is one number, which SB3 adds to every component alike."""
+    if isinstance(noise, VectorizedActionNoise):
+        for part in noise.noises:
+            check_action_noise(part, shape)
+        return
+    if not isinstance(noise, ActionNoise):
+        raise TypeError(f"action_noise must be None or an ActionNoise, got {abridged(noise)}")
+    generator = np.random.get_state()
+    try:
+        found = np.shape(copy.deepcopy(noise)())
+    except Exception as error:  # a user's class may raise anything
+        raise ValueError(f"action_noise={abridged(noise)} cannot be drawn: {error}") from error
+    finally:
+        np.random.set_state(generator)
+    if found not in (shape, (1,)):
+        raise ValueError(f"action_noise={abridged(noise)} gives noise of shape {found}; an action has the shape {shape}")
+
+
+def check_replay_buffer(model: "FlowSAC") -> None:
+    """Check the class of the replay buffer and what SB3's own would only assert."""
+    given = model.replay_buffer_class
+    if given is not None:
+        check_subclass("replay_buffer_class", given, ReplayBuffer)
+    kind = given or (NStepReplayBuffer if model.n_steps > 1 else ReplayBuffer)
+    taken = [*TAKEN_BY_SB3, "env"] if issubclass(kind, HerReplayBuffer) else TAKEN_BY_SB3
+    check_keys("replay_buffer_kwargs", model.replay_buffer_kwargs, kind, taken)
+    if model.n_steps > max(1, model.buffer_size // model.n_envs):
+        raise ValueError(
+            f"n_steps={model.n_steps} must be at most the transitions of an environment that buffer_size={model.buffer_size} "
+            f"holds, {model.buffer_size // model.n_envs}"
+        )
+    if model.n_steps > 1 and model.optimize_memory_usage and given is None:
+        raise ValueError("optimize_memory_usage=True needs n_steps=1: SB3's n-step buffer has no such mode")
+    if isinstance(model.observation_space, spaces.Dict):
+        if model.n_steps > 1 and given is None:
+            raise ValueError(f"n_steps={model.n_steps} must be 1 for Dict observations: SB3 has no n-step buffer for them")
+        if model.optimize_memory_usage and given is None:
+            raise ValueError("optimize_memory_usage=True must be False for Dict observations: SB3's buffer has no such mode")
+
+
+def check_action_space(space: object) -> None:
+    """Check a Box of floating-point numbers between finite bounds: integers would be stored rounded, all at the centre."""
+    if not isinstance(space, spaces.Box):
+        raise ValueError(f"action_space must be a Box, got {abridged(space)}")
+    if space.dtype.kind != "f":
+        raise ValueError(f"action_space must be a Box of floating-point numbers, got {abridged(space)}")
+    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all() and (space.low < space.high).all()):
+        raise ValueError(f"action_space must have finite bounds, the lower below the upper, got {abridged(space)}")
+
+
+def check_policy_class(policy: object, base: type[BasePolicy]) -> None:
+    """Refuse a policy that is not of the family which the algorithm trains."""
+    if not (isinstance(policy, type) and issubclass(policy, base)):
+        raise TypeError(
+            f"policy must be a name or a subclass of {base.__name__}, got {abridged(policy)}; "
+            "a model that another algorithm has saved does not carry over, train anew"
+        )
+
+
+def check_policy_kwargs(policy: type[BasePolicy], kwargs: Mapping[str, Any]) -> None:
+    """
+    Refuse a key that the policy does not take, and name the nearest ones.
+
+    :param policy: class of the policy
+    :param kwargs: keyword arguments for it
+    :raises TypeError: if a key is unknown
+    """
+    check_keys("policy_kwargs", kwargs, policy, ["observation_space", "action_space", "lr_schedule"])
+
+
+def check_keys(argument: str, kwargs: Mapping[str, Any], owner: type, taken: Sequence[str]) -> None:
+    """Refuse a key that a class does not take, or takes from SB3, and name the nearest ones."""
+    known = sorted(_accepted(owner) - {"self", *taken})
+    for key in kwargs:
+        if key not in known:
+            near = difflib.get_close_matches(key, known)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join(known)}"
+            raise TypeError(f"{argument} has the key {key!r}, which {owner.__name__} does not take; {hint}")
+
+
+def _accepted(owner: type) -> set[str]:
+    """Names of what a constructor takes; one that passes ``**kwargs`` on takes what those of its bases take."""
+    names: set[str] = set()
+    for constructor in (vars(base).get("__init__") for base in owner.__mro__):
+        if constructor is not None:
+            parameters = inspect.signature(constructor).parameters.values()
+            names.update(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+    return names
+
+
+def architectures(value: object) -> tuple[list[int], list[int]]:
+    """Check ``net_arch``, one list for both networks or ``dict(pi=[...], qf=[...])``, and return the actor's and critics'."""
+    if isinstance(value, dict):
+        if set(value) != {"pi", "qf"}:
+            raise ValueError(f'net_arch must have the keys "pi" and "qf", got {abridged(value)}')
+        return layer_sizes('net_arch["pi"]', value["pi"]), layer_sizes('net_arch["qf"]', value["qf"])
+    sizes = layer_sizes("net_arch", value)
+    return sizes, sizes
+
+
+def layer_sizes(name: str, value: object) -> list[int]:
+    """Check sizes of hidden layers."""
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{name} must be a list of the sizes of the hidden layers, got {abridged(value)}")
+    return [integer(f"{name}[{i}]", size, 1, MAX_SIZE) for i, size in enumerate(value)]
+
+
+def check_activation(value: object) -> None:
+    """Check that calling the activation function's class gives a module that keeps the shape of what it gets."""
+    probe = torch.zeros(2, 3, 4)
+    try:
+        module = value() if callable(value) else None
+        fits = isinstance(module, nn.Module) and module(probe).shape == probe.shape
+    except Exception as error:  # what a class raises that needs arguments
+        raise TypeError(f"activation_fn={abridged(value)} must be a module class that needs no arguments: {error}") from error
+    if not fits:
+        raise TypeError(f"activation_fn must be a class of elementwise modules such as torch.nn.ReLU, got {abridged(value)}")
+
+
+def check_subclass(name: str, value: object, base: type) -> None:
+    """Check a class."""
+    if not (isinstance(value, type) and issubclass(value, base)):
+        raise TypeError(f"{name} must be a subclass of {base.__name__}, got {abridged(value)}")
+
+
+def check_optimizer(optimizer_class: object, kwargs: object) -> None:
+    """Check that an optimizer can be made and takes steps without a closure, on one small parameter."""
+    check_subclass("optimizer_class", optimizer_class, torch.optim.Optimizer)
+    kwargs = dictionary("optimizer_kwargs", kwargs) or {}
+    if "lr" in kwargs:
+        raise ValueError("optimizer_kwargs must not have the key 'lr'; the rate is FlowSAC's learning_rate")
+    parameter = nn.Parameter(torch.zeros(1, 1))
+    parameter.grad = torch.ones(1, 1)
+    try:
+        optimizer_class([parameter], lr=1e-3, **kwargs).step()  # type: ignore[operator]
+    except Exception as error:  # optimizers raise what they like
+        raise ValueError(
+            f"optimizer_class={optimizer_class} with optimizer_kwargs={abridged(kwargs)} cannot take a step: {error}"
+        ) from error
+
+
+def fused_if_possible(optimizer_class: type[torch.optim.Optimizer], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """
+    ``fused=True`` for torch's own Adam and AdamW: the same update in one pass over the parameters.
+
+    :param optimizer_class: class of the optimizer
+    :param kwargs: the user's arguments, which may choose another implementation
+    :return: arguments to add to the user's
+    """
+    chosen = kwargs.keys() & {"fused", "foreach", "capturable", "differentiable"}
+    return {"fused": True} if optimizer_class in (torch.optim.Adam, torch.optim.AdamW) and not chosen else {}

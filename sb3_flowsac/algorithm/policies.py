@@ -1,0 +1,517 @@
+"""The policy of FlowSAC: an actor that is a conditional flow, and its critics."""
+
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import get_action_dim
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    CombinedExtractor,
+    FlattenExtractor,
+    NatureCNN,
+)
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.common.utils import get_device
+from torch import nn
+
+from maxent_envs.validation import boolean, choice, integer, interval
+from sb3_flowsac.algorithm.activations import Swish2
+from sb3_flowsac.algorithm.actor import BaseDistribution, Field, FlowActor, number_of_units
+from sb3_flowsac.algorithm.candidates import centre_and_sobol_noise
+from sb3_flowsac.algorithm.checks import (
+    MAX_SIZE,
+    architectures,
+    check_action_space,
+    check_optimizer,
+    check_subclass,
+    dictionary,
+    fused_if_possible,
+)
+from sb3_flowsac.algorithm.chunks import in_chunks
+from sb3_flowsac.algorithm.critics import Critic, NetworkCritic, QuadraticCritic
+from sb3_flowsac.algorithm.extractors import check_extractor_fits
+from sb3_flowsac.files.export import exported_program, write_onnx
+from sb3_flowsac.files.model_card import Results
+from sb3_flowsac.files.pretrained import read_config, read_policy, write_policy
+from sb3_flowsac.flow import LOG_SCALE_MAX, LOG_SCALE_MIN, Density, FlowDistribution
+
+SelfFlowPolicy = TypeVar("SelfFlowPolicy", bound="FlowPolicy")
+CriticForm = Literal["network", "quadratic"]
+
+
+class FlowPolicy(BasePolicy):
+    """
+    Policy class of FlowSAC: flow actor, its running average, critics and target critics.
+
+    All that asks for actions or their density (``predict``, ``sample``, ``log_prob``, ``entropy``) is answered by
+    ``actor_average``, the running average of the trained ``actor``'s weights.
+
+    Units. Actor and critics work in scaled actions: each component of the Box mapped to [-1, 1], u_i = c_i a_i + centre
+    with c_i half the width of the Box. Entropies in training (``train/entropy``, ``target_entropy``, the entropy term of
+    the soft value) are those of the scaled action. ``sample``, ``log_prob`` and ``entropy`` speak of actions in the
+    environment's units: their log-density is lower by sum_i log c_i, their entropy higher by as much.
+
+    Deterministic prediction returns the action to which the flow carries the centre of its base distribution. For a
+    Gaussian policy that is the mean (the median under tanh). For a policy with several modes it is one definite action
+    of positive density and need not be a mode.
+
+    Best of several actions. With ``n_action_candidates`` above 1, deterministic prediction also carries fixed quasi-random
+    noise through the flow and takes, of all these actions and the centre's, the one of the largest Q (of the smallest
+    critic): still a function of the observation alone. With ``n_acting_candidates`` above 1, stochastic prediction does the
+    same with fresh draws, so also acting in training; what it draws is then no longer exp(Q / alpha) / Z but greedier.
+    Both can be set on a policy that is there: ``model.policy.n_action_candidates = 32``. ``sample``, ``log_prob``,
+    ``entropy`` and the soft value of the critics' targets are those of the flow itself.
+
+    :param observation_space: observation space
+    :param action_space: action space
+    :param lr_schedule: learning rate schedule (could be constant)
+    :param net_arch: sizes of the hidden layers, one list for both or ``dict(pi=[...], qf=[...])``; default [256, 256]
+    :param activation_fn: activation function of the actor's trunk and of the critics
+    :param squash_output: whether actions are squashed by tanh (default) or unbounded and clipped to the Box on acting
+    :param base: "gaussian" or "standard", see ``FlowActor``
+    :param log_std_init: logarithm of the base's standard deviation at the start, see ``FlowActor``
+    :param field: "structured" or "mlp", see ``FlowActor``
+    :param field_units: number of units of the structured field; default 48 if actions have two dimensions, else 16
+    :param ode_steps: number of steps from noise to action
+    :param ode_solver: "midpoint" (the paper's RK2), "heun", "rk4" or "euler"
+    :param ode_grid_power: 1 for uniform steps, above 1 for steps that get finer towards the action
+    :param density: "exact" or "trace", see ``FlowActor``
+    :param features_extractor_class: features extractor to use
+    :param features_extractor_kwargs: keyword arguments to pass to the features extractor
+    :param normalize_images: whether to divide images by 255
+    :param optimizer_class: the optimizer to use, ``torch.optim.Adam`` by default
+    :param optimizer_kwargs: additional keyword arguments, excluding the learning rate, to pass to the optimizer; Adam and
+        AdamW are torch's fused ones unless an implementation is chosen here
+    :param n_critics: number of critics, at least 1; the soft value takes their minimum
+    :param critic_form: "network", or "quadratic" for a quadratic form in state and action: the shape of a linear-quadratic
+        regulator's values, see ``QuadraticCritic``
+    :param share_features_extractor: whether actor and critics share the features extractor, which then the actor trains
+    :param n_action_candidates: number of actions of which deterministic prediction takes the best by the critics
+    :param n_acting_candidates: number of actions of which stochastic prediction takes the best by the critics
+    :raises ValueError: if an argument is out of range or the observation space needs another policy class
+    :raises TypeError: if an argument is of the wrong kind
+    """
+
+    actor: FlowActor
+    actor_average: FlowActor
+    critic: Critic
+    critic_target: Critic
+    action_low: torch.Tensor
+    action_high: torch.Tensor
+    action_scale: torch.Tensor
+    candidate_noise: torch.Tensor
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Box,
+        lr_schedule: Schedule,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        activation_fn: type[nn.Module] = Swish2,
+        squash_output: bool = True,
+        base: BaseDistribution = "gaussian",
+        log_std_init: float = 0.0,
+        field: Field = "structured",
+        field_units: int | None = None,
+        ode_steps: int = 5,
+        ode_solver: str = "midpoint",
+        ode_grid_power: float = 1.0,
+        density: Density = "exact",
+        features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
+        features_extractor_kwargs: dict[str, Any] | None = None,
+        normalize_images: bool = True,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+        n_critics: int = 2,
+        critic_form: CriticForm = "network",
+        share_features_extractor: bool = False,
+        n_action_candidates: int = 1,
+        n_acting_candidates: int = 1,
+    ) -> None:
+        check_action_space(action_space)
+        check_subclass("features_extractor_class", features_extractor_class, BaseFeaturesExtractor)
+        dictionary("features_extractor_kwargs", features_extractor_kwargs)
+        boolean("normalize_images", normalize_images)
+        boolean("share_features_extractor", share_features_extractor)
+        check_extractor_fits(observation_space, features_extractor_class, normalize_images)
+        check_optimizer(optimizer_class, optimizer_kwargs)
+        choice("critic_form", critic_form, get_args(CriticForm))
+        n_critics = integer("n_critics", n_critics, 1, MAX_SIZE)
+        # Here, too, and not in the properties alone: torch keeps a module that is assigned to any attribute
+        n_action_candidates = integer("n_action_candidates", n_action_candidates, 1, MAX_SIZE)
+        n_acting_candidates = integer("n_acting_candidates", n_acting_candidates, 1, MAX_SIZE)
+        log_std_init = interval("log_std_init", log_std_init, LOG_SCALE_MIN, LOG_SCALE_MAX)
+        super().__init__(
+            observation_space,
+            action_space,
+            features_extractor_class,
+            features_extractor_kwargs,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
+            squash_output=squash_output,
+            normalize_images=normalize_images,
+        )
+        self.net_arch: list[int] | dict[str, list[int]] = [256, 256] if net_arch is None else net_arch
+        self.activation_fn = activation_fn
+        self.share_features_extractor = share_features_extractor
+        actor_arch, critic_arch = architectures(self.net_arch)
+        net_args = {
+            "observation_space": observation_space,
+            "action_space": action_space,
+            "normalize_images": normalize_images,
+        }
+        self.flow_kwargs = {
+            "squash_output": squash_output,
+            "base": base,
+            "log_std_init": log_std_init,
+            "field": field,
+            "field_units": number_of_units(field, field_units, get_action_dim(action_space)),
+            "ode_steps": ode_steps,
+            "ode_solver": ode_solver,
+            "ode_grid_power": ode_grid_power,
+            "density": density,
+        }
+        self.actor_kwargs = {**net_args, **self.flow_kwargs, "net_arch": actor_arch, "activation_fn": activation_fn}
+        self.critic_form: CriticForm = critic_form
+        self.critic_kwargs = {**net_args, "n_critics": n_critics, "share_features_extractor": share_features_extractor}
+        if critic_form == "network":
+            self.critic_kwargs.update(net_arch=critic_arch, activation_fn=activation_fn)
+        else:
+            self.critic_kwargs.update(action_unit=math.exp(log_std_init))
+        self._build(lr_schedule)
+        low, high = (torch.as_tensor(bound.ravel(), dtype=torch.float32) for bound in (action_space.low, action_space.high))
+        self.register_buffer("action_low", low, persistent=False)
+        self.register_buffer("action_high", high, persistent=False)
+        self.register_buffer("action_scale", 0.5 * (high - low), persistent=False)
+        self.n_action_candidates, self.n_acting_candidates = n_action_candidates, n_acting_candidates
+
+    @property
+    def n_action_candidates(self) -> int:
+        """Number of actions of which deterministic prediction takes the best."""
+        return self.candidate_noise.shape[0]
+
+    @n_action_candidates.setter
+    def n_action_candidates(self, n: int) -> None:
+        n = integer("n_action_candidates", n, 1, MAX_SIZE)
+        noise = centre_and_sobol_noise(n, len(self.action_scale)).to(self.action_scale)
+        self.register_buffer("candidate_noise", noise, persistent=False)
+
+    @property
+    def n_acting_candidates(self) -> int:
+        """Number of actions of which stochastic prediction takes the best."""
+        return self._n_acting_candidates
+
+    @n_acting_candidates.setter
+    def n_acting_candidates(self, n: int) -> None:
+        self._n_acting_candidates = integer("n_acting_candidates", n, 1, MAX_SIZE)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        """Create actor, its average, critics, target critics and the two optimizers."""
+        self.actor = self.make_actor()
+        self.actor.optimizer = self._make_optimizer(list(self.actor.parameters()), lr_schedule)
+        self.actor_average = self.make_actor()
+        self.actor_average.load_state_dict(self.actor.state_dict())
+        self.actor_average.set_training_mode(False)
+        self.critic = self.make_critic(self.actor.features_extractor if self.share_features_extractor else None)
+        # A shared extractor is trained by the actor's loss alone
+        parameters = [p for name, p in self.critic.named_parameters() if not self._is_shared(name)]
+        self.critic.optimizer = self._make_optimizer(parameters, lr_schedule)
+        self.critic_target = self.make_critic()
+        self.critic_target.load_state_dict(self.critic.state_dict())
+        self.critic_target.set_training_mode(False)
+
+    def _is_shared(self, parameter_name: str) -> bool:
+        return self.share_features_extractor and "features_extractor" in parameter_name
+
+    def _make_optimizer(self, parameters: list[nn.Parameter], lr_schedule: Schedule) -> torch.optim.Optimizer:
+        kwargs = {**fused_if_possible(self.optimizer_class, self.optimizer_kwargs), **self.optimizer_kwargs}
+        return self.optimizer_class(parameters, lr=lr_schedule(1), **kwargs)  # type: ignore[call-arg]
+
+    def make_features_extractor(self) -> BaseFeaturesExtractor:
+        """A new features extractor."""
+        try:
+            return super().make_features_extractor()
+        except TypeError as error:
+            raise TypeError(
+                f"features_extractor_kwargs={self.features_extractor_kwargs} do not fit "
+                f"{self.features_extractor_class.__name__}: {error}"
+            ) from error
+
+    def make_actor(self) -> FlowActor:
+        """A new actor with its own features extractor."""
+        return FlowActor(**self._update_features_extractor(self.actor_kwargs)).to(self.device)
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Critic:
+        """
+        New critics.
+
+        :param features_extractor: the extractor to share; default a new one
+        """
+        kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
+        return (NetworkCritic if self.critic_form == "network" else QuadraticCritic)(**kwargs).to(self.device)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        data = super()._get_constructor_parameters()
+        data.update(
+            self.flow_kwargs,
+            net_arch=self.net_arch,
+            activation_fn=self.activation_fn,
+            n_critics=self.critic_kwargs["n_critics"],
+            critic_form=self.critic_form,
+            share_features_extractor=self.share_features_extractor,
+            n_action_candidates=self.n_action_candidates,
+            n_acting_candidates=self.n_acting_candidates,
+            lr_schedule=self._dummy_schedule,  # dummy lr schedule, not needed for loading policy alone
+            optimizer_class=self.optimizer_class,
+            optimizer_kwargs=self.optimizer_kwargs,
+            features_extractor_class=self.features_extractor_class,
+            features_extractor_kwargs=self.features_extractor_kwargs,
+        )
+        return data
+
+    def save_pretrained(self, folder: str | Path, results: Results | None = None) -> None:
+        """
+        Write the policy to ``config.json`` and ``model.safetensors``, files without pickles that ``from_pretrained`` reads,
+        and a model card to ``README.md``. Files of these names are replaced.
+
+        :param folder: where to write; made if needed
+        :param results: what the card's table of results says, texts or numbers by name; by default there is none
+        :raises ValueError: if a space is not a Box, Discrete, MultiDiscrete, MultiBinary or a Dict of them, an argument
+            of the policy is not a number, text, list, dictionary or class, or the results are no such dictionary
+        :raises OSError: if a file cannot be written
+        """
+        write_policy(self, Path(folder), results)
+
+    @classmethod
+    def from_pretrained(
+        cls: type[SelfFlowPolicy], folder: str | Path, device: torch.device | str = "auto", **policy_kwargs: Any
+    ) -> SelfFlowPolicy:
+        """
+        Read a policy that ``save_pretrained`` has written. Nothing in the files can run code.
+
+        Called on ``FlowPolicy`` it gives the class that was saved, if that is one of this package's.
+
+        :param folder: where the files are
+        :param device: device on which the policy should run
+        :param policy_kwargs: arguments of the policy in place of those in the file: the custom classes that it names, such
+            as ``features_extractor_class``, and what has no weights, such as ``ode_steps``
+        :return: the policy, in evaluation mode
+        :raises ValueError: if the files are damaged, of an unknown version, or do not fit each other or this class; names
+            file and key
+        :raises OSError: if a file cannot be read
+        """
+        config = read_config(Path(folder))
+        name = config["policy"]
+        classes = {known.__name__: known for known in (FlowPolicy, CnnPolicy, MultiInputPolicy)}
+        policy_class = cls if name == cls.__name__ else classes.get(name)
+        if policy_class is None or not issubclass(policy_class, cls):
+            raise ValueError(f"{folder} holds a {name}, which is no {cls.__name__}; use {name}.from_pretrained")
+        policy = read_policy(policy_class, config, Path(folder), policy_kwargs)
+        return policy.to(get_device(device))  # type: ignore[return-value]
+
+    def to_onnx(self, path: str | Path, deterministic: bool = False) -> None:
+        """
+        Write what ``predict`` does as an ONNX file, for programs without torch (extra ``export``).
+
+        Inputs: ``observation``, one for each state of a batch of any size, shaped and typed as the observation space says
+        (images channels first, of a Dict ``observation.KEY`` for each key); and, unless deterministic, ``noise``, standard
+        normal numbers (batch, n_acting_candidates, action_dim). Output: ``action``, in the environment's units and within
+        the Box. Observations that were normalised in training (``VecNormalize``) must be normalised before.
+
+        :param path: the file, replaced if there is one
+        :param deterministic: write ``predict(..., deterministic=True)``, which needs no noise
+        :raises ImportError: if the extra ``export`` is not installed
+        :raises OSError: if the file cannot be written
+        """
+        write_onnx(self, Path(path), deterministic)
+
+    def to_exported_program(self, deterministic: bool = False) -> torch.export.ExportedProgram:
+        """
+        Trace what ``predict`` does with ``torch.export``: ``to_exported_program().module()(observation, noise)``.
+
+        Inputs and output are those of ``to_onnx``, as tensors or dictionaries of tensors.
+
+        :param deterministic: trace ``predict(..., deterministic=True)``, which needs no noise
+        :return: a program for batches of any size, which ``torch.export.save`` writes
+        """
+        return exported_program(self, deterministic)
+
+    def train(self: SelfFlowPolicy, mode: bool = True) -> SelfFlowPolicy:
+        """The same as ``set_training_mode``."""
+        self.set_training_mode(mode)
+        return self
+
+    def set_training_mode(self, mode: bool) -> None:
+        """
+        Put actor and critics in training or evaluation mode; the average and target critics stay in evaluation mode.
+
+        :param mode: if true, set to training mode, else set to evaluation mode
+        """
+        for module in (self.actor, self.critic):
+            if module.training != mode:  # each call of predict asks, and the way through all submodules takes time
+                module.set_training_mode(mode)
+        self.training = mode
+
+    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
+        features = self.actor_average.features(obs)
+        return self._act(obs, self.actor_average.flow(features).push(self._noise(features, deterministic)))
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
+        """Scaled actions if squashed, else actions in the environment's units: what SB3's ``predict`` expects."""
+        features = self.actor_average.features(observation)
+        return self._act(observation, self.actor_average.flow.push_few(features, self._noise(features, deterministic)))
+
+    def _noise(self, features: torch.Tensor, deterministic: bool) -> torch.Tensor:
+        """The noise of the actions among which to choose in states of some features, (batch, n, action_dim)."""
+        if deterministic:
+            return self.candidate_noise.expand(features.shape[0], -1, -1)
+        shape = (features.shape[0], self.n_acting_candidates, len(self.action_scale))
+        return torch.randn(shape, dtype=features.dtype, device=features.device)
+
+    def _act(self, obs: PyTorchObs, latents: torch.Tensor) -> torch.Tensor:
+        """The best of the actions that latents (batch, n, action_dim) stand for, in the units of ``_predict``."""
+        actions = self._best(obs, self.actor_average.transform(latents))
+        return actions if self.squash_output else self._to_env(actions)
+
+    def _best(self, obs: PyTorchObs, candidates: torch.Tensor) -> torch.Tensor:
+        """In each state the scaled action of the largest min Q: (batch, n, dim) to (batch, dim)."""
+        if candidates.shape[1] == 1:
+            return candidates.squeeze(1)
+        # The environment would clip an unsquashed action to its box
+        q_values = self.critic(obs, candidates.clamp(-1.0, 1.0)).amin(0)
+        best = q_values.argmax(1)[:, None, None].expand(-1, 1, candidates.shape[-1])
+        return candidates.gather(1, best).squeeze(1)
+
+    def _to_env(self, scaled: torch.Tensor) -> torch.Tensor:
+        return self.action_low + (scaled + 1.0) * self.action_scale
+
+    def _to_scaled(self, actions: torch.Tensor) -> torch.Tensor:
+        return (actions - self.action_low) / self.action_scale - 1.0
+
+    def sample(self, obs: Any, n: int = 1, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Draw actions with their log-density, both in the environment's units.
+
+        As those of ``log_prob`` and ``entropy`` the results carry gradients; under ``torch.no_grad`` any number of actions is
+        worked on in bounded memory.
+
+        :param obs: observations as ``predict`` takes them, numpy or tensor, single or batched
+        :param n: number of actions in each state
+        :param generator: source of the noise; default torch's global one
+        :return: actions (batch, n, action_dim), unclipped if unsquashed, and log-densities (batch, n)
+        """
+        n = integer("n", n, 1)
+        distribution = self.actor_average.distribution(self._observations(obs))
+        # All the noise at once: how the work is divided must not change the draws
+        draws = in_chunks(distribution, distribution.noise(n, generator), distribution.push_with_log_prob)
+        latents, log_prob = torch.cat([u for u, _ in draws], dim=1), torch.cat([p for _, p in draws], dim=1)
+        log_prob = log_prob - self.actor.transform.log_det(latents) - self.action_scale.log().sum()
+        actions = self._to_env(self.actor.transform(latents))
+        return actions.clamp(self.action_low, self.action_high) if self.squash_output else actions, log_prob
+
+    def log_prob(self, obs: Any, actions: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """
+        Log-density of given actions in the environment's units.
+
+        :param obs: observations as ``predict`` takes them, numpy or tensor, single or batched
+        :param actions: (batch, action_dim) or (batch, n, action_dim) with ``action_dim`` the flattened Box
+        :return: (batch,) or (batch, n); -inf outside a squashed policy's Box
+        :raises ValueError: if the shapes do not fit
+        """
+        distribution = self.actor_average.distribution(self._observations(obs))
+        actions = torch.as_tensor(actions, dtype=self.action_scale.dtype, device=self.device)
+        expected = (distribution.batch_size, distribution.dim)
+        if actions.dim() not in (2, 3) or (actions.shape[0], actions.shape[-1]) != expected:
+            raise ValueError(
+                f"actions has shape {tuple(actions.shape)}; {expected[0]} observation(s) need "
+                f"({expected[0]}, {expected[1]}) or ({expected[0]}, n, {expected[1]})"
+            )
+        scaled = self._to_scaled(actions if actions.dim() == 3 else actions.unsqueeze(1))
+        log_prob = torch.cat(in_chunks(distribution, scaled, partial(self._scaled_log_prob, distribution)), dim=1)
+        log_prob = log_prob - self.action_scale.log().sum()
+        return log_prob if actions.dim() == 3 else log_prob.squeeze(1)
+
+    def _scaled_log_prob(self, distribution: FlowDistribution, scaled: torch.Tensor) -> torch.Tensor:
+        transform = self.actor.transform
+        latents = transform.inverse(scaled)
+        log_prob = distribution.log_prob(latents) - transform.log_det(latents)
+        if not transform.squashes:
+            return log_prob
+        # On the bound itself the environment's units are rounded; that is not outside
+        largest = torch.maximum(self.action_low.abs(), self.action_high.abs())
+        rounding = 4 * torch.finfo(scaled.dtype).eps * (1.0 + largest / self.action_scale)
+        return log_prob.masked_fill((scaled.abs() > 1.0 + rounding).any(-1), -torch.inf)
+
+    def entropy(self, obs: Any, n: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
+        """
+        Monte-Carlo entropy of the policy in the environment's units: minus the mean log-density of n samples.
+
+        :param obs: observations as ``predict`` takes them, numpy or tensor, single or batched
+        :param n: number of samples in each state
+        :param generator: source of the noise; default torch's global one
+        :return: (batch,), in nats
+        """
+        return -self.sample(obs, n, generator)[1].mean(-1)
+
+    def _observations(self, obs: Any) -> PyTorchObs:
+        """Observations as ``predict`` takes them, also as tensors, to a batch on the policy's device."""
+        if isinstance(obs, torch.Tensor):
+            obs = obs.detach().cpu().numpy()
+        elif isinstance(obs, dict):
+            obs = {k: v.detach().cpu().numpy() if isinstance(v, torch.Tensor) else v for k, v in obs.items()}
+        return self.obs_to_tensor(obs)[0]
+
+
+MlpPolicy = FlowPolicy
+
+
+class CnnPolicy(FlowPolicy):
+    """
+    ``FlowPolicy`` for images.
+
+    :param observation_space: observation space
+    :param action_space: action space
+    :param lr_schedule: learning rate schedule (could be constant)
+    :param features_extractor_class: features extractor to use
+    :param kwargs: keyword arguments of ``FlowPolicy``
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Box,
+        lr_schedule: Schedule,
+        features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN,
+        **kwargs: Any,
+    ) -> None:
+        kwargs["features_extractor_class"] = features_extractor_class
+        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+
+
+class MultiInputPolicy(FlowPolicy):
+    """
+    ``FlowPolicy`` for observations that are dictionaries.
+
+    :param observation_space: observation space
+    :param action_space: action space
+    :param lr_schedule: learning rate schedule (could be constant)
+    :param features_extractor_class: features extractor to use
+    :param kwargs: keyword arguments of ``FlowPolicy``
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Box,
+        lr_schedule: Schedule,
+        features_extractor_class: type[BaseFeaturesExtractor] = CombinedExtractor,
+        **kwargs: Any,
+    ) -> None:
+        kwargs["features_extractor_class"] = features_extractor_class
+        super().__init__(observation_space, action_space, lr_schedule, **kwargs)

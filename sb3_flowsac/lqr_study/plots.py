@@ -1,0 +1,127 @@
+"""Pictures of the LQR study."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from maxent_envs import LQRProblem
+from sb3_flowsac.lqr_study.tasks import Result
+from sb3_flowsac.plotting import LEARNT, OPTIMAL, action_distribution_figure, save_figure
+
+
+def save_plots(problem: LQRProblem, results: Sequence[Result], out: Path) -> list[Path]:
+    """
+    Draw the runs: action distributions (the first seed of each temperature), errors, learning curves.
+
+    :param problem: what the runs have learnt
+    :param results: what ``training.execute`` has found, at least one
+    :param out: folder for the pictures
+    :return: the PNG files
+    """
+    groups = by_alpha(results)
+    return save_figures(
+        {
+            "action_distributions": distributions_figure(problem, groups),
+            "errors": _errors(groups),
+            "learning_curves": _learning_curves(groups),
+        },
+        out,
+    )
+
+
+def save_figures(figures: Mapping[str, Figure], out: Path) -> list[Path]:
+    """
+    Write figures as PNG files.
+
+    :param figures: figures by name
+    :param out: folder for them
+    :return: the files
+    """
+    paths = [out / f"{name}.png" for name in figures]
+    for path, figure in zip(paths, figures.values(), strict=True):
+        save_figure(figure, path)
+    return paths
+
+
+def by_alpha(results: Sequence[Result]) -> dict[float, list[Result]]:
+    """
+    Results of each temperature.
+
+    :param results: what ``training.execute`` has found
+    """
+    alphas = dict.fromkeys(result["row"]["alpha"] for result in results)
+    return {alpha: [result for result in results if result["row"]["alpha"] == alpha] for alpha in alphas}
+
+
+def distributions_figure(problem: LQRProblem, groups: Mapping[float, Sequence[Result]]) -> Figure:
+    """
+    Actions of the first run of each temperature beside the optimum's distribution.
+
+    :param problem: what the runs have learnt
+    :param groups: results of each temperature
+    """
+    rows = []
+    for alpha, runs in groups.items():
+        examples = runs[0]["examples"]
+        rows.append((problem.solve(alpha), np.array(examples["states"]), np.array(examples["actions"])))
+    return action_distribution_figure(rows)
+
+
+def _errors(groups: Mapping[float, Sequence[Result]]) -> Figure:
+    """Bars of the mean over seeds, a dot for each seed."""
+    figure = Figure(figsize=(8.0, 3.2), layout="constrained")
+    for axes, key, title in zip(
+        figure.subplots(1, 2), ("mean_error", "cov_error"), ("mean of the action", "covariance of the action"), strict=True
+    ):
+        for place, runs in enumerate(groups.values()):
+            errors = [100.0 * run["row"][key] for run in runs]
+            axes.bar(place, np.mean(errors), color=LEARNT, alpha=0.5)
+            axes.plot([place] * len(errors), errors, "o", color=LEARNT)
+        axes.set_xticks(range(len(groups)), [f"alpha {alpha:g}" for alpha in groups])
+        axes.set_title(title)
+        axes.set_ylabel("error relative to the optimum (%)")
+    return figure
+
+
+def _learning_curves(groups: Mapping[float, Sequence[Result]]) -> Figure:
+    """A row for each temperature: the return with the optimum dashed, and the two errors; a line for each seed."""
+    figure = Figure(figsize=(9.0, 3.0 * len(groups)), layout="constrained")
+    grid = figure.subplots(len(groups), 2, squeeze=False)
+    for (return_axes, error_axes), (alpha, runs) in zip(grid, groups.items(), strict=True):
+        for run in runs:
+            _draw_curves(return_axes, error_axes, run)
+        return_axes.set_title(f"alpha {alpha:g}")
+        return_axes.set_ylabel("discounted return")
+        return_axes.set_ylim(lowest_return_shown(runs), 0.0)  # costs: no return is positive
+        error_axes.set_ylabel("error relative to the optimum (%)")
+        error_axes.set_yscale("log")
+        for axes in (return_axes, error_axes):
+            axes.set_xlabel("environment steps")
+            axes.locator_params(axis="x", nbins=5)
+    for axes in grid[0]:
+        handles, labels = axes.get_legend_handles_labels()
+        unique = dict(zip(labels, handles, strict=True))
+        axes.legend(unique.values(), unique.keys(), fontsize="small")
+    return figure
+
+
+def _draw_curves(return_axes: Axes, error_axes: Axes, run: Result) -> None:
+    curve = {key: np.array([point[key] for point in run["history"]]) for key in run["history"][0]}
+    steps = curve["timesteps"]
+    return_axes.plot(steps, curve["return"], color=LEARNT, label="learnt")
+    return_axes.plot(steps, curve["optimal_return"], "--", color=OPTIMAL, label="optimal")
+    error_axes.plot(steps, 100.0 * curve["mean_error"], color=LEARNT, label="mean")
+    error_axes.plot(steps, 100.0 * curve["cov_error"], color="tab:orange", label="covariance")
+
+
+def lowest_return_shown(runs: Sequence[Result]) -> float:
+    """
+    Where an axis of returns ends: early policies can fail so badly that nothing else could be seen.
+
+    :param runs: results of one temperature
+    """
+    returns = np.array([[point["return"] for point in run["history"]] for run in runs])
+    return float(max(1.1 * returns.min(), min(4.0 * runs[0]["row"]["optimal_return"], 1.1 * returns[:, -1].min())))

@@ -1,0 +1,128 @@
+"""The study behind ``flowsac lqr``: learn max-entropy LQRs and compare with their known optimum."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+import maxent_envs
+from maxent_envs import LQRProblem
+from maxent_envs.validation import integer, positive_float
+from sb3_flowsac.lqr_study.arguments import distinct, distinct_seeds
+from sb3_flowsac.lqr_study.plots import save_plots
+from sb3_flowsac.lqr_study.results import table_of
+from sb3_flowsac.lqr_study.tasks import Result, run_tasks, write_json
+from sb3_flowsac.lqr_study.training import TIMESTEPS, RunSpec
+
+
+def run_study(
+    *,
+    alphas: Sequence[float],
+    seeds: Sequence[int],
+    out: Path,
+    problem: LQRProblem | None = None,
+    timesteps: int | None = None,
+    jobs: int = 1,
+) -> list[dict[str, Any]]:
+    """
+    Train FlowSAC on MaxEntLQR-v0 for each temperature and seed, and compare with the optimum.
+
+    Writes to ``out``: each run's model and result under ``runs``, TensorBoard logs, ``results.json``, three pictures.
+    Prints a table. Runs whose results an earlier start has left in ``out`` are not repeated.
+
+    :param alphas: temperatures, positive
+    :param seeds: seeds, not negative
+    :param out: folder for the results, made if needed
+    :param problem: the problem to learn; default the default preset of ``maxent_envs``
+    :param timesteps: environment steps of a run; what the settings are made for if ``None``
+    :param jobs: number of runs at the same time, each in a process of its own if more than one
+    :return: the entries of ``results.json``, sorted as the arguments are: see docs/lqr.md
+    :raises ValueError: if an argument is out of range
+    """
+    problem = maxent_envs.preset() if problem is None else problem
+    specs = run_specs(["flowsac"], problem, alphas, seeds, timesteps, Path(out), jobs)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    results = run_all(specs, out, jobs, console)
+    rows = [result["row"] for result in results]
+    write_json(out / "results.json", rows)
+    pictures = save_plots(problem, results, out)
+    _report(console, rows, pictures, out)
+    return rows
+
+
+def run_specs(
+    algorithms: Sequence[str],
+    problem: LQRProblem,
+    alphas: Sequence[float],
+    seeds: Sequence[int],
+    timesteps: int | None,
+    out: Path,
+    jobs: int,
+) -> list[RunSpec]:
+    """
+    A run for each algorithm, temperature and seed; repeated ones count once.
+
+    :param algorithms: keys of ``ALGORITHMS``
+    :param problem: the problem to learn
+    :param alphas: temperatures, positive, at least one
+    :param seeds: seeds, not negative, at least one
+    :param timesteps: environment steps of a run; what the settings are made for if ``None``
+    :param out: folder for the results
+    :param jobs: number of runs at the same time; a single one shows a progress bar
+    :raises ValueError: if an argument is out of range
+    """
+    temperatures, numbers = distinct("alphas", alphas, positive_float), distinct_seeds(seeds)
+    steps = TIMESTEPS if timesteps is None else integer("timesteps", timesteps, 1)
+    progress_bar = integer("jobs", jobs, 1) == 1
+    return [
+        RunSpec(problem, alpha, seed, steps, out, algorithm, progress_bar)
+        for algorithm in algorithms
+        for alpha in temperatures
+        for seed in numbers
+    ]
+
+
+def run_all(specs: Sequence[RunSpec], out: Path, jobs: int, console: Console) -> list[Result]:
+    """
+    Results of all runs; what they kept to go on after an interruption is deleted.
+
+    :param specs: the runs
+    :param out: folder of the study
+    :param jobs: number of runs at the same time
+    :param console: where progress is shown
+    :return: what ``training.execute`` has found in each
+    """
+    results = run_tasks([spec.task() for spec in specs], out, jobs, console)
+    for spec in specs:
+        shutil.rmtree(spec.checkpoints, ignore_errors=True)
+    return results
+
+
+def _report(console: Console, rows: Sequence[dict[str, Any]], pictures: Sequence[Path], out: Path) -> None:
+    title = "FlowSAC on MaxEntLQR-v0 and the closed-form optimum (cov.: covariance)"
+    headings = ("alpha", "seed", "return", "optimal return", "mean error", "cov. error", "seconds")
+    console.print(table_of(title, headings, map(_cells, rows)))
+    print(f"Results:  {out / 'results.json'}")
+    print(f"Pictures: {', '.join(str(path) for path in pictures)}")
+    print(f"Models:   {out / 'runs'}")
+    print(f"Curves:   tensorboard --logdir {out / 'tensorboard'}")
+    print("Next:     flowsac lqr --preset unstable --out unstable_lqr")
+    print("          flowsac lqr --problem my_lqr.yml --out my_lqr   (a system of your own, with keys A, B, Q, R)")
+    print(f"          flowsac show {out / rows[0]['model']}")
+    print(f'          FlowSAC.load("{out / rows[0]["model"]}").policy.sample(env.reset()[0], n=1000)')
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [
+        f"{row['alpha']:g}",
+        f"{row['seed']}",
+        f"{row['return']:.3f}",
+        f"{row['optimal_return']:.3f}",
+        f"{row['mean_error']:.1%}",
+        f"{row['cov_error']:.1%}",
+        f"{row['seconds']:.0f}",
+    ]

@@ -1,0 +1,186 @@
+"""Tasks of a study: run several at a time in processes of their own, keep each result, go on where an earlier start ended."""
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from sb3_flowsac.files.writing import replacing
+from sb3_flowsac.lqr_study.versions import defaults, versions
+
+Result = dict[str, Any]
+
+
+class OtherStudyError(ValueError):
+    """A folder holds results of another study, which would be overwritten."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """
+    A function call whose result is kept in a file.
+
+    :param name: what the task is called, also its file: a relative path without suffix
+    :param function: a module's function that returns what JSON can hold; it may run in another process
+    :param arguments: its keyword arguments, picklable
+    :param settings: all that the result depends on besides versions of packages and FlowSAC's defaults, in JSON's terms
+    """
+
+    name: str
+    function: Callable[..., Result]
+    arguments: dict[str, Any]
+    settings: dict[str, Any]
+
+    def __call__(self) -> Result:
+        """Call the function, on one thread: no slower for small networks, far faster where others want the cores."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return self.function(**self.arguments)
+        finally:
+            torch.set_num_threads(threads)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Settings, versions and defaults as JSON holds them: a tuple becomes a list."""
+        parts = {"settings": self.settings, "versions": versions(), "defaults": defaults()}
+        identity: dict[str, Any] = json.loads(json.dumps(parts))
+        return identity
+
+
+def run_tasks(tasks: Sequence[Task], folder: Path, jobs: int, console: Console) -> list[Result]:
+    """
+    Results of all tasks, kept ones read from ``folder``, the others computed and kept there as they come.
+
+    A task that fails does not keep the others from ending; its exception is raised afterwards.
+
+    :param tasks: the tasks
+    :param folder: where results are kept, ``NAME.json`` for each task
+    :param jobs: number of tasks at the same time, each in a process of its own if more than one
+    :param console: where progress is shown
+    :return: the results in the order of the tasks
+    :raises ValueError: if two tasks have one name
+    :raises OtherStudyError: before anything is computed, if a result of other settings would be overwritten
+    """
+    names = [task.name for task in tasks]
+    if len(set(names)) < len(names):
+        raise ValueError(f"tasks must have different names, got {names}")
+    results = {task.name: kept for task in tasks if (kept := kept_result(task, folder)) is not None}
+    missing = [task for task in tasks if task.name not in results]
+    if results:
+        console.print(f"{len(results)} of {len(tasks)} results are kept in {folder}; delete them to compute them again")
+    failures: list[Exception] = []
+    for number, (task, outcome) in enumerate(_outcomes(missing, jobs, console), start=1):
+        if isinstance(outcome, Exception):
+            console.print(f"Failed ({number} of {len(missing)}): {task.name}: {outcome}")
+            failures.append(outcome)
+            continue
+        write_json(folder / f"{task.name}.json", {**task.identity, "result": outcome})
+        results[task.name] = outcome
+        console.print(f"Done ({number} of {len(missing)}): {task.name}")
+    if failures:
+        raise failures[0]
+    return [results[task.name] for task in tasks]
+
+
+def kept_result(task: Task, folder: Path) -> Result | None:
+    """
+    The result that an earlier start has kept.
+
+    :param task: the task
+    :param folder: where results are kept
+    :return: the result, or ``None`` if there is none or its file is damaged
+    :raises OtherStudyError: if what is kept under the task's name has other settings, or is of other versions or defaults
+    """
+    path = folder / f"{task.name}.json"
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        found, result = {key: kept[key] for key in task.identity}, kept["result"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    if found == task.identity:
+        return result if isinstance(result, dict) else None
+    differing = [
+        key
+        for part, settings in task.identity.items()
+        for key in {**settings, **found[part]}
+        if settings.get(key) != found[part].get(key)
+    ]
+    raise OtherStudyError(
+        f"{path} holds a result of another study ({', '.join(differing)} differ): delete it or take another folder"
+    )
+
+
+def kept_results(tasks: Iterable[Task], folder: Path, console: Console) -> list[tuple[Task, Result]]:
+    """
+    The tasks whose results are kept, each with its result; those of another study are named and left out.
+
+    :param tasks: the tasks
+    :param folder: where results are kept
+    :param console: where what is left out is said
+    """
+    found = []
+    for task in tasks:
+        try:
+            kept = kept_result(task, folder)
+        except OtherStudyError as error:
+            console.print(f"Left out: {error}")
+            continue
+        if kept is not None:
+            found.append((task, kept))
+    return found
+
+
+def _outcomes(tasks: Sequence[Task], jobs: int, console: Console) -> Iterator[tuple[Task, Result | Exception]]:
+    """Results, and the exceptions of tasks that fail, as they come."""
+    if min(jobs, len(tasks)) > 1:
+        yield from _in_processes(tasks, min(jobs, len(tasks)), console)
+        return
+    for task in tasks:
+        console.print(f"Running {task.name}")
+        try:
+            yield task, task()
+        except Exception as failure:
+            yield task, failure
+
+
+def _in_processes(tasks: Sequence[Task], jobs: int, console: Console) -> Iterator[tuple[Task, Result | Exception]]:
+    """Processes are spawned: a forked one would inherit PyTorch's threads in an unknown state."""
+    console.print(f"Running {len(tasks)} tasks, {jobs} at a time")
+    executor = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        futures = {executor.submit(task): task for task in tasks}
+        for future in as_completed(futures):
+            failure = future.exception()
+            if failure is not None and not isinstance(failure, Exception):
+                raise failure
+            yield futures[future], future.result() if failure is None else failure
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def write_json(path: Path, content: object) -> None:
+    """
+    Write a JSON file whole or not at all, see :func:`write_text`.
+
+    :param path: the file; its folder is made if needed
+    :param content: what JSON can hold
+    """
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """
+    Write a text file whole or not at all, see :func:`sb3_flowsac.files.writing.replacing`.
+
+    :param path: the file; its folder is made if needed
+    :param text: its content
+    """
+    with replacing(path) as file:
+        file.write(text.encode())

@@ -1,4 +1,5 @@
-"""What mkdocs does to the pages besides its plugins: formulas become MathML, so that no page loads a script from elsewhere."""
+"""What mkdocs does to the pages besides its plugins: formulas become MathML, so that no page loads a script from
+elsewhere."""
 
 import re
 from html import unescape

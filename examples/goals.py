@@ -21,7 +21,9 @@ class ReachEnv(gym.Env[Observation, np.ndarray]):
         self.observation_space = gym.spaces.Dict({"observation": box, "achieved_goal": box, "desired_goal": box})
         self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
         super().reset(seed=seed)
         self.position = self.np_random.uniform(-1.0, 1.0, 2).astype(np.float32)
         self.goal = self.np_random.uniform(-1.0, 1.0, 2).astype(np.float32)
@@ -37,7 +39,11 @@ class ReachEnv(gym.Env[Observation, np.ndarray]):
         return -(np.linalg.norm(achieved_goal - desired_goal, axis=-1) > 0.15).astype(np.float32)
 
     def _observation(self) -> Observation:
-        return {"observation": self.position.copy(), "achieved_goal": self.position.copy(), "desired_goal": self.goal.copy()}
+        return {
+            "observation": self.position.copy(),
+            "achieved_goal": self.position.copy(),
+            "desired_goal": self.goal.copy(),
+        }
 
 
 parser = argparse.ArgumentParser(description=__doc__)

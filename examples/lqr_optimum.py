@@ -1,4 +1,5 @@
-"""Learn a max-entropy LQR and compare what was learnt with the closed-form optimum; `flowsac lqr` does it with more care."""
+"""Learn a max-entropy LQR and compare what was learnt with the closed-form optimum; `flowsac lqr` does it with more
+care."""
 
 import argparse
 

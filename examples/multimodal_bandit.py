@@ -1,4 +1,5 @@
-"""Four modes that turn with the state: how far the learnt density is from the optimum's, and what share each mode has."""
+"""Four modes that turn with the state: how far the learnt density is from the optimum's, and what share each mode
+has."""
 
 import argparse
 

@@ -1,4 +1,5 @@
-"""Observations and rewards normalised over several environments; model, replay buffer and statistics saved and restored."""
+"""Observations and rewards normalised over several environments; model, replay buffer and statistics saved and
+restored."""
 
 import argparse
 

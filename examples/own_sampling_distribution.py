@@ -10,7 +10,8 @@ from sb3_flowsac.isfm import CurrentPolicy, Improvement, Mixture, Proposal, Samp
 
 
 class AroundTheBounds(SamplingDistribution):
-    """Full torque to either side, which a pendulum that swings up often needs: two Gaussians in latents, before the tanh."""
+    """Full torque to either side, which a pendulum that swings up often needs: two Gaussians in latents, before the
+    tanh."""
 
     def given(self, improvement: Improvement, n: int) -> Proposal:
         return _TwoSides(improvement.policy.base.loc, n)

@@ -76,7 +76,8 @@ def lqr(parser: argparse.ArgumentParser, options: argparse.Namespace, command: s
         run_lqr(parser, options, command)
     except KeyboardInterrupt:
         print(
-            f"\nInterrupted. Finished runs, and of the others the latest checkpoints, are in {results_folder(options)}. "
+            f"\nInterrupted. Finished runs, and of the others the latest checkpoints, are in "
+            f"{results_folder(options)}. "
             f"To go on from there, the same command:\n  {command}",
             file=sys.stderr,
         )
@@ -124,11 +125,19 @@ def add_lqr(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=seed, nargs="+", help="random seeds (default: 0)")
     system = parser.add_mutually_exclusive_group()
-    system.add_argument("--preset", metavar="NAME", help="a system of the package: default, scalar, unstable or six-state")
-    file = system.add_argument("--problem", type=existing_file, metavar="FILE", help="a system of your own: YAML, JSON or NPZ")
+    system.add_argument(
+        "--preset", metavar="NAME", help="a system of the package: default, scalar, unstable or six-state"
+    )
+    file = system.add_argument(
+        "--problem", type=existing_file, metavar="FILE", help="a system of your own: YAML, JSON or NPZ"
+    )
     file.complete = shtab.FILE  # type: ignore[attr-defined]
     system.add_argument(
-        "--random", type=seed, nargs=3, metavar=("STATES", "INPUTS", "SEED"), help="a random stabilizable system of a size"
+        "--random",
+        type=seed,
+        nargs=3,
+        metavar=("STATES", "INPUTS", "SEED"),
+        help="a random stabilizable system of a size",
     )
     parser.add_argument(
         "--timesteps", type=positive_int, metavar="N", help="steps of a run (default: what the study is tuned for)"
@@ -152,7 +161,9 @@ def run_lqr(parser: argparse.ArgumentParser, options: argparse.Namespace, comman
     :param command: the command line, for the report
     """
     if options.alpha and len({f"{alpha:g}" for alpha in options.alpha}) < len(options.alpha):
-        parser.error("argument --alpha: temperatures must differ in their first six digits, by which their runs are named")
+        parser.error(
+            "argument --alpha: temperatures must differ in their first six digits, by which their runs are named"
+        )
     problem = chosen_problem(parser, options)
     arguments: dict[str, Any] = {
         "problem": problem,
@@ -207,7 +218,8 @@ def add_show(parser: argparse.ArgumentParser) -> None:
     """
     parser.description = (
         "Pictures of a saved model: the density of its actions in three states, their paths from noise, its importance "
-        "weights, the optimum where it is known, and the learning curve if a Monitor's or EvalCallback's files are beside it."
+        "weights, the optimum where it is known, and the learning curve if a Monitor's or EvalCallback's files are "
+        "beside it."
     )
     add_model(parser)
     parser.add_argument("--env", metavar="ID", help="environment whose states are shown (default: the space's samples)")
@@ -260,7 +272,9 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     parser.description = "Write what predict does as an ONNX file, see FlowPolicy.to_onnx. It needs the extra export."
     add_model(parser)
     parser.add_argument("out", type=output_file, metavar="OUT", help="the ONNX file, replaced if there is one")
-    parser.add_argument("--deterministic", action="store_true", help="predict deterministically, without noise as an input")
+    parser.add_argument(
+        "--deterministic", action="store_true", help="predict deterministically, without noise as an input"
+    )
 
 
 def run_export(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:

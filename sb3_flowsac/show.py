@@ -36,12 +36,15 @@ def states(
     :param env_id: environment that it visits them in; if None they are drawn from its observation space
     :param env_kwargs: arguments of the environment
     :return: a batch of observations, and the environment's task if its optimum is known
-    :raises ValueError: if the environment's spaces are not the policy's, it refuses its arguments, or there is none such
+    :raises ValueError: if the environment's spaces are not the policy's, it refuses its arguments, or there is none
+        such
     """
     if env_id is None:
         return _sampled(policy_of(saved)), None
     try:
-        env = FlowSAC._wrap_env(DummyVecEnv([lambda: gym.make(env_id, **(env_kwargs or {}))]), verbose=0)  # channels first
+        env = FlowSAC._wrap_env(
+            DummyVecEnv([lambda: gym.make(env_id, **(env_kwargs or {}))]), verbose=0
+        )  # channels first
     except (gym.error.Error, TypeError) as error:
         raise ValueError(str(error)) from error
     return _visited(saved, env), task_of(env)
@@ -85,7 +88,8 @@ def _sampled(policy: FlowPolicy) -> Any:
 
 
 def _with_infinite_bounds(space: spaces.Space[Any]) -> spaces.Space[Any]:
-    """The same space where a bound that is the largest number there is counts as none: it draws normal numbers there."""
+    """The same space where a bound that is the largest number there is counts as none: it draws normal numbers
+    there."""
     if isinstance(space, spaces.Dict):
         return spaces.Dict([(key, _with_infinite_bounds(inner)) for key, inner in space.spaces.items()])
     if not isinstance(space, spaces.Box) or space.dtype.kind != "f":

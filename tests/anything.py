@@ -1,4 +1,5 @@
-"""What the fuzz tests give to an argument: values of every kind, likely ones among them, and the check of the answer."""
+"""What the fuzz tests give to an argument: values of every kind, likely ones among them, and the check of the
+answer."""
 
 import numpy as np
 import torch
@@ -8,14 +9,21 @@ from torch import nn
 
 NUMBERS = st.integers(-5, 50) | st.sampled_from([2**31, 2**63, 10**30, -(2**70)]) | st.floats()
 WORDS = st.sampled_from(
-    "auto auto_0.1 auto_16 auto_-1 auto_nan newton policy defensive uniform step episode cpu meta exact trace rk4 midpoint "
+    "auto auto_0.1 auto_16 auto_-1 auto_nan newton policy defensive uniform step episode cpu meta exact trace rk4 "
+    "midpoint "
     "gaussian mlp structured standard network quadratic default scalar FlowPolicy SAC relu 1 0.5 -1 nan inf 1e-60 "
     "1e400".split()
 )
 CALLABLES = st.sampled_from(
     [
         *(len, dict, object, nn.ReLU, nn.SiLU, nn.Linear, nn.Flatten, nn.GLU, nn.Identity(), torch.relu, np.float64),
-        *(torch.optim.SGD, torch.optim.AdamW, torch.optim.LBFGS, torch.optim.SparseAdam, lambda progress: 1e-3 * progress),
+        *(
+            torch.optim.SGD,
+            torch.optim.AdamW,
+            torch.optim.LBFGS,
+            torch.optim.SparseAdam,
+            lambda progress: 1e-3 * progress,
+        ),
     ]
 )
 SCALARS = st.one_of(
@@ -33,8 +41,12 @@ SCALARS = st.one_of(
     st.decimals(),
     st.builds(object),
 )
-KEYS = st.sampled_from(["pi", "qf", "lr", "betas", "eps", "weight_decay", "features_dim", "state"]) | st.text(max_size=3)
-ANYTHING = SCALARS | st.lists(SCALARS, max_size=3) | st.tuples(SCALARS, SCALARS) | st.dictionaries(KEYS, SCALARS, max_size=2)
+KEYS = st.sampled_from(["pi", "qf", "lr", "betas", "eps", "weight_decay", "features_dim", "state"]) | st.text(
+    max_size=3
+)
+ANYTHING = (
+    SCALARS | st.lists(SCALARS, max_size=3) | st.tuples(SCALARS, SCALARS) | st.dictionaries(KEYS, SCALARS, max_size=2)
+)
 
 
 def fuzz(name, attempt, values, examples):

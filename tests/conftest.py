@@ -48,7 +48,8 @@ def empty_folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def short_runs(monkeypatch):
-    """Trainings of 20 steps after the warm-up, small evaluations: pages and scripts run as they are, but for their length."""
+    """Trainings of 20 steps after the warm-up, small evaluations: pages and scripts run as they are, but for their
+    length."""
     learn = OffPolicyAlgorithm.learn
 
     def learn_shortly(self, total_timesteps, *args, **kwargs):
@@ -136,7 +137,11 @@ def make_policy(perturb):
             spaces.Box(-np.inf, np.inf, (3,)),
             spaces.Box(np.array(low, np.float32), np.array(high, np.float32)),
             lambda _: 1e-3,
-            **{"net_arch": [hidden], "features_extractor_class": DoubleExtractor if double else FlattenExtractor, **kwargs},
+            **{
+                "net_arch": [hidden],
+                "features_extractor_class": DoubleExtractor if double else FlattenExtractor,
+                **kwargs,
+            },
         )
         perturb(policy.actor, scale)
         policy.actor_average.load_state_dict(policy.actor.state_dict())

@@ -11,7 +11,8 @@ TRANSFORMS = pytest.mark.parametrize("transform", [Identity(), Tanh()], ids=["id
 
 
 def waves(actions):
-    """Q / alpha of scaled actions: skewed, with several humps, and so flat that no proposal leaves for the box's bounds."""
+    """Q / alpha of scaled actions: skewed, with several humps, and so flat that no proposal leaves for the box's
+    bounds."""
     return 0.25 * torch.sin(4.0 * actions).sum(-1) - 0.2 * actions[..., 0] ** 2
 
 

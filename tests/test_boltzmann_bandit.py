@@ -155,7 +155,10 @@ class WrongShape(Slope):
     [
         ({"target": "square"}, r"target .* must be one of .*; got 'square'"),
         ({"target": Ring}, "target .* must be one of"),
-        ({"target": WrongShape()}, r"target.log_density\(states, actions\) must have shape \(2, 3\), got shape \(2, 3, 1\)"),
+        (
+            {"target": WrongShape()},
+            r"target.log_density\(states, actions\) must have shape \(2, 3\), got shape \(2, 3, 1\)",
+        ),
         ({"temperature": 0.0}, "temperature must be positive"),
         ({"temperature": "auto"}, "temperature must contain real numbers only"),
     ],

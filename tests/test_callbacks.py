@@ -93,7 +93,9 @@ def test_records_a_figure_that_text_formats_skip(monkeypatch):
     model, callback = make_model(), make_callback(eval_freq=10)
     model.set_logger(configure(None, []))
     recorded = {}
-    monkeypatch.setattr(model.logger, "record", lambda key, value, exclude=None: recorded.update({key: (value, exclude)}))
+    monkeypatch.setattr(
+        model.logger, "record", lambda key, value, exclude=None: recorded.update({key: (value, exclude)})
+    )
     model.learn(10, callback=callback)
     figure, excluded = recorded["lqr/actions"]
     assert isinstance(figure, Figure)

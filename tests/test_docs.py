@@ -26,7 +26,10 @@ def blocks_of(page):
 
 
 EXAMPLES = [
-    pytest.param(page, i, id=f"{page}-{i + 1}") for page in PAGES for i in range(len(blocks_of(page))) if page not in CONTINUED
+    pytest.param(page, i, id=f"{page}-{i + 1}")
+    for page in PAGES
+    for i in range(len(blocks_of(page)))
+    if page not in CONTINUED
 ]
 
 
@@ -47,7 +50,9 @@ def test_example_runs(page, number, a_place_to_run, capsys, monkeypatch, make_mo
     if page == ZOO:
         pytest.importorskip("rl_zoo3")
         settings = str(ROOT / "zoo_configs" / "flowsac.yml")
-        monkeypatch.setattr(sys, "argv", ["train", "--algo", "flowsac", "--env", "Pendulum-v1", "--conf-file", settings])
+        monkeypatch.setattr(
+            sys, "argv", ["train", "--algo", "flowsac", "--env", "Pendulum-v1", "--conf-file", settings]
+        )
     code, expected = blocks_of(page)[number]
     if "flowsac_lqr/runs" in code:  # what `flowsac lqr` has written
         make_model("MaxEntLQR-v0").save("flowsac_lqr/runs/flowsac-alpha-0.1-seed-0/model.zip")

@@ -38,7 +38,12 @@ POLICIES = {
         SIX,
         BEST,
     ),
-    "dictionaries, matrix of actions": (MultiInputPolicy, MIXED, spaces.Box(-1.0, 3.0, (2, 2)), {"squash_output": False}),
+    "dictionaries, matrix of actions": (
+        MultiInputPolicy,
+        MIXED,
+        spaces.Box(-1.0, 3.0, (2, 2)),
+        {"squash_output": False},
+    ),
     "images": (CnnPolicy, IMAGE, SIX, {"features_extractor_kwargs": {"features_dim": 8}, "critic_form": "quadratic"}),
 }
 # An ONNX file takes seconds to write and holds an exported program: each policy in ONNX once, and the rest as programs
@@ -58,7 +63,11 @@ def new(name):
 
 def observations(space, n):
     drawn = [space.sample() for _ in range(n)]
-    return {key: np.stack([d[key] for d in drawn]) for key in drawn[0]} if isinstance(space, spaces.Dict) else np.stack(drawn)
+    return (
+        {key: np.stack([d[key] for d in drawn]) for key in drawn[0]}
+        if isinstance(space, spaces.Dict)
+        else np.stack(drawn)
+    )
 
 
 def check_predicts(policy, deterministic, run):

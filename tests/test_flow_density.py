@@ -71,7 +71,9 @@ def dopri5_log_prob(distribution, u):
 
     state = torch.cat([y, torch.zeros_like(y[..., :1])], dim=-1)
     end = odeint(rate, state, torch.tensor([1.0, 0.0], **F64), method="dopri5", rtol=1e-9, atol=1e-10)[-1]
-    centre = base.loc.unsqueeze(1) + end[..., :dim] @ base.scale_tril.transpose(1, 2)  # the density of y_0 through that of u_0
+    centre = base.loc.unsqueeze(1) + end[..., :dim] @ base.scale_tril.transpose(
+        1, 2
+    )  # the density of y_0 through that of u_0
     return base_log_prob(distribution, centre) + end[..., dim]
 
 
@@ -149,7 +151,9 @@ def test_a_zero_field_is_the_base_distribution():
     covariance = (distribution.base.scale_tril @ distribution.base.scale_tril.mT)[0].numpy(force=True)
     reference = multivariate_normal(distribution.base.loc[0].numpy(force=True), covariance)
     u = torch.randn(1, 50, 2, **F64)
-    np.testing.assert_allclose(distribution.log_prob(u)[0].numpy(force=True), reference.logpdf(u[0].numpy()), rtol=1e-12)
+    np.testing.assert_allclose(
+        distribution.log_prob(u)[0].numpy(force=True), reference.logpdf(u[0].numpy()), rtol=1e-12
+    )
     assert abs(covariance[0, 1]) > 0.01
 
 
@@ -201,7 +205,8 @@ def test_the_affine_flow_of_a_gaussian_has_its_density_and_its_samples(mean, cov
 
 @pytest.mark.parametrize(("n_steps", "n_points"), [(1, 2), (4, 9)])
 def test_few_midpoint_steps_of_the_papers_flow_are_too_narrow(n_steps, n_points):
-    """The exact density tells: the standard deviation of the samples of N(0, 0.1^2) is the product of the steps' factors."""
+    """The exact density tells: the standard deviation of the samples of N(0, 0.1^2) is the product of the steps'
+    factors."""
     flow = ConditionalFlow(StandardBase(1), StructuredField(1, 1), n_steps=n_steps, density="exact")
     distribution = FlowDistribution(
         flow, flow.base(torch.zeros(1, 1, **F64)), gaussian_flow(np.zeros(1), np.array([[0.01]]), 120)
@@ -227,7 +232,9 @@ def test_exact_density_integrates_to_one(make_flow, base, field):
     u = distribution.base.unwhiten(torch.cartesian_prod(axis, axis).unsqueeze(0))
     cell = (axis[1] - axis[0]) ** 2 * distribution.base.log_scale.exp()
     with torch.no_grad():
-        mass = {density: (distribution.log_prob(u, density).exp().sum() * cell).item() for density in ("exact", "trace")}
+        mass = {
+            density: (distribution.log_prob(u, density).exp().sum() * cell).item() for density in ("exact", "trace")
+        }
     assert mass["exact"] == pytest.approx(1.0, abs=1e-6)
     assert abs(mass["trace"] - 1.0) > 5e-5
 
@@ -243,7 +250,9 @@ def test_samples_have_the_moments_of_the_exact_density(make_flow):
         error = function(u).mean() - (density * function(grid)).sum()
         # The step function on the grid is off by at most one cell's mass
         assert error.abs() < 4.5 * function(u).std() / len(u) ** 0.5 + density.max()
-    assert (base_log_prob(distribution, grid.view(1, -1, 1))[0].exp() * (grid[1] - grid[0]) - density).abs().sum() > 0.05
+    assert (
+        base_log_prob(distribution, grid.view(1, -1, 1))[0].exp() * (grid[1] - grid[0]) - density
+    ).abs().sum() > 0.05
 
 
 @pytest.mark.parametrize("base", BASES)

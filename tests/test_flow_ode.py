@@ -262,7 +262,8 @@ def test_invert_reports_points_without_a_regular_preimage():
 
 @pytest.mark.parametrize("steepness", [2.0, 3.0, 6.0])
 def test_invert_finds_points_that_newtons_method_alone_jumps_over(steepness):
-    """One Euler step maps x to x + c tanh(4 x): from its flat sides the corrections leap over the steep middle and back."""
+    """One Euler step maps x to x + c tanh(4 x): from its flat sides the corrections leap over the steep middle and
+    back."""
 
     class Steep(Dense):
         def __call__(self, x, t):
@@ -300,7 +301,9 @@ def test_stage_times_are_those_at_which_the_velocity_is_asked_for(name):
     assert tuple(asked) == stage_times(time_grid(3, 1.4), get_solver(name))
 
 
-@pytest.mark.parametrize(("power", "expected"), [(1.0, [0.0, 0.25, 0.5, 0.75, 1.0]), (2.0, [0.0, 0.4375, 0.75, 0.9375, 1.0])])
+@pytest.mark.parametrize(
+    ("power", "expected"), [(1.0, [0.0, 0.25, 0.5, 0.75, 1.0]), (2.0, [0.0, 0.4375, 0.75, 0.9375, 1.0])]
+)
 def test_time_grid(power, expected):
     assert time_grid(4, power) == pytest.approx(expected)
 

@@ -68,7 +68,9 @@ def test_the_normalised_path_between_standard_normals_has_no_marginal_velocity(t
 def test_the_straight_path_between_standard_normals_has_the_affine_marginal_velocity():
     """The same regression sees the velocity (2t - 1) / (t^2 + (1-t)^2) x of the unnormalised path."""
     n, t = 200_000, 0.2
-    sample = CondOTPath().sample(torch.randn(n, **F64)[:, None], torch.randn(n, **F64)[:, None], torch.full((n,), t, **F64))
+    sample = CondOTPath().sample(
+        torch.randn(n, **F64)[:, None], torch.randn(n, **F64)[:, None], torch.full((n,), t, **F64)
+    )
     x, velocity = sample.x[:, 0], sample.velocity[:, 0]
     slope = (x * velocity).mean() / x.square().mean()
     residual = (velocity - slope * x).std() / x.std()

@@ -56,4 +56,6 @@ def test_latents_that_round_to_the_outermost_action_lie_outside(dtype):
     outermost = tanh.inverse(bounds)
     assert tanh.log_indicator(outermost).tolist() == [0.0, 0.0]
     assert tanh.log_indicator(1.001 * outermost).tolist() == [-math.inf] * 2
-    assert torch.equal(tanh(1.001 * outermost), tanh(outermost)) and not torch.equal(tanh(0.9 * outermost), tanh(outermost))
+    assert torch.equal(tanh(1.001 * outermost), tanh(outermost)) and not torch.equal(
+        tanh(0.9 * outermost), tanh(outermost)
+    )

@@ -48,7 +48,9 @@ def equal(one, other):
 @pytest.mark.parametrize("actor_tau", [0.3, 0.9, 1.0])
 def test_the_average_follows_its_recursion(make_model, policy_delay, actor_tau):
     """Its rate after the k-th step of the actor is the larger of ``actor_tau`` and 10 / (10 + k)."""
-    model = make_model("Pendulum-v1", policy_delay=policy_delay, actor_tau=actor_tau, learning_rate=1e-2, actor_epochs=1)
+    model = make_model(
+        "Pendulum-v1", policy_delay=policy_delay, actor_tau=actor_tau, learning_rate=1e-2, actor_epochs=1
+    )
     expected = copies(model.policy.actor_average)
     assert equal(expected, model.actor.state_dict())
     model.learn(20)
@@ -66,7 +68,8 @@ def test_the_average_follows_its_recursion(make_model, policy_delay, actor_tau):
 
 @pytest.mark.parametrize("squashed", [True, False], ids=["squashed", "unsquashed"])
 def test_the_average_answers_for_the_policy(apart, squashed):
-    """``predict``, ``sample``, ``log_prob`` and ``entropy`` are those of a policy whose actor and average are this average."""
+    """``predict``, ``sample``, ``log_prob`` and ``entropy`` are those of a policy whose actor and average are this
+    average."""
     policy = apart(policy_kwargs={"squash_output": squashed}).policy
     alone = FlowPolicy(**policy._get_constructor_parameters())
     alone.load_state_dict(policy.state_dict())
@@ -154,7 +157,9 @@ def test_no_optimizer_trains_the_average(make_model):
     for optimizer in (model.actor.optimizer, model.critic.optimizer, model.ent_coef_optimizer):
         assert not average & {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert all(p.grad is None for p in model.policy.actor_average.parameters())
-    assert not average & {id(p) for module in (model.actor, model.critic, model.critic_target) for p in module.parameters()}
+    assert not average & {
+        id(p) for module in (model.actor, model.critic, model.critic_target) for p in module.parameters()
+    }
 
 
 @pytest.mark.parametrize("shared", [True, False])

@@ -1,4 +1,5 @@
-"""One step of training by hand: the Bellman target, the weights of proposals, the temperature and the target network."""
+"""One step of training by hand: the Bellman target, the weights of proposals, the temperature and the target
+network."""
 
 import copy
 from collections import defaultdict
@@ -89,7 +90,8 @@ def test_the_target_has_no_gradient(make_model):
 
 
 def test_n_steps_store_discounted_sums_of_rewards(make_model):
-    """The batch of a 3-step buffer: r_0 + gamma r_1 + gamma^2 r_2, discount gamma^3, shorter at the end of an episode."""
+    """The batch of a 3-step buffer: r_0 + gamma r_1 + gamma^2 r_2, discount gamma^3, shorter at the end of an
+    episode."""
     model = make_model(Blind(), n_steps=3, gamma=0.9)
     assert isinstance(model.replay_buffer, NStepReplayBuffer)
     for k in range(5):
@@ -124,7 +126,9 @@ def test_weighted_proposals_estimate_the_target(make_model, perturb, weighted_pr
     perturb(model.actor, 0.02)
 
     def q_value(actions):
-        return torch.stack([torch.sin(4 * actions[..., 0]), torch.sin(4 * actions[..., 0]) + actions[..., 0] ** 2 - 0.5])
+        return torch.stack(
+            [torch.sin(4 * actions[..., 0]), torch.sin(4 * actions[..., 0]) + actions[..., 0] ** 2 - 0.5]
+        )
 
     model.critic.q_values = lambda features, actions: q_value(actions)
     latents, weights = weighted_proposals(model, torch.zeros(400, 3), torch.tensor(0.5))

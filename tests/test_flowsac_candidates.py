@@ -99,7 +99,9 @@ def test_the_noise_stands_for_a_standard_normal():
         noise = centre_and_sobol_noise(2048, dim)
         assert noise.shape == (2048, dim) and torch.equal(noise[0], torch.zeros(dim))
         assert torch.equal(noise[:100], centre_and_sobol_noise(100, dim))
-        for column in noise.double().T.numpy():  # far nearer than draws, whose distance is about 0.87 / sqrt(2048) = 0.019
+        for (
+            column
+        ) in noise.double().T.numpy():  # far nearer than draws, whose distance is about 0.87 / sqrt(2048) = 0.019
             assert stats.kstest(column, "norm").statistic < 0.004
     assert centre_and_sobol_noise(1, 2).tolist() == [[0.0, 0.0]]
 
@@ -129,7 +131,10 @@ def test_settings_are_kept_with_model_and_policy(make_model, tmp_path):
     loaded.policy.save(tmp_path / "policy.zip")
     loaded.policy.save_pretrained(tmp_path / "folder")
     more = loaded.predict(BATCH, deterministic=True)[0]
-    for policy in (FlowPolicy.load(tmp_path / "policy.zip"), FlowPolicy.from_pretrained(tmp_path / "folder", device="cpu")):
+    for policy in (
+        FlowPolicy.load(tmp_path / "policy.zip"),
+        FlowPolicy.from_pretrained(tmp_path / "folder", device="cpu"),
+    ):
         np.testing.assert_array_equal(policy.predict(BATCH, deterministic=True)[0], more)
     policy = FlowPolicy.from_pretrained(tmp_path / "folder", device="cpu", n_action_candidates=8)
     np.testing.assert_array_equal(policy.predict(BATCH, deterministic=True)[0], expected)

@@ -16,7 +16,12 @@ STEPS, UPDATES = 30, 12
 
 
 def global_settings():
-    return torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads(), torch.is_inference_mode_enabled()
+    return (
+        torch.is_grad_enabled(),
+        torch.get_default_dtype(),
+        torch.get_num_threads(),
+        torch.is_inference_mode_enabled(),
+    )
 
 
 def trained_elsewhere(seed, queue):
@@ -104,7 +109,9 @@ def test_a_second_model_between_changes_nothing(make_model):
         model = make_model("Pendulum-v1").learn(30)
         if disturbed:
             torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()
-            make_model("Pendulum-v1", seed=9, policy_kwargs={"ode_steps": 2, "squash_output": False}, ent_coef=0.3).learn(30)
+            make_model(
+                "Pendulum-v1", seed=9, policy_kwargs={"ode_steps": 2, "squash_output": False}, ent_coef=0.3
+            ).learn(30)
             torch.set_rng_state(torch_state)
             np.random.set_state(numpy_state)
         model.train(5, 8)

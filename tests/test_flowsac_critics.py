@@ -34,7 +34,9 @@ def critic(request, perturb):
 
 
 @pytest.mark.parametrize("n_critics", [1, 2, 5])
-@pytest.mark.parametrize(("net_arch", "activation"), [([8, 5], nn.ReLU), ([6], nn.Tanh), ([], nn.ReLU), ([4, 4, 4], nn.SiLU)])
+@pytest.mark.parametrize(
+    ("net_arch", "activation"), [([8, 5], nn.ReLU), ([6], nn.Tanh), ([], nn.ReLU), ([4, 4, 4], nn.SiLU)]
+)
 def test_an_ensemble_equals_separate_networks(perturb, n_critics, net_arch, activation):
     critic = make_critic(NetworkCritic, perturb, n_critics, net_arch=net_arch, activation_fn=activation)
     obs, actions = torch.randn(7, 3), torch.randn(7, 4, 2, dtype=torch.float64)
@@ -111,7 +113,9 @@ def test_layers_start_as_torchs_do():
         reference = torch.stack(list(reference))
         assert mine.abs().max() <= 16**-0.5 and reference.abs().max() <= 16**-0.5
         n = mine.numel()
-        assert abs(mine.std() / reference.std() - 1) < 4.5 / n**0.5  # two uniform samples: each std is known to 0.45 / sqrt(n)
+        assert (
+            abs(mine.std() / reference.std() - 1) < 4.5 / n**0.5
+        )  # two uniform samples: each std is known to 0.45 / sqrt(n)
         assert abs(mine.mean()) < 4.5 * reference.std() / n**0.5
 
 

@@ -68,8 +68,8 @@ def test_sample_to_log_prob_round_trip(make_policy, variant, squashed):
 @SQUASHED
 def test_round_trip_in_single_precision(make_policy, squashed):
     """
-    To 1e-4, and near the bounds of a squashed policy to what the rounding of an action does to its latent: an error e of
-    the scaled action moves log(1 - a^2) by about 2 e / (1 - |a|).
+    To 1e-4, and near the bounds of a squashed policy to what the rounding of an action does to its latent: an error e
+    of the scaled action moves log(1 - a^2) by about 2 e / (1 - |a|).
     """
     policy = make_policy(LOW, HIGH, squash_output=squashed, double=False)
     with torch.no_grad():
@@ -120,7 +120,9 @@ def test_a_new_unsquashed_policy_is_a_gaussian_about_the_middle_of_the_box(make_
     expected = norm(1.0, 0.5).logpdf(actions)  # a quarter of the half width of 2
     actual = policy.log_prob(OBS[:1], actions.reshape(1, -1, 1))
     np.testing.assert_allclose(actual[0].numpy(force=True), expected, rtol=1e-6)  # log_std_init is single
-    assert policy.entropy(OBS[:1], 50_000).item() == pytest.approx(norm(1.0, 0.5).entropy(), abs=4.5 * 0.5**0.5 / 50_000**0.5)
+    assert policy.entropy(OBS[:1], 50_000).item() == pytest.approx(
+        norm(1.0, 0.5).entropy(), abs=4.5 * 0.5**0.5 / 50_000**0.5
+    )
 
 
 def test_a_new_squashed_policy_is_a_gaussian_through_tanh(make_policy):

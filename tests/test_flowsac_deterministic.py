@@ -34,7 +34,9 @@ def parameters_after(model, steps=60, callback=None):
     ids=["default", "unsquashed", "n-step"],
 )
 def test_the_same_seed_gives_the_same_run(make_model, kwargs):
-    first, second, other = (parameters_after(make_model("Pendulum-v1", **{**kwargs, "seed": seed})) for seed in (4, 4, 5))
+    first, second, other = (
+        parameters_after(make_model("Pendulum-v1", **{**kwargs, "seed": seed})) for seed in (4, 4, 5)
+    )
     assert torch.equal(first, second) and not torch.equal(first, other)
 
 

@@ -1,4 +1,5 @@
-"""Faults put into environment, networks and values: each stops training where it appears, with its name and the step."""
+"""Faults put into environment, networks and values: each stops training where it appears, with its name and the
+step."""
 
 import gymnasium as gym
 import numpy as np
@@ -76,7 +77,9 @@ def test_observations_of_a_dictionary(make_model):
 
 
 def test_last_observations_of_episodes(make_model):
-    with pytest.raises(FloatingPointError, match=r"^infos\[0\]\['terminal_observation'\]\[2\] is nan at environment step 30;"):
+    with pytest.raises(
+        FloatingPointError, match=r"^infos\[0\]\['terminal_observation'\]\[2\] is nan at environment step 30;"
+    ):
         make_model(Faulty("observation", when=30)).learn(60)
 
 
@@ -151,7 +154,9 @@ def test_a_diverging_density(make_model):
             for actor in (model.actor, model.policy.actor_average):
                 actor.flow.base.head.bias[:2].fill_(MAX_LOG_PROB)
 
-    message = r"the policy's density diverges: its mean logarithm is [0-9.e+]+ at gradient step 11 .*ent_coef.*checkpoint"
+    message = (
+        r"the policy's density diverges: its mean logarithm is [0-9.e+]+ at gradient step 11 .*ent_coef.*checkpoint"
+    )
     with pytest.raises(FloatingPointError, match=message):
         make_model(Faulty()).learn(60, callback=after(31, throw_far_out))
 
@@ -201,7 +206,9 @@ class TestDegenerateWeights:
         # Newton's Gaussian would put half of the proposals there
         latents, weights = weights_of(peak, 1e-8, sampling_distribution="defensive")
         distances = (latents.tanh() - 0.3).square().sum(-1)
-        torch.testing.assert_close(weights, torch.nn.functional.one_hot(distances.argmin(-1), weights.shape[-1]).float())
+        torch.testing.assert_close(
+            weights, torch.nn.functional.one_hot(distances.argmin(-1), weights.shape[-1]).float()
+        )
 
     @pytest.mark.parametrize("ent_coef", [1e-8, 1e8, "auto_0.00000001"])
     @pytest.mark.parametrize("scale", [0.0, 1e6])

@@ -1,4 +1,5 @@
-"""Hindsight experience replay: a goal is reached, in every strategy, over several environments, saved, restored, resumed."""
+"""Hindsight experience replay: a goal is reached, in every strategy, over several environments, saved, restored,
+resumed."""
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ def make_her_model(make_model):
     def make(env, strategy="future", **kwargs):
         kwargs = {"learning_starts": 30, **kwargs}
         buffer = {"n_sampled_goal": 4, "goal_selection_strategy": strategy}
-        return make_model(env, "MultiInputPolicy", replay_buffer_class=HerReplayBuffer, replay_buffer_kwargs=buffer, **kwargs)
+        return make_model(
+            env, "MultiInputPolicy", replay_buffer_class=HerReplayBuffer, replay_buffer_kwargs=buffer, **kwargs
+        )
 
     return make
 
@@ -45,7 +48,9 @@ def test_saved_and_restored(make_her_model, tmp_path):
     loaded = FlowSAC.load(tmp_path / "model", env=env)
     with pytest.warns(UserWarning, match="last trajectory"):
         loaded.load_replay_buffer(tmp_path / "buffer")
-    assert isinstance(loaded.replay_buffer, HerReplayBuffer) and loaded.replay_buffer.pos == model.replay_buffer.pos == 30
+    assert (
+        isinstance(loaded.replay_buffer, HerReplayBuffer) and loaded.replay_buffer.pos == model.replay_buffer.pos == 30
+    )
     np.testing.assert_array_equal(loaded.replay_buffer.rewards, model.replay_buffer.rewards)
     assert loaded.learn(30, reset_num_timesteps=False)._n_updates > model._n_updates
 

@@ -46,9 +46,9 @@ def test_names(make_model, tmp_path, ent_coef):
     records, tensorboard = run(make_model, tmp_path, ent_coef=ent_coef)
     expected = ALWAYS | ROLLOUT | ({"train/ent_coef_loss"} if ent_coef == "auto" else set())
     assert expected <= set(records[-1])
-    assert {name for name in records[-1] if name.startswith("train/")} == {n for n in expected if n.startswith("train/")} | {
-        "train/n_updates"
-    }
+    assert {name for name in records[-1] if name.startswith("train/")} == {
+        n for n in expected if n.startswith("train/")
+    } | {"train/n_updates"}
     assert expected <= tensorboard
     assert "train/n_updates" not in tensorboard
 
@@ -68,7 +68,8 @@ def test_values(make_model, tmp_path, squashed):
     assert 0 <= last["train/renyi_2"] <= last["train/renyi_4"] <= math.log(8)
     if squashed:
         assert last["train/clip_fraction"] == 0.0
-        # No density on [-1, 1] has more than log 2; the mean of 1,000 draws errs by some hundredths (a unit of 2 by log 2)
+        # No density on [-1, 1] has more than log 2; the mean of 1,000 draws errs by some hundredths (a unit of 2 by log
+        # 2)
         assert last["train/entropy"] <= math.log(2) + 4 * 0.5 / math.sqrt(1000)
     else:
         assert 0.05 < records[0]["train/clip_fraction"] < 1  # later the policy has moved into the box

@@ -22,7 +22,9 @@ def test_learning(make_model, n_steps):
 
 def test_a_buffer_of_ones_own_sets_its_own_n_steps(make_model):
     with pytest.warns(UserWarning, match="n_steps=3"):
-        assert type(make_model("Pendulum-v1", n_steps=3, replay_buffer_class=ReplayBuffer).replay_buffer) is ReplayBuffer
+        assert (
+            type(make_model("Pendulum-v1", n_steps=3, replay_buffer_class=ReplayBuffer).replay_buffer) is ReplayBuffer
+        )
     kwargs = {"replay_buffer_class": NStepReplayBuffer, "replay_buffer_kwargs": {"n_steps": 4, "gamma": 0.9}}
     assert make_model("Pendulum-v1", **kwargs).learn(40).replay_buffer.n_steps == 4
 
@@ -85,8 +87,8 @@ def store_trajectories(buffer, optimum, bound, length, count=10_000):
 @pytest.mark.parametrize("n_steps", [1, N_STEPS])
 def test_the_missing_entropy_biases_the_critic_as_in_closed_form(make_model, monkeypatch, n_steps):
     """
-    The mean TD error at the exact Q is (1 - gamma^n) times how far the n-step fixed point lies from it: a constant here,
-    alpha H (gamma^n / (1 - gamma^n) - gamma / (1 - gamma)) with H the entropy of the scaled action.
+    The mean TD error at the exact Q is (1 - gamma^n) times how far the n-step fixed point lies from it: a constant
+    here, alpha H (gamma^n / (1 - gamma^n) - gamma / (1 - gamma)) with H the entropy of the scaled action.
     """
     model, optimum, bound = exact_model(make_model, monkeypatch, n_steps)
     starts = store_trajectories(model.replay_buffer, optimum, bound, n_steps)

@@ -144,7 +144,10 @@ def test_gradients_are_those_of_finite_differences(make_policy, what, squashed, 
 
 
 def test_gradients_flow_to_given_actions(make_policy):
-    policy, actions = make_policy(**BOX), torch.tensor([[1.0, 1.2], [0.2, 1.3]], dtype=torch.float64, requires_grad=True)
+    policy, actions = (
+        make_policy(**BOX),
+        torch.tensor([[1.0, 1.2], [0.2, 1.3]], dtype=torch.float64, requires_grad=True),
+    )
     assert torch.autograd.gradcheck(lambda a: policy.log_prob(BATCH, a), (actions,), eps=1e-6, atol=1e-5)
 
 
@@ -179,7 +182,9 @@ def test_many_actions_are_worked_on_in_bounded_chunks(make_policy, monkeypatch):
     assert len(torch.unique(chunked[0])) == 100  # no chunk repeats another's noise
 
 
-@pytest.mark.parametrize("shape", [(2,), (3, 2), (1, 2), (2, 1), (2, 3), (2, 5, 3), (3, 5, 2), (2, 1, 5, 2), ()], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(2,), (3, 2), (1, 2), (2, 1), (2, 3), (2, 5, 3), (3, 5, 2), (2, 1, 5, 2), ()], ids=str
+)
 def test_actions_of_a_wrong_shape_are_named(make_policy, shape):
     policy = make_policy(**BOX)
     with pytest.raises(ValueError, match=r"actions has shape .*\(2, 2\)"):
@@ -246,7 +251,14 @@ def test_deterministic_predictions_repeat_and_draw_no_random_numbers(make_policy
     [
         {"squash_output": False, "n_critics": 1, "critic_form": "quadratic", "log_std_init": -1.0},
         {"field_units": 5, "ode_steps": 1},
-        {"base": "standard", "field": "mlp", "ode_steps": 2, "ode_solver": "rk4", "ode_grid_power": 2.0, "density": "trace"},
+        {
+            "base": "standard",
+            "field": "mlp",
+            "ode_steps": 2,
+            "ode_solver": "rk4",
+            "ode_grid_power": 2.0,
+            "density": "trace",
+        },
         {"net_arch": {"pi": [8], "qf": [12, 4]}, "activation_fn": nn.Tanh, "share_features_extractor": True},
         {"optimizer_class": torch.optim.RMSprop, "optimizer_kwargs": {"alpha": 0.9}, "net_arch": []},
     ],

@@ -10,7 +10,14 @@ from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.algorithm.checks import proposal_budget
-from sb3_flowsac.isfm import CurrentPolicy, Mixture, Proposal, SamplingDistribution, running_ess_share, scheduled_proposals
+from sb3_flowsac.isfm import (
+    CurrentPolicy,
+    Mixture,
+    Proposal,
+    SamplingDistribution,
+    running_ess_share,
+    scheduled_proposals,
+)
 
 
 class Watched(CurrentPolicy):
@@ -26,7 +33,13 @@ class Watched(CurrentPolicy):
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [(1, (1, False)), (np.int64(7), (7, False)), ("auto", (32, True)), ("auto_64", (64, True)), ("auto_12", (12, True))],
+    [
+        (1, (1, False)),
+        (np.int64(7), (7, False)),
+        ("auto", (32, True)),
+        ("auto_64", (64, True)),
+        ("auto_12", (12, True)),
+    ],
 )
 def test_budgets(given, expected):
     assert proposal_budget(given) == expected
@@ -62,7 +75,8 @@ def test_proposals_are_weighed_once_for_all_epochs(make_model, monkeypatch, epoc
 
 
 def test_a_mixture_is_checked_for_every_number_that_the_schedule_may_ask_for(make_model):
-    """Shares are rounded: this one takes 12, 14, 18 and 20 proposals, but of 16 nothing is left for the first component."""
+    """Shares are rounded: this one takes 12, 14, 18 and 20 proposals, but of 16 nothing is left for the first
+    component."""
     mixture = Mixture([CurrentPolicy() for _ in range(9)], [0.2, *[0.1] * 8])
     with pytest.raises(ValueError, match="n_proposals=16 is too small for a mixture"):
         make_model("Pendulum-v1", sampling_distribution=mixture, n_proposals="auto")
@@ -74,7 +88,9 @@ def test_a_schedule_follows_the_running_effective_sample_size(make_model, monkey
     """Each number is that of the shares of the updates before; it starts at the budget, falls, and is logged."""
     watched, shares, expected = Watched(), [], []
     # Values that hardly differ: nearly all proposals count
-    model = make_model("Pendulum-v1", sampling_distribution=watched, n_proposals=n_proposals, policy_delay=1, ent_coef=1e4)
+    model = make_model(
+        "Pendulum-v1", sampling_distribution=watched, n_proposals=n_proposals, policy_delay=1, ent_coef=1e4
+    )
     improve, running = model.improve_actor, 0.0
 
     def recorded(observations, actions, ent_coef, stats):

@@ -82,7 +82,9 @@ VARIANTS = {
     "no-hidden-layer": {"policy_kwargs": {"net_arch": []}},
     "activation": {"policy_kwargs": {"activation_fn": nn.Tanh}},
     "optimizer": {"policy_kwargs": {"optimizer_class": torch.optim.AdamW, "optimizer_kwargs": {"weight_decay": 0.01}}},
-    "extractor": {"policy_kwargs": {"features_extractor_class": Extractor, "features_extractor_kwargs": {"features_dim": 5}}},
+    "extractor": {
+        "policy_kwargs": {"features_extractor_class": Extractor, "features_extractor_kwargs": {"features_dim": 5}}
+    },
     "shared-extractor": {"policy_kwargs": {"features_extractor_class": Extractor, "share_features_extractor": True}},
     "alpha": {"ent_coef": 0.1},
     "auto-alpha": {"ent_coef": "auto_0.1", "target_entropy": -2.0},
@@ -231,7 +233,9 @@ def test_training_continues_where_it_stopped(make_model):
 def test_a_long_vector_of_actions(make_model):
     class Wide(gym.Env):
         observation_space = gym.spaces.Box(-1, 1, (4,))
-        action_space = gym.spaces.Box(np.linspace(-3, -1, 24, dtype=np.float32), np.linspace(1, 5, 24, dtype=np.float32))
+        action_space = gym.spaces.Box(
+            np.linspace(-3, -1, 24, dtype=np.float32), np.linspace(1, 5, 24, dtype=np.float32)
+        )
 
         def reset(self, *, seed=None, options=None):
             super().reset(seed=seed)
@@ -307,13 +311,16 @@ def test_gsde_is_no_feature_and_what_to_do_instead(make_model, kwargs, named):
     ("sampling_distribution", "n_proposals"),
     [("newton", 2), ("guided", 3), (Mixture([UniformBox()] * 3 + [GuidedKernels()], [0.4, 0.2, 0.2, 0.2]), "auto")],
 )
-def test_proposals_that_cannot_be_shared_out_are_refused_before_training(make_model, sampling_distribution, n_proposals):
+def test_proposals_that_cannot_be_shared_out_are_refused_before_training(
+    make_model, sampling_distribution, n_proposals
+):
     with pytest.raises(ValueError, match="n_proposals"):
         make_model("Pendulum-v1", sampling_distribution=sampling_distribution, n_proposals=n_proposals)
 
 
 def test_every_argument_of_sac_is_one_of_flowsac():
-    """In SAC's order and with its defaults but for the rate and the warm-up; the rest is what a flow has and gSDE has not."""
+    """In SAC's order and with its defaults but for the rate and the warm-up; the rest is what a flow has and gSDE has
+    not."""
     ours, theirs = (dict(inspect.signature(c.__init__).parameters) for c in (FlowSAC, SAC))
     assert [name for name in ours if name in theirs] == list(theirs)
     different = [name for name in theirs if ours[name].default != theirs[name].default]

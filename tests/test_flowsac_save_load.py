@@ -18,7 +18,11 @@ VARIANTS = {
         "ent_coef": "auto_0.1",
     },
     "scheduled": {"n_proposals": "auto_64", "sampling_distribution": "guided", "actor_tau": 0.3},
-    "quadratic": {"policy_kwargs": {"critic_form": "quadratic", "n_critics": 1}, "n_next_actions": 2, "policy_delay": 1},
+    "quadratic": {
+        "policy_kwargs": {"critic_form": "quadratic", "n_critics": 1},
+        "n_next_actions": 2,
+        "policy_delay": 1,
+    },
 }
 
 
@@ -120,7 +124,9 @@ def test_exclude_and_include_and_custom_objects(make_model, tmp_path):
     model.save(tmp_path / "small", exclude=["tau"])
     assert FlowSAC.load(tmp_path / "small").tau == 0.005  # the default
     model.save(tmp_path / "all", include=["replay_buffer"])
-    assert FlowSAC.load(tmp_path / "all").replay_buffer.buffer_size == 1000 and FlowSAC.load(tmp_path / "all").tau == 0.1
+    assert (
+        FlowSAC.load(tmp_path / "all").replay_buffer.buffer_size == 1000 and FlowSAC.load(tmp_path / "all").tau == 0.1
+    )
     loaded = FlowSAC.load(tmp_path / "all", custom_objects={"learning_rate": 0.5, "lr_schedule": lambda _: 0.5})
     assert loaded.learning_rate == 0.5
 

@@ -27,7 +27,9 @@ class Random(gym.Env):
         return self.observation_space.sample(), {}
 
     def step(self, action):
-        assert self.action_space.contains(np.asarray(action, self.action_space.dtype))  # SB3 unscales to single precision
+        assert self.action_space.contains(
+            np.asarray(action, self.action_space.dtype)
+        )  # SB3 unscales to single precision
         self.steps += 1
         return self.observation_space.sample(), float(np.sum(action)), False, self.steps == 7, {}
 
@@ -113,7 +115,9 @@ def test_dictionaries_over_several_environments(make_model):
 
 
 def image_env(channels_last=True):
-    return FakeImageEnv(screen_height=36, screen_width=36, n_channels=1, channel_first=not channels_last, discrete=False)
+    return FakeImageEnv(
+        screen_height=36, screen_width=36, n_channels=1, channel_first=not channels_last, discrete=False
+    )
 
 
 @pytest.mark.parametrize("channels_last", [True, False], ids=["last", "first"])

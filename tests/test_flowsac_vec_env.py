@@ -90,7 +90,9 @@ def test_callbacks_that_stop_training(make_model):
     )
     assert make_model("Pendulum-v1").learn(1000, callback=stop).num_timesteps == 30
     calls = []
-    make_model("Pendulum-v1").learn(50, callback=lambda local, _: calls.append(local["self"].num_timesteps) or len(calls) < 40)
+    make_model("Pendulum-v1").learn(
+        50, callback=lambda local, _: calls.append(local["self"].num_timesteps) or len(calls) < 40
+    )
     assert calls == list(range(1, 41))
 
 

@@ -244,7 +244,9 @@ def test_what_a_file_brings_is_checked_again(make_model, tmp_path):
 
 
 def test_numpy_numbers_are_numbers(env):
-    model = build(env, batch_size=np.int64(8), learning_rate=np.float32(0.5), gamma=np.float64(0.9), train_freq=np.int32(2))
+    model = build(
+        env, batch_size=np.int64(8), learning_rate=np.float32(0.5), gamma=np.float64(0.9), train_freq=np.int32(2)
+    )
     assert type(model.batch_size) is int and type(model.gamma) is float
     assert model.learning_rate == 0.5 and model.train_freq.frequency == 2
 

@@ -13,7 +13,9 @@ from sb3_flowsac.cli import main
 
 OPTIONS = ["--alpha", "--seed", "--preset", "--problem", "--timesteps", "--jobs", "--out"]
 NUMBERS = (st.integers() | st.floats()).map(str)
-WORDS = st.sampled_from(["", " ", ".", "..", "/", "~", "\0", "x" * 300, "a/" * 3000, "٣", "²", "1_000", "0x10", "default"])
+WORDS = st.sampled_from(
+    ["", " ", ".", "..", "/", "~", "\0", "x" * 300, "a/" * 3000, "٣", "²", "1_000", "0x10", "default"]
+)
 TEXTS = NUMBERS | WORDS | st.text(max_size=12)
 
 
@@ -52,7 +54,9 @@ def test_options_with_many_values(option, study, capsys):
     settings(max_examples=2000)(given(TEXTS)(lambda text: check(option, text, study, capsys)))()
 
 
-CONTENT = st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | st.just(b"A: [[1]]\nB: [[1]]\nQ: [[1]]\nR: [[1]]\n")
+CONTENT = (
+    st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | st.just(b"A: [[1]]\nB: [[1]]\nQ: [[1]]\nR: [[1]]\n")
+)
 
 
 @pytest.mark.parametrize("suffix", [".yml", ".json", ".npz"])

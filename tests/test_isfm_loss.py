@@ -64,7 +64,9 @@ class Problem:
         latents = self.transform.inverse(true_actions(copies * n, self.dim)).view(copies, n, self.dim)
         base, t = policy.base, torch.rand(copies, n, 1, **F64)
         y0 = torch.randn(copies, n, self.dim, **F64)
-        y1 = torch.linalg.solve(base.scale_tril.unsqueeze(1), (latents - base.loc.unsqueeze(1)).unsqueeze(-1)).squeeze(-1)
+        y1 = torch.linalg.solve(base.scale_tril.unsqueeze(1), (latents - base.loc.unsqueeze(1)).unsqueeze(-1)).squeeze(
+            -1
+        )
         y1, weight = y1.detach(), 1.0
         y_t, rate = t * y1 + (1 - t) * y0, y1 - y0
         if self.flow.base.learnable:  # in coordinates of constant spread r, the error measured as in y
@@ -78,7 +80,10 @@ class Problem:
     @staticmethod
     def _gradients(features, *losses):
         return torch.stack(
-            [torch.autograd.grad(v, features, retain_graph=True)[0] if v.requires_grad else 0.0 * features for v in losses]
+            [
+                torch.autograd.grad(v, features, retain_graph=True)[0] if v.requires_grad else 0.0 * features
+                for v in losses
+            ]
         ).detach()
 
 
@@ -120,7 +125,8 @@ def test_gradient_is_that_of_flow_matching_on_true_samples(perturb, base, squash
 
 @CASES
 def test_gradient_error_shrinks_with_the_root_of_the_number_of_proposals(perturb, base, squashed, dim, proposals):
-    """The slope of log(root mean square error) against log N is -1/2 within 4 standard errors (jackknife over estimates)."""
+    """The slope of log(root mean square error) against log N is -1/2 within 4 standard errors (jackknife over
+    estimates)."""
     problem = Problem(perturb, base, squashed, dim, proposals)
     true = problem.true_gradients(200, 1500).mean(1, keepdim=True)
     sizes = [200, 600, 1800]

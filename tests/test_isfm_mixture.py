@@ -36,7 +36,8 @@ def test_weights_of_a_mixture_are_unbiased_for_every_number_of_proposals(perturb
 @pytest.mark.parametrize("share", [0.125, 0.5])
 @TRANSFORMS
 def test_the_defensive_share_bounds_the_weights(perturb, transform, share):
-    """target / h <= 2^d max pi / share wherever the target has mass, however far its tails reach beyond the policy's."""
+    """target / h <= 2^d max pi / share wherever the target has mass, however far its tails reach beyond the
+    policy's."""
     grid, _ = everywhere(1)
     with torch.no_grad():
         log_h = defensive(CurrentPolicy(), share).given(step_of(flow_policy(perturb), transform), 16).log_prob(grid)

@@ -50,7 +50,9 @@ def test_a_gaussian_target_is_found_from_afar(perturb, transform, dim):
     covariance = slope @ torch.linalg.inv(precision) @ slope
     law = MultivariateNormal(mean.atanh() if transform.squashes else mean, covariance)
     expected = law.log_prob(latents.transpose(0, 1)).T
-    torch.testing.assert_close(log_prob, expected, rtol=0, atol=5e-3)  # a ridge of 1e-6, in draws of up to five deviations
+    torch.testing.assert_close(
+        log_prob, expected, rtol=0, atol=5e-3
+    )  # a ridge of 1e-6, in draws of up to five deviations
     assert (log_prob - expected).abs().mean() < 5e-4
     torch.testing.assert_close(latents.mean(1), law.mean, rtol=0, atol=1e-4)  # antithetic
     whitened = torch.linalg.solve_triangular(law.scale_tril, (latents - law.mean.unsqueeze(1)).mT, upper=False)
@@ -63,7 +65,9 @@ def test_a_gaussian_target_is_found_from_afar(perturb, transform, dim):
 def test_precisions_that_differ_by_a_factor_are_found_in_one_dimension(perturb):
     batch = 10
     mean, factor = torch.rand(batch, 1, **F64) - 0.5, 0.5 + 1.5 * torch.rand(batch, 1, 1, **F64)
-    improvement = step_of(flow_policy(perturb, batch=batch, n_steps=4), Identity(), gaussian_target(mean, 30.0 * factor))
+    improvement = step_of(
+        flow_policy(perturb, batch=batch, n_steps=4), Identity(), gaussian_target(mean, 30.0 * factor)
+    )
     found_mean, found_covariance = moments(NewtonGaussian().given(improvement, 4), batch, 1)
     torch.testing.assert_close(found_mean, mean, rtol=0, atol=1e-4)
     torch.testing.assert_close(found_covariance, 1.0 / (30.0 * factor), rtol=1e-4, atol=0)
@@ -91,7 +95,9 @@ def test_without_curvature_the_deviation_is_a_multiple_of_the_policys(perturb, d
     mean, covariance = moments(NewtonGaussian().given(step_of(policy, Identity(), target), 4), 5, dim)
     variances, axes = torch.linalg.eigh(covariance)
     spread = (axes.mT @ policy.base.scale_tril).norm(dim=-1)
-    torch.testing.assert_close(variances.sqrt(), MAX_WIDENING * spread, rtol=1e-5, atol=0)  # a ridge of 1e-6 turns the axes
+    torch.testing.assert_close(
+        variances.sqrt(), MAX_WIDENING * spread, rtol=1e-5, atol=0
+    )  # a ridge of 1e-6 turns the axes
     assert (mean.abs() <= FURTHEST + 1e-9).all()
 
 
@@ -191,7 +197,9 @@ def test_a_curvature_that_overflows_counts_as_none(perturb):
     policy = flow_policy(perturb, batch=200, n_steps=2)
     policy.base.loc, policy.base.scale_tril = policy.base.loc.float(), policy.base.scale_tril.float()
     policy.push = policy.base.unwhiten
-    steep = step_of(policy, Identity(), lambda actions: -2e37 * actions.square().sum(-1))  # finite, but not summed over states
+    steep = step_of(
+        policy, Identity(), lambda actions: -2e37 * actions.square().sum(-1)
+    )  # finite, but not summed over states
     latents, _ = NewtonGaussian().given(steep, 100).sample_with_log_prob()
     torch.testing.assert_close(latents.std(1), MAX_WIDENING * policy.base.scale_tril[:, 0], rtol=0.5, atol=0)
 
@@ -218,6 +226,8 @@ def test_wrong_numbers_of_anchors_are_named(n_anchors):
 @pytest.mark.parametrize("n_anchors", [2, 6, 10])
 def test_every_even_number_of_anchors_finds_a_gaussian_target(perturb, n_anchors):
     mean = torch.rand(20, 2, **F64) - 0.5
-    improvement = step_of(flow_policy(perturb, 2, 20, n_steps=2), Tanh(), gaussian_target(mean, random_precision(2)[None]))
+    improvement = step_of(
+        flow_policy(perturb, 2, 20, n_steps=2), Tanh(), gaussian_target(mean, random_precision(2)[None])
+    )
     latents, _ = NewtonGaussian(n_anchors).given(improvement, 2).sample_with_log_prob()
     torch.testing.assert_close(latents.mean(1), mean.atanh(), rtol=0, atol=1e-4)

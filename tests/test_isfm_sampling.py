@@ -36,7 +36,9 @@ EVERY = {
         [CurrentPolicy(), UniformBox(), WideGaussian(), NewtonGaussian(), GuidedKernels(), ReplayKernels()],
         [0.2, 0.1, 0.1, 0.2, 0.2, 0.2],
     ),
-    "nested": Mixture([defensive(NewtonGaussian(), 0.5), Mixture([GuidedKernels(), CurrentPolicy()], [0.6, 0.4])], [0.6, 0.4]),
+    "nested": Mixture(
+        [defensive(NewtonGaussian(), 0.5), Mixture([GuidedKernels(), CurrentPolicy()], [0.6, 0.4])], [0.6, 0.4]
+    ),
 }
 EVERY_ONE = pytest.mark.parametrize("proposals", EVERY.values(), ids=EVERY)
 

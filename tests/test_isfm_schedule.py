@@ -31,7 +31,9 @@ def test_all_of_the_budget_at_the_start_and_the_fewest_at_the_fixed_point(budget
     assert scheduled_proposals(1.0, budget) == MIN_PROPOSALS
 
 
-@pytest.mark.parametrize(("share", "n"), [(0.3, 32), (0.375, 32), (0.4, 30), (0.5, 24), (0.51, 24), (0.61, 20), (0.99, 14)])
+@pytest.mark.parametrize(
+    ("share", "n"), [(0.3, 32), (0.375, 32), (0.4, 30), (0.5, 24), (0.51, 24), (0.61, 20), (0.99, 14)]
+)
 def test_some_numbers(share, n):
     assert scheduled_proposals(share, 32) == n
 

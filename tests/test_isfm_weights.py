@@ -29,7 +29,9 @@ def test_no_size_of_the_logarithms_overflows(values, dtype):
     alive = (logarithms > -math.inf).any(-1)
     assert not weights[~alive].any()
     tolerance = 20 * torch.finfo(dtype).eps
-    torch.testing.assert_close(weights[alive].sum(-1), torch.ones(int(alive.sum()), dtype=dtype), rtol=0, atol=tolerance)
+    torch.testing.assert_close(
+        weights[alive].sum(-1), torch.ones(int(alive.sum()), dtype=dtype), rtol=0, atol=tolerance
+    )
     if alive.any():
         expected = softmax(logarithms[alive].numpy().astype(np.float64), axis=-1)
         np.testing.assert_allclose(weights[alive], expected, rtol=0, atol=tolerance)
@@ -77,7 +79,9 @@ def test_equal_and_single_weights_are_the_extremes():
     weights = torch.tensor([[0.25] * 4, [0.0, 0.0, 1.0, 0.0]])
     torch.testing.assert_close(effective_sample_size(weights), torch.tensor([4.0, 1.0]))
     for order in (2, 4):
-        torch.testing.assert_close(renyi_divergence(weights, order), torch.tensor([0.0, math.log(4.0)]), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(
+            renyi_divergence(weights, order), torch.tensor([0.0, math.log(4.0)]), rtol=1e-6, atol=1e-6
+        )
 
 
 def test_statistics_are_means_over_the_states():

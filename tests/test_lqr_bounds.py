@@ -63,7 +63,8 @@ def test_unstable_preset_survives_a_short_warm_up_and_not_a_long_one():
 
 
 def test_problem_without_stationary_state():
-    """The closed loop is stable only after discounting: the discounted average takes the stationary covariance's place."""
+    """The closed loop is stable only after discounting: the discounted average takes the stationary covariance's
+    place."""
     problem = LQRProblem(A=[[1.3]], B=[[0.1]], Q=[[0.01]], R=[[10.0]], gamma=0.5, initial_cov=[[0.0]])
     optimum = problem.solve(1.0)
     assert abs(optimum.closed_loop[0, 0]) > 1.0

@@ -17,7 +17,14 @@ from sb3_flowsac.evaluation.lqr import EvaluationSettings
 from sb3_flowsac.lqr_study.training import RunSpec
 
 TINY = EvaluationSettings(n_rollouts=8, horizon=5, n_states=4, n_actions=20)
-SPI = {"alpha": 0.5, "seed": 0, "flow": {"gain_error": [1.0, 0.01]}, "mean_error": 0.011, "cov_error": 0.02, "seconds": 3.2}
+SPI = {
+    "alpha": 0.5,
+    "seed": 0,
+    "flow": {"gain_error": [1.0, 0.01]},
+    "mean_error": 0.011,
+    "cov_error": 0.02,
+    "seconds": 3.2,
+}
 COLD = {"alpha": 0.5, "gain_error": 0.01, "spread": 0.5, "optimal_spread": 0.4, "loss": 9.0, "optimal_loss": 8.0}
 ROBUST = {"label": "flow", "controller": "stochastic", "kind": "input bias", "magnitude": 0.1, "loss": 0.25}
 SLOPE = {"value": 0.5, "low": 0.4, "high": 0.6}
@@ -35,7 +42,14 @@ def note(asked, name, row, **given):
 
 def entry(algorithm, seed, **figures):
     row = {"algorithm": algorithm, "alpha": 0.5, "seed": seed, "horizon": 30, "return": -10.0, "optimal_return": -9.0}
-    row |= {"mean_error": 0.1, "cov_error": 0.2, "soft_gap": 0.3, "return_se": 0.09, "mean_floor": 0.0, "cov_floor": 0.0}
+    row |= {
+        "mean_error": 0.1,
+        "cov_error": 0.2,
+        "soft_gap": 0.3,
+        "return_se": 0.09,
+        "mean_floor": 0.0,
+        "cov_floor": 0.0,
+    }
     return {"row": {**row, "clip_fraction": 0.0, "timesteps": 8, "updates": 1, "seconds": 1.0, **figures}}
 
 

@@ -1,4 +1,5 @@
-"""The matrix equations of linear-quadratic control at their edges: modes on the unit circle, units, singular covariances."""
+"""The matrix equations of linear-quadratic control at their edges: modes on the unit circle, units, singular
+covariances."""
 
 import numpy as np
 import pytest

@@ -120,7 +120,9 @@ def test_any_numbers_give_a_problem_or_a_value_error(A, B, diagonal, gamma):
 
 
 def test_presets_are_as_described():
-    default, scalar, unstable, six = (maxent_envs.preset(name) for name in ("default", "scalar", "unstable", "six-state"))
+    default, scalar, unstable, six = (
+        maxent_envs.preset(name) for name in ("default", "scalar", "unstable", "six-state")
+    )
     assert [(p.n_states, p.n_inputs) for p in (default, scalar, unstable, six)] == [(2, 2), (1, 1), (2, 2), (6, 3)]
     Sigma = default.solve(0.5).Sigma
     assert abs(Sigma[0, 1]) / np.sqrt(Sigma[0, 0] * Sigma[1, 1]) > 0.5

@@ -45,7 +45,9 @@ def expected_loss(policy, disturbance, horizon):
     problem, size = policy.problem, disturbance.magnitude
     if disturbance.kind == "input bias":
         return bias_loss(policy, size, horizon)
-    arguments = {"noise_cov": size**2 * problem.noise_cov} if disturbance.kind == "process noise" else {"A": size * problem.A}
+    arguments = (
+        {"noise_cov": size**2 * problem.noise_cov} if disturbance.kind == "process noise" else {"A": size * problem.A}
+    )
     disturbed = changed(problem, **arguments).evaluate(policy.alpha, policy.K, policy.Sigma)
     return policy.expected_return(horizon) - disturbed.expected_return(horizon)
 
@@ -76,7 +78,8 @@ def test_entropy_buys_a_linear_controller_no_robustness():
     problem = preset()
     cold, warm = problem.solve(0.05), problem.solve(1.0)
     rows = [
-        disturbed_returns(LinearPolicy(policy, deterministic=True), problem, DISTURBANCES, **SIZES) for policy in (cold, warm)
+        disturbed_returns(LinearPolicy(policy, deterministic=True), problem, DISTURBANCES, **SIZES)
+        for policy in (cold, warm)
     ]
     assert rows[0] == rows[1]
     bias, noise, mismatch = DISTURBANCES

@@ -37,7 +37,9 @@ def test_known_identities(problem, alpha):
     G = problem.R + problem.gamma * problem.B.T @ solution.P @ problem.B
     assert np.trace(G @ solution.Sigma) == pytest.approx(alpha * problem.n_inputs / 2.0)
     free = problem.solve(1e-12).expected_return()
-    assert free - solution.expected_return() == pytest.approx(alpha * problem.n_inputs / (2 * (1 - problem.gamma)), rel=1e-6)
+    assert free - solution.expected_return() == pytest.approx(
+        alpha * problem.n_inputs / (2 * (1 - problem.gamma)), rel=1e-6
+    )
     diagonal = problem.evaluate(alpha, solution.K, np.diag(0.5 * alpha / np.diag(G)))
     assert diagonal.expected_return() == pytest.approx(solution.expected_return(), rel=1e-9)
     gap = alpha / (2 * (1 - problem.gamma)) * (np.log(np.diag(G)).sum() - np.linalg.slogdet(G)[1])

@@ -24,7 +24,9 @@ EVALUATION = EvaluationSettings(n_rollouts=50, horizon=10, n_states=20, n_action
 SMALL = SPISettings(
     n_iterations=2, n_steps=40, n_states=256, batch_size=32, n_proposals=8, n_fit_actions=32, evaluation=EVALUATION
 )
-TINY = SPISettings(n_iterations=1, n_steps=2, n_states=16, batch_size=4, n_proposals=4, n_fit_actions=8, evaluation=EVALUATION)
+TINY = SPISettings(
+    n_iterations=1, n_steps=2, n_states=16, batch_size=4, n_proposals=4, n_fit_actions=8, evaluation=EVALUATION
+)
 
 
 @pytest.fixture
@@ -55,7 +57,9 @@ def states_of(problem, n, seed=0):
 def test_fit_recovers_gain_and_covariance_of_a_gaussian_flow(gaussian_flow):
     policy, K, Sigma = gaussian_flow
     n_states, n_actions = 400, 200
-    fitted_K, fitted_Sigma = fit_gaussian(policy, states_of(preset(), n_states), n_actions, torch.Generator().manual_seed(0))
+    fitted_K, fitted_Sigma = fit_gaussian(
+        policy, states_of(preset(), n_states), n_actions, torch.Generator().manual_seed(0)
+    )
     # Five standard errors of a regression on unit states, and of a covariance
     assert fitted_K == pytest.approx(K, abs=5 * np.sqrt(Sigma.max() / (n_states * n_actions)))
     assert fitted_Sigma == pytest.approx(Sigma, abs=5 * np.sqrt(2 / (n_states * n_actions)) * Sigma.max())
@@ -86,7 +90,10 @@ def test_weights_of_the_exact_target_are_equal(gaussian_flow):
     optimum = problem.solve(0.5)
     states = states_of(problem, 30)
     with torch.no_grad():
-        scaled_K, scaled_L = optimum.K / policy.scale[:, None], np.linalg.cholesky(optimum.Sigma) / policy.scale[:, None]
+        scaled_K, scaled_L = (
+            optimum.K / policy.scale[:, None],
+            np.linalg.cholesky(optimum.Sigma) / policy.scale[:, None],
+        )
         head = policy.actor.flow.base.head
         head.weight[:2] = torch.as_tensor(-scaled_K)
         head.bias.copy_(torch.tensor([0.0, 0.0, *np.log(np.diag(scaled_L)), scaled_L[1, 0] / scaled_L[1, 1]]))

@@ -1,4 +1,5 @@
-"""The evaluation against policies whose errors are known in closed form, and the study from its arguments to its files."""
+"""The evaluation against policies whose errors are known in closed form, and the study from its arguments to its
+files."""
 
 import json
 import math
@@ -23,7 +24,14 @@ from sb3_flowsac.callbacks import LQROptimalityCallback
 from sb3_flowsac.evaluation.lqr import EvaluationSettings, distribution_errors, evaluate_policy_on_lqr
 from sb3_flowsac.evaluation.policies import LearntPolicy
 from sb3_flowsac.evaluation.rollouts import paired_returns
-from sb3_flowsac.lqr_study.models import ALGORITHMS, FLOW_SETTINGS, N_ENVS, QuadraticSACCritic, lqr_model, tuned_sac_model
+from sb3_flowsac.lqr_study.models import (
+    ALGORITHMS,
+    FLOW_SETTINGS,
+    N_ENVS,
+    QuadraticSACCritic,
+    lqr_model,
+    tuned_sac_model,
+)
 from sb3_flowsac.lqr_study.plots import save_plots
 from sb3_flowsac.lqr_study.study import run_study
 from sb3_flowsac.lqr_study.tasks import run_tasks
@@ -113,7 +121,9 @@ def test_mean_error_is_a_ratio_of_sums():
     solution = problem.solve(1e-10)
     shift = np.array([[0.3, 0.0], [0.0, 0.1]])
     states = states_of(problem)
-    errors = distribution_errors(GaussianPolicy(solution.K + shift, solution.Sigma), solution, states, n_actions=10, seed=0)
+    errors = distribution_errors(
+        GaussianPolicy(solution.K + shift, solution.Sigma), solution, states, n_actions=10, seed=0
+    )
     expected = sum(np.linalg.norm(shift @ x) for x in states) / sum(np.linalg.norm(solution.K @ x) for x in states)
     assert errors.mean == pytest.approx(expected, rel=1e-3)
 
@@ -190,7 +200,9 @@ def test_soft_gap_of_the_best_diagonal_gaussian_is_the_closed_form():
     horizon = 60
     weight = 0.5 * solution.alpha * (1.0 - problem.gamma**horizon) / (1.0 - problem.gamma)
     expected = weight * math.log(np.prod(np.diag(G)) / np.linalg.det(G))
-    returns, _ = paired_returns(GaussianPolicy(solution.K, diagonal), solution, n_rollouts=3000, horizon=horizon, seed=0)
+    returns, _ = paired_returns(
+        GaussianPolicy(solution.K, diagonal), solution, n_rollouts=3000, horizon=horizon, seed=0
+    )
     standard = problem.evaluate(0.5, solution.K, diagonal).expected_return(horizon) - solution.expected_return(horizon)
     assert abs(returns.soft_gap - (expected - standard)) < 4 * returns.soft_standard_error
     assert returns.soft_standard_error < 0.05 * expected
@@ -200,7 +212,9 @@ def test_common_noise_narrows_the_error():
     problem = maxent_envs.preset()
     solution = problem.solve(0.5)
     errors = [
-        paired_returns(kind(0.95 * solution.K, solution.Sigma), solution, n_rollouts=500, horizon=50, seed=0)[0].standard_error
+        paired_returns(kind(0.95 * solution.K, solution.Sigma), solution, n_rollouts=500, horizon=50, seed=0)[
+            0
+        ].standard_error
         for kind in (GaussianPolicy, OwnNoise)
     ]
     assert errors[0] < 0.2 * errors[1]

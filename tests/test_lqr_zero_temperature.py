@@ -38,7 +38,9 @@ def test_only_the_covariance_depends_on_alpha(name):
 def test_advantage_of_the_regulator(name, alpha):
     problem = preset(name)
     solution = problem.solve(alpha)
-    assert regulator_advantage(solution, 2000) == pytest.approx(alpha * problem.n_inputs / (2.0 * (1.0 - problem.gamma)))
+    assert regulator_advantage(solution, 2000) == pytest.approx(
+        alpha * problem.n_inputs / (2.0 * (1.0 - problem.gamma))
+    )
     almost_zero = problem.solve(1e-9).expected_return(20)
     assert regulator_advantage(solution, 20) == pytest.approx(almost_zero - solution.expected_return(20), rel=1e-6)
 
@@ -47,7 +49,8 @@ def test_the_optimum_has_the_regulators_gain_and_its_own_spread():
     solution = preset().solve(0.1)
     figures = regulator_figures(LinearPolicy(solution), LinearPolicy(solution, deterministic=True), solution, SETTINGS)
     assert figures["gain_error"] < 1e-9
-    # Sampling leaves each action's mean an error of covariance Sigma / n_actions, regression divides by the states' spread
+    # Sampling leaves each action's mean an error of covariance Sigma / n_actions, regression divides by the states'
+    # spread
     assert 1e-4 < figures["sample_gain_error"] < 0.05
     assert figures["optimal_spread"] == pytest.approx(math.sqrt(np.trace(solution.Sigma)), rel=1e-12)
     assert figures["spread"] == pytest.approx(figures["optimal_spread"], rel=0.02)
@@ -77,7 +80,13 @@ def test_loss_of_the_deterministic_controller_agrees_with_the_closed_form():
 
 def test_study_writes_its_files_and_keeps_its_results(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training, "N_CURVE_POINTS", 1)
-    arguments = {"problem": preset("scalar"), "alphas": (0.5, 0.01), "out": tmp_path, "timesteps": 280, "evaluation": TINY}
+    arguments = {
+        "problem": preset("scalar"),
+        "alphas": (0.5, 0.01),
+        "out": tmp_path,
+        "timesteps": 280,
+        "evaluation": TINY,
+    }
     rows = run_zero_temperature(**arguments)
     assert json.loads((tmp_path / "zero_temperature.json").read_text()) == rows
     assert (tmp_path / "zero_temperature.png").read_bytes().startswith(b"\x89PNG")

@@ -54,7 +54,9 @@ def test_step_follows_the_dynamics_and_pays_for_the_state_it_leaves():
         u = rng.standard_normal(2).astype(np.float32)
         observation, reward, terminated, truncated, info = env.step(u)
         exact = u.astype(np.float64)
-        assert type(reward) is float and reward == pytest.approx(-(x @ PROBLEM.Q @ x + exact @ PROBLEM.R @ exact), rel=1e-13)
+        assert type(reward) is float and reward == pytest.approx(
+            -(x @ PROBLEM.Q @ x + exact @ PROBLEM.R @ exact), rel=1e-13
+        )
         assert (terminated, truncated, info) == (False, False, {})
         x = PROBLEM.A @ x + PROBLEM.B @ exact + noise_root @ z
         np.testing.assert_allclose(env.get_state()["state"], x, rtol=1e-12, atol=1e-13)

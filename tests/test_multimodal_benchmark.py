@@ -84,7 +84,10 @@ def test_the_actors_and_the_critics_part_of_a_known_error():
     import bandits
 
     env = gym.make("BoltzmannBandit-v0", target="rotating_mixture", temperature=bandits.TEMPERATURE)
-    model, target = FlowSAC("FlowPolicy", env, seed=0, device="cpu", policy_kwargs={"net_arch": [16]}), env.unwrapped.target
+    model, target = (
+        FlowSAC("FlowPolicy", env, seed=0, device="cpu", policy_kwargs={"net_arch": [16]}),
+        env.unwrapped.target,
+    )
 
     class Exact:
         def __call__(self, states, actions):

@@ -37,7 +37,9 @@ def test_version_is_stated_once():
         if re.search(r"^__version__\s*=", path.read_text(), re.MULTILINE)
     ]
     assert stated == ["sb3_flowsac/version.py"]
-    assert f"__version__ = {sb3_flowsac.__version__!r}".replace("'", '"') in (ROOT / "sb3_flowsac/version.py").read_text()
+    assert (
+        f"__version__ = {sb3_flowsac.__version__!r}".replace("'", '"') in (ROOT / "sb3_flowsac/version.py").read_text()
+    )
 
 
 def test_metadata_of_the_installed_distribution():

@@ -123,7 +123,8 @@ def test_weights(make_model):
     assert sum(bar.get_height() for bar in left.patches) == 20 * 8
     assert sum(bar.get_height() for bar in right.patches) == 20
     assert model.policy.training
-    # As at alpha 1e9, where every weight of the policy's own proposals is that of a flat target: of uniform ones all are alike
+    # As at alpha 1e9, where every weight of the policy's own proposals is that of a flat target: of uniform ones all
+    # are alike
     flat = make_model("Pendulum-v1", ent_coef=1e9, sampling_distribution="uniform")
     assert weights_histogram(flat, obs).axes[1].get_title() == "mean 100%"
 
@@ -213,7 +214,9 @@ def test_drawing_moves_no_generator_and_opens_no_window(make_model):
     assert plt.get_fignums() == windows
 
 
-@pytest.mark.parametrize("call", [lambda p: action_density(p, OBS, n_samples=1), lambda p: flow_paths(p, OBS, n_paths=0)])
+@pytest.mark.parametrize(
+    "call", [lambda p: action_density(p, OBS, n_samples=1), lambda p: flow_paths(p, OBS, n_paths=0)]
+)
 def test_numbers_out_of_range_are_named(make_policy, call):
     with pytest.raises(ValueError, match=r"n_(samples|paths) must be .*got [01]"):
         call(make_policy())

@@ -54,7 +54,11 @@ POLICIES = {
             "n_acting_candidates": 3,
         },
     ),
-    "quadratic": (FlowPolicy, VECTOR, {"critic_form": "quadratic", "log_std_init": -1.4, "share_features_extractor": True}),
+    "quadratic": (
+        FlowPolicy,
+        VECTOR,
+        {"critic_form": "quadratic", "log_std_init": -1.4, "share_features_extractor": True},
+    ),
     "images": (CnnPolicy, IMAGE, {"features_extractor_kwargs": {"features_dim": 8}, "share_features_extractor": True}),
     "dictionaries": (MultiInputPolicy, MIXED, {}),
 }
@@ -84,7 +88,11 @@ def new(policy_class=FlowPolicy, space=VECTOR, seed=1, **kwargs):
 def observations(space, n=5):
     space.seed(0)
     drawn = [space.sample() for _ in range(n)]
-    return {key: np.stack([d[key] for d in drawn]) for key in drawn[0]} if isinstance(space, spaces.Dict) else np.stack(drawn)
+    return (
+        {key: np.stack([d[key] for d in drawn]) for key in drawn[0]}
+        if isinstance(space, spaces.Dict)
+        else np.stack(drawn)
+    )
 
 
 def assert_same(policy, other):
@@ -148,7 +156,8 @@ def test_custom_classes_are_handed_over(tmp_path):
     policy = new(features_extractor_class=Doubled, features_extractor_kwargs={"factor": 3.0})
     policy.save_pretrained(tmp_path)
     with pytest.raises(
-        ValueError, match=r"holds a custom class, .*\.Doubled.*from_pretrained\(folder, features_extractor_class=\.\.\.\)"
+        ValueError,
+        match=r"holds a custom class, .*\.Doubled.*from_pretrained\(folder, features_extractor_class=\.\.\.\)",
     ):
         FlowPolicy.from_pretrained(tmp_path)
     assert_same(policy, FlowPolicy.from_pretrained(tmp_path, features_extractor_class=Doubled))
@@ -366,7 +375,14 @@ def test_no_unpickler_is_called(saved, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("a pickle is read")
 
-    for target in ("pickle.load", "pickle.loads", "pickle.Unpickler", "torch.load", "cloudpickle.load", "cloudpickle.loads"):
+    for target in (
+        "pickle.load",
+        "pickle.loads",
+        "pickle.Unpickler",
+        "torch.load",
+        "cloudpickle.load",
+        "cloudpickle.loads",
+    ):
         monkeypatch.setattr(target, refuse)
     FlowPolicy.from_pretrained(saved)
 

@@ -119,7 +119,9 @@ RUNS = {
     "whole episodes, decaying learning rate": lambda: small(
         train_freq=(2, "episode"), gradient_steps=4, learning_rate=lambda left: 1e-3 * left
     ),
-    "scheduled proposals, kernels at replay actions": lambda: small(n_proposals="auto_14", sampling_distribution="replay"),
+    "scheduled proposals, kernels at replay actions": lambda: small(
+        n_proposals="auto_14", sampling_distribution="replay"
+    ),
     "monitored as a vector": lambda: small(VecMonitor(lqr(2, episode_steps=11))),
 }
 
@@ -321,7 +323,9 @@ class Bomb:
         return os.mkdir, ("exploded",)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "pickle", "npy of objects", "one bit", "another version"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "empty", "text", "pickle", "npy of objects", "one bit", "another version"]
+)
 def test_a_damaged_checkpoint_is_named_and_the_older_one_used(damage, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     checkpoints = Checkpoints(tmp_path, 2)
@@ -331,7 +335,9 @@ def test_a_damaged_checkpoint_is_named_and_the_older_one_used(damage, tmp_path, 
         with latest.open("wb") as file:
             np.save(file, np.array([Bomb()]), allow_pickle=True)
     elif damage == "another version":
-        monkeypatch.setattr("sb3_flowsac.files.resume.archive.FORMAT", {"format": "sb3-flowsac checkpoint", "version": 2})
+        monkeypatch.setattr(
+            "sb3_flowsac.files.resume.archive.FORMAT", {"format": "sb3-flowsac checkpoint", "version": 2}
+        )
         write_archive(latest, {})
         monkeypatch.undo()
     else:
@@ -361,7 +367,10 @@ def test_a_run_goes_on_from_the_older_checkpoint(tmp_path, rewards):
 
 def test_no_readable_checkpoint_is_an_error(tmp_path):
     (tmp_path / "checkpoint-000000000010.npz").write_bytes(b"")
-    with pytest.warns(RuntimeWarning), pytest.raises(ValueError, match=r"no checkpoint in .* delete checkpoint-0+10\.npz"):
+    with (
+        pytest.warns(RuntimeWarning),
+        pytest.raises(ValueError, match=r"no checkpoint in .* delete checkpoint-0+10\.npz"),
+    ):
         small().learn(20, callback=ResumableCheckpoint(tmp_path, 5))
 
 

@@ -1,4 +1,5 @@
-"""``flowsac show`` and ``flowsac export``: pictures and ONNX files of saved models, and how bad arguments are refused."""
+"""``flowsac show`` and ``flowsac export``: pictures and ONNX files of saved models, and how bad arguments are
+refused."""
 
 from functools import partial
 

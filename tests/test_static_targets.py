@@ -128,7 +128,10 @@ def test_goals_see_every_seed():
     def rows(*kls):
         return [{"updates": count, "kl": kl} for count, kl in zip((10, 20), kls, strict=True)]
 
-    runs = {("ring", "isfm"): {0: rows(9.0, 0.1), 1: rows(0.0, 0.3)}, ("ring", "true"): {0: rows(9.0, 0.1), 1: rows(1.0, 0.2)}}
+    runs = {
+        ("ring", "isfm"): {0: rows(9.0, 0.1), 1: rows(0.0, 0.3)},
+        ("ring", "true"): {0: rows(9.0, 0.1), 1: rows(1.0, 0.2)},
+    }
     assert Goal("ring", 20, "kl", 0.2).values(runs) == [0.1, 0.3]
     assert Goal("ring", 20, "kl", 1.5, relative=True).values(runs) == pytest.approx([1.0, 1.5])
     assert Goal("ring", 30, "kl", 0.2).values(runs) == []
@@ -148,7 +151,10 @@ def test_values_of_the_critic_until_a_divergence():
 
     runs = {
         ("ring", "auto"): {0: rows(1, 9.0, 1.0), 1: rows(1, 9.0, 3.0), 2: rows(1, 9.0, 9.0)},
-        ("ring", "isfm"): {0: rows(1, 5.0, 2.0), 1: rows(1, 3.0, 0.0)},  # means of 4 and 1 over the seeds that both have
+        ("ring", "isfm"): {
+            0: rows(1, 5.0, 2.0),
+            1: rows(1, 3.0, 0.0),
+        },  # means of 4 and 1 over the seeds that both have
         ("banana", "auto"): {0: rows(1, 9.0, 1.0)},
     }
     assert evaluations_table(runs) == [["ring", "2", "2", "4.00", "2.00", ""]]

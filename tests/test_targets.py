@@ -90,7 +90,9 @@ def test_correlated_gaussian_is_scipys():
     density = target.log_density(states, actions)
     for state, mean, drawn, found in zip(states, target.modes(states)[:, 0], actions, density, strict=True):
         factor = target.factors(state[None])[0]
-        np.testing.assert_allclose(multivariate_normal(mean, 0.07**2 * factor @ factor.T).logpdf(drawn), found, rtol=1e-9)
+        np.testing.assert_allclose(
+            multivariate_normal(mean, 0.07**2 * factor @ factor.T).logpdf(drawn), found, rtol=1e-9
+        )
         deviations = np.linalg.solve(factor, (drawn - mean).T).T / 0.07
         assert kstest(deviations.ravel(), "norm").pvalue > 1e-4
         np.testing.assert_allclose(np.diag(factor @ factor.T), 1.0, rtol=1e-12)
@@ -102,7 +104,9 @@ def test_bound_maximum_is_scipys_truncated_exponential_from_the_bound():
     states = np.vstack([target.sample_states(3, rng), np.zeros((1, 3))])
     actions = target.sample(states, 7, rng)
     rates = 20.0 * np.tanh(2.0 * states[:3])[:, None]
-    oracle = truncexpon(2.0 * np.abs(rates), scale=1.0 / np.abs(rates)).logpdf(1.0 - np.sign(rates) * actions[:3]).sum(-1)
+    oracle = (
+        truncexpon(2.0 * np.abs(rates), scale=1.0 / np.abs(rates)).logpdf(1.0 - np.sign(rates) * actions[:3]).sum(-1)
+    )
     np.testing.assert_allclose(target.log_density(states, actions)[:3], oracle, rtol=1e-10)
     np.testing.assert_allclose(target.log_density(states, actions)[3], -3.0 * np.log(2.0), rtol=1e-6)
 
@@ -160,7 +164,9 @@ def test_torch_agrees_and_differentiates(name):
     assert single.dtype == torch.float32
     np.testing.assert_allclose(single, expected, atol=1e-3)
     assert target.log_density(states, actions.astype(np.float32)).dtype == np.float32
-    np.testing.assert_array_equal(target.mode_of(torch.tensor(states), torch.tensor(actions)), target.mode_of(states, actions))
+    np.testing.assert_array_equal(
+        target.mode_of(torch.tensor(states), torch.tensor(actions)), target.mode_of(states, actions)
+    )
 
 
 def test_gradient_is_finite_at_the_centre_of_the_ring():
@@ -254,7 +260,10 @@ def test_no_torch_is_imported():
         (lambda: Ring().log_density(np.zeros((1, 3)), np.zeros((1, 1, 2))), r"states must have shape \(batch, 2\)"),
         (lambda: Ring().log_density(np.zeros((1, 2)), np.zeros((1, 2))), r"actions must have shape \(1, n, 2\), got"),
         (lambda: Ring().log_density(np.zeros((3, 2)), np.zeros((1, 1, 2))), r"actions must have shape \(3, n, 2\)"),
-        (lambda: Ring().log_density(np.zeros((1, 2)), np.zeros((1, 1, 2), int)), "actions must be floating-point numbers"),
+        (
+            lambda: Ring().log_density(np.zeros((1, 2)), np.zeros((1, 1, 2), int)),
+            "actions must be floating-point numbers",
+        ),
         (lambda: Ring().sample(np.zeros(2), 1, np.random.default_rng()), r"states must have shape \(batch, 2\)"),
     ],
 )

@@ -122,7 +122,9 @@ def test_tasks_are_known_unless_a_wrapper_changes_them():
         assert task_of(VecFrameStack(make_vec_env(name), 2)) is None
         assert task_of(VecNormalize(make_vec_env(name))) is None
         assert task_of(VecNormalize(make_vec_env(name), norm_reward=False)) is not None
-    assert task_of(DummyVecEnv([lambda a=a: gym.make("MaxEntLQR-v0", preset=a) for a in ("default", "unstable")])) is None
+    assert (
+        task_of(DummyVecEnv([lambda a=a: gym.make("MaxEntLQR-v0", preset=a) for a in ("default", "unstable")])) is None
+    )
 
 
 def test_hyperparameters_reach_the_tab(make_model, tmp_path):
@@ -160,7 +162,10 @@ def test_no_line_of_the_log_is_empty(make_model, tmp_path):
         (lambda: FigureCallback(n_states=0), "n_states must be .*got 0"),
         (lambda: HParamsCallback([]), r"metrics must be a list of one key of the log or more, got \[\]"),
         (lambda: HParamsCallback("train/ess"), "metrics must be a list .*got 'train/ess'"),
-        (lambda: SAC("MlpPolicy", "Pendulum-v1", buffer_size=10).learn(1, FigureCallback()), "a FlowSAC model, got SAC"),
+        (
+            lambda: SAC("MlpPolicy", "Pendulum-v1", buffer_size=10).learn(1, FigureCallback()),
+            "a FlowSAC model, got SAC",
+        ),
     ],
 )
 def test_bad_arguments_are_named(make, message):

@@ -1,4 +1,5 @@
-"""The parts of the Theorem 2 study: distances against numerical oracles, slopes, fits that know nothing of one another."""
+"""The parts of the Theorem 2 study: distances against numerical oracles, slopes, fits that know nothing of one
+another."""
 
 import json
 
@@ -39,11 +40,14 @@ def test_renyi_divergence_is_infinite_where_the_integral_is():
 
 
 def test_gaussian_w2_is_that_of_the_best_assignment():
-    """A linear map with a symmetric positive definite matrix is optimal: its pairs are the assignment, their cost is W2^2."""
+    """A linear map with a symmetric positive definite matrix is optimal: its pairs are the assignment, their cost is
+    W2^2."""
     rng = np.random.default_rng(0)
     first, matrix = rng.multivariate_normal([0.2, -0.1], [[0.6, -0.2], [-0.2, 0.3]], size=300), [[1.2, 0.4], [0.4, 0.7]]
     second = first @ np.array(matrix) + [0.5, 1.0]
-    assert empirical_w2_squared(first, rng.permutation(second)) == pytest.approx(np.square(first - second).sum(1).mean())
+    assert empirical_w2_squared(first, rng.permutation(second)) == pytest.approx(
+        np.square(first - second).sum(1).mean()
+    )
     moments = [moment for points in (first, second) for moment in (points.mean(0), np.cov(points.T, bias=True))]
     assert gaussian_w2_squared(*moments) == pytest.approx(np.square(first - second).sum(1).mean(), rel=1e-6)
 

@@ -34,8 +34,11 @@ DRIFT = np.array([0.4, -0.8])
 
 
 def affine_flow(time, n_steps, solver):
-    """The paper's flow and density with v = MATRIX a + DRIFT from t = 0 to ``time``, which is put in the field's scale."""
-    coefficients = np.concatenate([np.zeros(3), time * DRIFT, time * MATRIX.ravel()])  # its one tanh unit is switched off
+    """The paper's flow and density with v = MATRIX a + DRIFT from t = 0 to ``time``, which is put in the field's
+    scale."""
+    coefficients = np.concatenate(
+        [np.zeros(3), time * DRIFT, time * MATRIX.ravel()]
+    )  # its one tanh unit is switched off
     velocity = StructuredVelocity(
         torch.ones(1, 2, 1, **F64), torch.ones(1, 2, 1, **F64), torch.tensor(coefficients).view(1, 1, -1)
     )
@@ -76,7 +79,8 @@ def test_equation_6_by_rk2_converges_with_the_square_of_the_step():
 
 
 def test_equation_6_is_a_density_on_the_line(perturb):
-    """For a random field that makes it plainly non-Gaussian; by the trapezoidal rule, which is exact for such integrands."""
+    """For a random field that makes it plainly non-Gaussian; by the trapezoidal rule, which is exact for such
+    integrands."""
     flow = ConditionalFlow(StandardBase(1), StructuredField(1, 1, hidden=16), n_steps=200, density="trace").double()
     distribution = perturb(flow, 0.5)(torch.ones(1, 1, **F64))
     axis = np.linspace(-30.0, 30.0, 6001)
@@ -89,8 +93,8 @@ def test_equation_6_is_a_density_on_the_line(perturb):
     assert np.abs(density - norm.pdf(axis, mean, std)).sum() * cell > 0.1
 
 
-# --- Theorem 3: pi*(.|x) = N(-K*x, Sigma*) with K* = gamma G^-1 B'PA, Sigma* = alpha/2 G^-1, G = R + gamma B'PB, P of the
-# --- Riccati equation, is the optimum of the max-entropy LQR; its soft value is V*(x) = -x'Px + c
+# --- Theorem 3: pi*(.|x) = N(-K*x, Sigma*) with K* = gamma G^-1 B'PA, Sigma* = alpha/2 G^-1, G = R + gamma B'PB, P of
+# the --- Riccati equation, is the optimum of the max-entropy LQR; its soft value is V*(x) = -x'Px + c
 
 
 def normal_quadrature(mean, covariance, order=12):
@@ -104,7 +108,9 @@ def normal_quadrature(mean, covariance, order=12):
 
 def action_grid(mean, covariance, points=101):
     """A grid of ten standard deviations about the mean, shape (k, d), and its cell volume."""
-    axes = [np.linspace(c - 10.0 * s, c + 10.0 * s, points) for c, s in zip(mean, np.sqrt(np.diag(covariance)), strict=True)]
+    axes = [
+        np.linspace(c - 10.0 * s, c + 10.0 * s, points) for c, s in zip(mean, np.sqrt(np.diag(covariance)), strict=True)
+    ]
     cell = np.prod([axis[1] - axis[0] for axis in axes])
     return np.stack([axis.ravel() for axis in np.meshgrid(*axes)], axis=-1), cell
 
@@ -142,10 +148,12 @@ def test_theorem_3_satisfies_both_soft_bellman_equations(name, alpha):
 
 def soft_return(problem, alpha, K, Sigma):
     """
-    Differentiable soft return of N(-K x, Sigma) by way of the states: the discounted sum X of their second moments solves
-    X = X_0 + gamma (F X F' + (B Sigma B' + W) / (1 - gamma)), here as one linear system.
+    Differentiable soft return of N(-K x, Sigma) by way of the states: the discounted sum X of their second moments
+    solves X = X_0 + gamma (F X F' + (B Sigma B' + W) / (1 - gamma)), here as one linear system.
     """
-    A, B, Q, R, W, X0 = (torch.tensor(getattr(problem, name)) for name in ("A", "B", "Q", "R", "noise_cov", "initial_cov"))
+    A, B, Q, R, W, X0 = (
+        torch.tensor(getattr(problem, name)) for name in ("A", "B", "Q", "R", "noise_cov", "initial_cov")
+    )
     gamma, n, m = problem.gamma, problem.n_states, problem.n_inputs
     F = A - B @ K
     inflow = X0 + gamma / (1.0 - gamma) * (B @ Sigma @ B.T + W)
@@ -215,8 +223,8 @@ def test_theorem_3_value_is_what_rollouts_of_the_environment_earn(name):
     assert abs(total.mean() - solution.value(x0)) <= 3.0 * total.std(ddof=1) / math.sqrt(runs)
 
 
-# --- Lemma 1: for pi = N(-K x, Sigma) the soft Q function is quadratic, with P of the Lyapunov equation; its improvement
-# --- exp(Q / alpha) / Z is Gaussian again; so iterated, K goes to K* as in policy iteration without entropy
+# --- Lemma 1: for pi = N(-K x, Sigma) the soft Q function is quadratic, with P of the Lyapunov equation; its
+# improvement --- exp(Q / alpha) / Z is Gaussian again; so iterated, K goes to K* as in policy iteration without entropy
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -237,7 +245,9 @@ def test_lemma_1_q_satisfies_its_bellman_equation_and_its_improvement_is_exp_q(n
         np.testing.assert_allclose(iterate.value(ahead), soft @ action_weights, rtol=1e-9, atol=1e-9)
         grid, cell = action_grid(improved.mean(x), improved.Sigma)
         q = q_by_quadrature(problem, iterate.value, x, grid)
-        np.testing.assert_allclose(improved.log_prob(x, grid), (q - log_integral_exp(q, alpha, cell)) / alpha, atol=1e-6)
+        np.testing.assert_allclose(
+            improved.log_prob(x, grid), (q - log_integral_exp(q, alpha, cell)) / alpha, atol=1e-6
+        )
 
 
 @settings(max_examples=25)
@@ -246,15 +256,17 @@ def test_lemma_1_converges_quadratically_and_never_gets_worse(n, m, seed, alpha)
     r"""
     ||K_{i+1} - K*|| <= C ||K_i - K*||^2 with a C that is known before the first step.
 
-    With D = P_i - P*: G_i (K_{i+1} - K*) = gamma B'D (A - BK*) and D = sum of gamma^k F_i'^k (K_i - K*)'G*(K_i - K*) F_i^k,
-    F_i = A - BK_i. As G_i >= G*, and gamma^k F_i'^k Q F_i^k sums to at most P_i <= P_0, in spectral norms
+    With D = P_i - P*: G_i (K_{i+1} - K*) = gamma B'D (A - BK*) and D = sum of gamma^k F_i'^k (K_i - K*)'G*(K_i - K*)
+    F_i^k, F_i = A - BK_i. As G_i >= G*, and gamma^k F_i'^k Q F_i^k sums to at most P_i <= P_0, in spectral norms
     C = gamma ||G*^-1|| ||B|| ||A - BK*|| ||G*|| ||P_0|| / lambda_min(Q).
     """
     problem = maxent_envs.random_problem(n, m, seed, spectral_radius=0.95)
     optimum = problem.solve(alpha)
     iterates = list(itertools.islice(problem.soft_policy_iteration(alpha, np.zeros((m, n)), np.eye(m)), 9))
     G = problem.R + problem.gamma * problem.B.T @ optimum.P @ problem.B
-    norms = [np.linalg.norm(matrix, 2) for matrix in (np.linalg.inv(G), problem.B, optimum.closed_loop, G, iterates[0].P)]
+    norms = [
+        np.linalg.norm(matrix, 2) for matrix in (np.linalg.inv(G), problem.B, optimum.closed_loop, G, iterates[0].P)
+    ]
     C = problem.gamma * np.prod(norms) / np.linalg.eigvalsh(problem.Q)[0]
     errors = np.array([np.linalg.norm(iterate.K - optimum.K, 2) for iterate in iterates])
     rounding = 1e-10 * max(1.0, np.linalg.norm(optimum.K))

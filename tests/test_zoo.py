@@ -203,12 +203,15 @@ def test_the_latest_run_that_holds_the_model_asked_for(handed_over, empty_folder
 
 @pytest.mark.parametrize("env", ["MaxEntLQR-v0", "MultiGoal-v0"])
 def test_a_video(env, empty_folder, monkeypatch, capfd):
-    """The LQR's settings have a Box of their own, which the Zoo's record_video would forget and then refuse the model."""
+    """The LQR's settings have a Box of their own, which the Zoo's record_video would forget and then refuse the
+    model."""
     pytest.importorskip("moviepy")
     loaded = []
     load = FlowSAC.load.__func__
     monkeypatch.setattr(
-        FlowSAC, "load", classmethod(lambda cls, *args, **kwargs: loaded.append(load(cls, *args, **kwargs)) or loaded[-1])
+        FlowSAC,
+        "load",
+        classmethod(lambda cls, *args, **kwargs: loaded.append(load(cls, *args, **kwargs)) or loaded[-1]),
     )
     main(["train", "--env", env, *QUICK, "--eval-freq", "-1"])
     main(["record", "--env", env, "-n", "12"])
@@ -269,7 +272,14 @@ def test_a_killed_run_goes_on_by_the_same_command(empty_folder, monkeypatch):
         "        return True\n"
     )
     monkeypatch.syspath_prepend(empty_folder)
-    quick = ["learning_starts:100", "train_freq:10", "batch_size:32", "n_envs:2", "normalize:True", "callback:'mine.Mine'"]
+    quick = [
+        "learning_starts:100",
+        "train_freq:10",
+        "batch_size:32",
+        "n_envs:2",
+        "normalize:True",
+        "callback:'mine.Mine'",
+    ]
     command = ["train", "--num-threads", "1", "-n", "400", "--seed", "1", "--eval-freq", "150", "-params", *quick]
     main(command)
     resumed = [sys.executable, "-m", "sb3_flowsac", *command, "--resume", "kept", "--resume-freq", "40"]
@@ -304,7 +314,9 @@ def test_a_checkpoint_of_an_interrupted_gradient_step_is_none(monkeypatch, empty
 
 def test_a_checkpoint_of_other_settings_is_refused(empty_folder):
     main(["train", *QUICK, "--resume", "kept"])
-    with pytest.raises(ValueError, match=r"kept/checkpoint-0+160.npz is a checkpoint of another run: gamma was .*, now 0\.9"):
+    with pytest.raises(
+        ValueError, match=r"kept/checkpoint-0+160.npz is a checkpoint of another run: gamma was .*, now 0\.9"
+    ):
         main(["train", *QUICK, "gamma:0.9", "--resume", "kept"])
     assert rl_zoo3.train.ExperimentManager is rl_zoo3.exp_manager.ExperimentManager
 

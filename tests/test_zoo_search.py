@@ -87,7 +87,9 @@ def tune(*arguments, trials=1):
 
 
 @given(
-    st.sets(st.sampled_from(EVERYTHING)), st.sets(st.sampled_from([*IN_POLICY_KWARGS, "squash_output"])), st.integers(0, 2**31)
+    st.sets(st.sampled_from(EVERYTHING)),
+    st.sets(st.sampled_from([*IN_POLICY_KWARGS, "squash_output"])),
+    st.integers(0, 2**31),
 )
 def test_what_is_fixed_is_never_sampled(fixed, in_policy, seed):
     marks = {name: object() for name in in_policy}
@@ -140,7 +142,8 @@ def test_the_defaults_are_among_what_is_tried():
 
 
 def test_the_lqrs_settings_survive_a_trial(models, capsys):
-    """What the entry names, squash_output=False and gamma among it, is in the model of a trial; the Zoo would replace it."""
+    """What the entry names, squash_output=False and gamma among it, is in the model of a trial; the Zoo would replace
+    it."""
     study = tune("--env", "MaxEntLQR-v0", "-n", "240", "--num-threads", "1", "-params", "n_envs:8", "batch_size:16")
     (model,), (trial,) = models, study.trials
     assert trial.state == TrialState.COMPLETE
@@ -155,7 +158,14 @@ def test_a_search_within_policy_kwargs_and_a_trial_trained_again(models, capsys,
     """net_arch is tried beside squash_output=False, and --trial-id brings both back."""
     policy = "policy_kwargs:dict(squash_output=False, n_critics=1)"
     overrides = [f"{name}:{value!r}" for name, value in ENTRY.items() if name != "n_timesteps"]
-    overrides += ["ent_coef:0.1", "gamma:0.9", "tau:0.01", "policy_delay:1", "sampling_distribution:'defensive'", policy]
+    overrides += [
+        "ent_coef:0.1",
+        "gamma:0.9",
+        "tau:0.01",
+        "policy_delay:1",
+        "sampling_distribution:'defensive'",
+        policy,
+    ]
     # The package's entry fixes more of what is searched here
     (empty_folder / "mine.yml").write_text(yaml.safe_dump({"Pendulum-v1": {"n_timesteps": 64, "policy": "FlowPolicy"}}))
     command = ["--env", "Pendulum-v1", "--conf-file", "mine.yml"]
@@ -163,7 +173,18 @@ def test_a_search_within_policy_kwargs_and_a_trial_trained_again(models, capsys,
     trial = study.trials[1]
     assert set(trial.params) == {"learning_rate", "n_proposals", "net_arch", "ode_steps"}
     main(
-        ["train", *command, "--storage", "sqlite:///tune.db", "--study-name", "search", "--trial-id", "1", "--eval-freq", "-1"]
+        [
+            "train",
+            *command,
+            "--storage",
+            "sqlite:///tune.db",
+            "--study-name",
+            "search",
+            "--trial-id",
+            "1",
+            "--eval-freq",
+            "-1",
+        ]
     )
     of_trial, again = models[1], models[2]
     for model in (of_trial, again):
@@ -272,7 +293,9 @@ def test_two_that_make_the_tables_of_a_database_at_once(monkeypatch):
     def fail_once(**kwargs):
         calls.append(kwargs)
         if len(calls) == 1:
-            raise sqlalchemy.exc.IntegrityError("INSERT INTO alembic_version", None, Exception("UNIQUE constraint failed"))
+            raise sqlalchemy.exc.IntegrityError(
+                "INSERT INTO alembic_version", None, Exception("UNIQUE constraint failed")
+            )
         return load(**kwargs)
 
     monkeypatch.setattr("sb3_flowsac.zoo.workers.PAUSE", 0.0)
@@ -282,7 +305,8 @@ def test_two_that_make_the_tables_of_a_database_at_once(monkeypatch):
 
 
 def test_a_journal_is_handed_over_by_its_full_name(monkeypatch, empty_folder):
-    """Its lock is a link to the name given: relative to another folder it leads nowhere, and a killed process leaves it."""
+    """Its lock is a link to the name given: relative to another folder it leads nowhere, and a killed process leaves
+    it."""
     seen = []
     monkeypatch.setattr("rl_zoo3.train.train", lambda: seen.extend(sys.argv))
     main(["tune", "--env", "Pendulum-v1", "--storage", "there/tune.log", "--study-name", "search"])
@@ -290,7 +314,8 @@ def test_a_journal_is_handed_over_by_its_full_name(monkeypatch, empty_folder):
 
 
 def test_a_search_of_two_processes_is_killed_and_goes_on(empty_folder):
-    """SIGKILL of both in their first trial: these two fail, and the next start makes all the trials that were asked for."""
+    """SIGKILL of both in their first trial: these two fail, and the next start makes all the trials that were asked
+    for."""
     (empty_folder / "mine.yml").write_text(yaml.safe_dump({"MaxEntLQR-v0": {**ENTRY, "policy_kwargs": SMALL}}))
     arguments = [
         "--conf-file",
@@ -306,7 +331,9 @@ def test_a_search_of_two_processes_is_killed_and_goes_on(empty_folder):
     journal = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend("tune.log"))
     command = [sys.executable, "-m", "sb3_flowsac", "tune", *arguments, "-n", "1000000"]  # a trial that does not end
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    workers = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in "12"]
+    workers = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in "12"
+    ]
     try:
         while running_trials(journal) < 2:
             assert all(worker.poll() is None for worker in workers)

@@ -90,14 +90,24 @@ def test_settings_in_python(models):
     example = zoo.config_file().parent / "lqr_search.py"
     main(["train", "--env", "MaxEntLQR-v0", "--conf-file", str(example), "--eval-freq", "-1"])
     (model,) = models
-    assert (model.policy.squash_output, model.gamma, model.tau) == (False, 0.95, FlowSAC("FlowPolicy", "Pendulum-v1").tau)
+    assert (model.policy.squash_output, model.gamma, model.tau) == (
+        False,
+        0.95,
+        FlowSAC("FlowPolicy", "Pendulum-v1").tau,
+    )
 
 
 def test_keys_of_the_zoo_are_those_of_its_source():
-    source = inspect.getsource(rl_zoo3.exp_manager.ExperimentManager) + inspect.getsource(rl_zoo3.utils.get_wrapper_class)
+    source = inspect.getsource(rl_zoo3.exp_manager.ExperimentManager) + inspect.getsource(
+        rl_zoo3.utils.get_wrapper_class
+    )
     source += inspect.getsource(rl_zoo3.utils.get_callback_list)
-    used = set(re.findall(r'hyperparams\[["\'](\w+)', source)) | set(re.findall(r'["\'](\w+)["\'] in hyperparams\b', source))
-    used |= set(re.findall(r'get_wrapper_class\(hyperparams, "(\w+)"\)', source)) | {"env_wrapper"}  # the default of its key
+    used = set(re.findall(r'hyperparams\[["\'](\w+)', source)) | set(
+        re.findall(r'["\'](\w+)["\'] in hyperparams\b', source)
+    )
+    used |= set(re.findall(r'get_wrapper_class\(hyperparams, "(\w+)"\)', source)) | {
+        "env_wrapper"
+    }  # the default of its key
     ours = set(inspect.signature(FlowSAC).parameters)
     assert ZOO_KEYS == used - ours
     assert OPTIONS < ours
@@ -131,8 +141,14 @@ def test_unknown_keys_of_the_command_are_named(verb, params, said, capsys, monke
     ("text", "said"),
     [
         ("Pendulum-v1: {n_timesteps: 9, policy: FlowPolicy, lerning_rate: 1}", ["'lerning_rate'", "learning_rate"]),
-        ("Pendulum-v1: {n_timesteps: 9, policy: FlowPolicy, policy_kwargs: 'dict(n_critic=1)'}", ["'n_critic'", "n_critics"]),
-        ("Pendulum-v1: {n_timesteps: 9, policy: FlowPolicy, policy_kwargs: {n_critic: 1}}", ["'n_critic'", "n_critics"]),
+        (
+            "Pendulum-v1: {n_timesteps: 9, policy: FlowPolicy, policy_kwargs: 'dict(n_critic=1)'}",
+            ["'n_critic'", "n_critics"],
+        ),
+        (
+            "Pendulum-v1: {n_timesteps: 9, policy: FlowPolicy, policy_kwargs: {n_critic: 1}}",
+            ["'n_critic'", "n_critics"],
+        ),
         ("default: {n_timesteps: 9, policy: FlowPolicy, normalise: true}", ["'normalise'", "normalize"]),
         ("Pendulum-v1: {policy: FlowPolicy}", ["'n_timesteps'", "missing"]),
         ("Pendulum-v1: {n_timesteps: 9}", ["'policy'", "missing"]),
@@ -165,7 +181,11 @@ def test_settings_in_python_that_cannot_be_read(name, capsys, empty_folder):
 
 def test_what_is_known_passes():
     entry = dict(
-        n_timesteps=9, policy="sb3_flowsac.algorithm.policies.CnnPolicy", normalize=True, callback=[], train_freq=[2, "step"]
+        n_timesteps=9,
+        policy="sb3_flowsac.algorithm.policies.CnnPolicy",
+        normalize=True,
+        callback=[],
+        train_freq=[2, "step"],
     )
     checked = check_settings({**entry, "policy_kwargs": "dict(net_arch=[4], activation_fn=nn.SiLU)"})
     assert checked["policy_kwargs"]["net_arch"] == [4]

@@ -1,4 +1,5 @@
-"""What a user writes, checked by mypy --strict (and by pyright): our names have types, and SB3's conventions keep theirs."""
+"""What a user writes, checked by mypy --strict (and by pyright): our names have types, and SB3's conventions keep
+theirs."""
 
 import math
 

@@ -1,8 +1,9 @@
 """
-Settings in Python: MaxEntLQR-v0's entry without what a search is to find, for `flowsac tune --conf-file .../lqr_search.py`.
+Settings in Python: MaxEntLQR-v0's entry without what a search is to find, for `flowsac tune --conf-file
+.../lqr_search.py`.
 
-What an entry names stays as it is, so a search wants one that names less. The Zoo reads the dictionary `hyperparams` of any
-Python file or module.
+What an entry names stays as it is, so a search wants one that names less. The Zoo reads the dictionary `hyperparams` of
+any Python file or module.
 """
 
 import yaml

@@ -1,7 +1,7 @@
 """Gymnasium environments whose max-entropy optimum is known in closed form.
 
-Importing the package registers ``MaxEntLQR-v0``, ``BoltzmannBandit-v0`` and ``MultiGoal-v0``. Where nothing has imported
-it (worker processes), name the package in the id: ``"maxent_envs:MaxEntLQR-v0"``.
+Importing the package registers ``MaxEntLQR-v0``, ``BoltzmannBandit-v0`` and ``MultiGoal-v0``. Where nothing has
+imported it (worker processes), name the package in the id: ``"maxent_envs:MaxEntLQR-v0"``.
 """
 
 import gymnasium as gym

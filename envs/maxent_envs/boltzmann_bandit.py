@@ -31,11 +31,14 @@ class BoltzmannBanditEnv(VectorStateEnv):
         self.observation_space = unbounded_space(self.target.state_dim)
         self.action_space = spaces.Box(-1.0, 1.0, (self.target.action_dim,), np.float32)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Float32Array, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Float32Array, dict[str, Any]]:
         """Draw a state.
 
         :param seed: Seed of the states; ``None`` goes on with the generator as it is.
-        :param options: ``{"state": s}`` gives the state s, shape (state_dim,); the random numbers are consumed all the same.
+        :param options: ``{"state": s}`` gives the state s, shape (state_dim,); the random numbers are consumed all the
+            same.
         :return: Observation, shape (state_dim,), and an empty dictionary.
         :raises ValueError: If the options have another key, or s is not finite or has the wrong shape.
         """

@@ -54,12 +54,16 @@ class MultiGoalEnv(VectorStateEnv):
         self.goal_reward = finite_float("goal_reward", goal_reward)
         self.action_cost = interval("action_cost", action_cost, 0.0, np.inf)
         self.initial_std = interval("initial_std", initial_std, 0.0, POSITION_BOUND)
-        self.render_mode = None if render_mode is None else choice("render_mode", render_mode, self.metadata["render_modes"])
+        self.render_mode = (
+            None if render_mode is None else choice("render_mode", render_mode, self.metadata["render_modes"])
+        )
         self.observation_space = spaces.Box(-POSITION_BOUND, POSITION_BOUND, (2,), np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         self._path: list[FloatArray] = []
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Float32Array, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Float32Array, dict[str, Any]]:
         """Start an episode.
 
         :param seed: Seed of the first positions; ``None`` goes on with the generator as it is.
@@ -144,7 +148,9 @@ def plot_rollouts(paths: Iterable[npt.ArrayLike], axes: "Axes | None" = None) ->
 
         axes = Figure(figsize=(5.0, 5.0), layout="constrained").subplots()
     side = np.linspace(-POSITION_BOUND, POSITION_BOUND, 141)
-    axes.contour(side, side, distance_cost(np.stack(np.meshgrid(side, side), -1)), levels=20, colors="0.8", linewidths=0.6)
+    axes.contour(
+        side, side, distance_cost(np.stack(np.meshgrid(side, side), -1)), levels=20, colors="0.8", linewidths=0.6
+    )
     colours = ["tab:blue", "tab:orange", "tab:green", "tab:purple", "0.4"]  # the last, at index -1, of no goal
     for path in checked:
         colour = colours[int(goal_reached(path[-1]))]

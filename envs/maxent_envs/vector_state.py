@@ -51,7 +51,9 @@ class VectorStateEnv(gym.Env[Float32Array, Float32Array]):
         try:
             self.np_random.bit_generator.state = deepcopy(state["rng"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"state['rng'] must be the state of a PCG64 bit generator, got {state['rng']!r}") from error
+            raise ValueError(
+                f"state['rng'] must be the state of a PCG64 bit generator, got {state['rng']!r}"
+            ) from error
         self._state = restored
         if restored is not None:
             self._start_drawing(restored)

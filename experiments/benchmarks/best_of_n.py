@@ -1,7 +1,9 @@
 r"""
-What it is worth to take the best of n actions by the critics: returns of one FlowSAC, trained here or loaded, for several n.
+What it is worth to take the best of n actions by the critics: returns of one FlowSAC, trained here or loaded, for
+several n.
 
-All policies are evaluated from the same first states; the second figure is the difference to n = 1 with its standard error.
+All policies are evaluated from the same first states; the second figure is the difference to n = 1 with its standard
+error.
 
     python experiments/benchmarks/best_of_n.py
     python experiments/benchmarks/best_of_n.py --env MultiGoal-v0 --steps 10000 --ent-coef 1.0

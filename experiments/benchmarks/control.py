@@ -1,8 +1,8 @@
 """
 Learning curves of FlowSAC beside SB3's SAC, both with all arguments at their defaults, on MuJoCo's control tasks.
 
-Each run is trained on one thread; its deterministic policy is evaluated in an environment of its own as training goes on.
-Finished runs are kept in the folder and not run again; an interrupted FlowSAC run goes on from its last checkpoint.
+Each run is trained on one thread; its deterministic policy is evaluated in an environment of its own as training goes
+on. Finished runs are kept in the folder and not run again; an interrupted FlowSAC run goes on from its last checkpoint.
 
     pip install -e ".[mujoco]"
     python experiments/benchmarks/control.py --out control                # 8 runs of about half an hour each
@@ -100,7 +100,10 @@ def tasks(arguments: argparse.Namespace) -> list[Task]:
 
 def summary(results: list[tuple[Task, Result]]) -> list[dict[str, Any]]:
     """For each run its evaluations and the return at its end: the mean over the last of them."""
-    return [{**task.settings, **result, "final_return": float(np.mean(result["returns"][-LAST:]))} for task, result in results]
+    return [
+        {**task.settings, **result, "final_return": float(np.mean(result["returns"][-LAST:]))}
+        for task, result in results
+    ]
 
 
 def draw(results: list[tuple[Task, Result]]) -> Figure:
@@ -132,7 +135,10 @@ def main() -> None:
     arguments = parser.parse_args()
     every_task = tasks(arguments)
     run_tasks(
-        [task for task in every_task if task.settings["algo"] in arguments.algo], arguments.out, arguments.jobs, Console()
+        [task for task in every_task if task.settings["algo"] in arguments.algo],
+        arguments.out,
+        arguments.jobs,
+        Console(),
     )
     results = [(task, kept) for task in every_task if (kept := kept_result(task, arguments.out)) is not None]
     rows = summary(results)

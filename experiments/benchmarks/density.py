@@ -4,11 +4,11 @@ Time to sample actions with their log-density, ours beside other flows; ratios f
     pip install -e ".[bench]"
     python experiments/benchmarks/density.py
 
-In each of 256 states, 1, 16 and 64 samples in 1, 6 and 17 dimensions, without gradients, by the midpoint rule with the same
-number of steps; zuko has only an adaptive solver, at its defaults. Peers have a perceptron of two layers of 256 and the exact
-divergence by automatic differentiation: the trace integral, as in "ours, trace". "ours" is the density of the samples that
-the discrete steps produce. Both of ours include the pass from the state's 256 features to the field. All take turns; figures
-are medians. A peer that took too long is not asked for more samples or dimensions.
+In each of 256 states, 1, 16 and 64 samples in 1, 6 and 17 dimensions, without gradients, by the midpoint rule with the
+same number of steps; zuko has only an adaptive solver, at its defaults. Peers have a perceptron of two layers of 256
+and the exact divergence by automatic differentiation: the trace integral, as in "ours, trace". "ours" is the density of
+the samples that the discrete steps produce. Both of ours include the pass from the state's 256 features to the field.
+All take turns; figures are medians. A peer that took too long is not asked for more samples or dimensions.
 """
 
 import argparse
@@ -150,7 +150,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4, help="solver steps")
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
     parser.add_argument("--rounds", type=int, default=5, help="rounds in which each is timed")
-    parser.add_argument("--limit", type=float, default=5.0, help="seconds of a call after which a peer is asked no more")
+    parser.add_argument(
+        "--limit", type=float, default=5.0, help="seconds of a call after which a peer is asked no more"
+    )
     parser.add_argument("--out", type=Path, default=Path("density_benchmark.json"), help="file for the figures")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -160,7 +162,9 @@ def main() -> None:
         slow: dict[str, float] = {}
         for n in arguments.samples:
             times = measure(n, dim, arguments.steps, arguments.rounds, slow, arguments.limit)
-            ratios = ", ".join(f"{name} {value / times['ours']:.1f} x" for name, value in times.items() if name != "ours")
+            ratios = ", ".join(
+                f"{name} {value / times['ours']:.1f} x" for name, value in times.items() if name != "ours"
+            )
             print(
                 f"{STATES} x {n} samples, {dim} dimensions: {ratios} the time of ours ({times['ours'] * 1e3:.1f} ms)",
                 flush=True,

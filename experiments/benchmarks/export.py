@@ -3,8 +3,9 @@ Time of one call: torch's predict beside onnxruntime, for 1 and 64 observations.
 
     python experiments/benchmarks/export.py
 
-The models are new ones with FlowSAC's default networks, on one thread. Each figure is the median processor time of calls that
-take turns: other programs that run delay a call but are not counted. The deterministic actions of both are compared first.
+The models are new ones with FlowSAC's default networks, on one thread. Each figure is the median processor time of
+calls that take turns: other programs that run delay a call but are not counted. The deterministic actions of both are
+compared first.
 """
 
 import argparse
@@ -27,7 +28,9 @@ SIZES = {"Pendulum-v1": (3, 1), "HalfCheetah-v5": (17, 6), "Humanoid-v5": (348, 
 def make_policy(n_obs: int, n_actions: int) -> FlowPolicy:
     """A new policy whose flow is not at its start, where it is zero."""
     torch.manual_seed(0)
-    policy = FlowPolicy(spaces.Box(-np.inf, np.inf, (n_obs,)), spaces.Box(-1.0, 1.0, (n_actions,)), lambda _: 1e-3).cpu()
+    policy = FlowPolicy(
+        spaces.Box(-np.inf, np.inf, (n_obs,)), spaces.Box(-1.0, 1.0, (n_actions,)), lambda _: 1e-3
+    ).cpu()
     with torch.no_grad():
         for parameter in policy.actor_average.parameters():
             parameter.add_(0.01 * torch.randn(parameter.shape))
@@ -78,7 +81,8 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     print(
-        "| sizes of | prediction | observations | torch, ms | onnxruntime, ms | ratio |\n| --- | --- | --- | --- | --- | --- |"
+        "| sizes of | prediction | observations | torch, ms | onnxruntime, ms | ratio |\n| --- | --- | --- | --- | "
+        "--- | --- |"
     )
     for name, sizes in SIZES.items():
         policy = make_policy(*sizes)
@@ -88,7 +92,10 @@ def main() -> None:
             for batch in (1, 64):
                 torch_ms, onnx_ms = measure(policy, session, batch, deterministic, rounds)
                 kind = "deterministic" if deterministic else "stochastic"
-                print(f"| {name} | {kind} | {batch} | {torch_ms:.2f} | {onnx_ms:.2f} | {torch_ms / onnx_ms:.1f} |", flush=True)
+                print(
+                    f"| {name} | {kind} | {batch} | {torch_ms:.2f} | {onnx_ms:.2f} | {torch_ms / onnx_ms:.1f} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

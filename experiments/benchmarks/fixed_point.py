@@ -1,9 +1,9 @@
 """
 Where ISFM comes to rest: the variance of a Gaussian policy whose target is a Gaussian, for each sampling distribution.
 
-Self-normalised weights of few proposals are biased. The target is N(0, sigma^2 I), the policy N(0, r sigma^2 I); each update
-replaces r by the weighted second moment of the proposals, averaged over many states. Printed are the r to which this leads,
-1 without bias, and the effective sample size there. "-" means that r grows without end: no fixed point.
+Self-normalised weights of few proposals are biased. The target is N(0, sigma^2 I), the policy N(0, r sigma^2 I); each
+update replaces r by the weighted second moment of the proposals, averaged over many states. Printed are the r to which
+this leads, 1 without bias, and the effective sample size there. "-" means that r grows without end: no fixed point.
 
     python experiments/benchmarks/fixed_point.py                # about two minutes
     python experiments/benchmarks/fixed_point.py --n 64 --dim 2

@@ -37,7 +37,9 @@ N_STATES = 256  # of the histogram of weights
 
 def train(algo: type[FlowSAC] | type[SAC], target: str, folder: Path, seed: int = 0) -> FlowSAC | SAC:
     """A model with small networks, whose returns are in a Monitor's file."""
-    env = Monitor(gym.make("BoltzmannBandit-v0", target=TARGETS[target], temperature=TEMPERATURE), str(folder / "monitor.csv"))
+    env = Monitor(
+        gym.make("BoltzmannBandit-v0", target=TARGETS[target], temperature=TEMPERATURE), str(folder / "monitor.csv")
+    )
     policy_kwargs = {"net_arch": [128, 128]}
     model = algo("MlpPolicy", env, seed=seed, policy_kwargs=policy_kwargs, **SMALL)
     return model.learn(STEPS[target], log_interval=1_000_000)

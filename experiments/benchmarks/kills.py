@@ -47,7 +47,9 @@ def kill_once(context: multiprocessing.context.ForkServerContext, folder: Path, 
     process.kill()
     process.join()
     if process.exitcode != -9:
-        raise SystemExit(f"the run ended (exit code {process.exitcode}) before it could be killed; give more --timesteps")
+        raise SystemExit(
+            f"the run ended (exit code {process.exitcode}) before it could be killed; give more --timesteps"
+        )
     return any(folder.glob("*.tmp"))
 
 
@@ -55,7 +57,9 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20, help="number of kills")
-    parser.add_argument("--delay", type=float, default=0.5, help="longest time between a checkpoint and a kill, in seconds")
+    parser.add_argument(
+        "--delay", type=float, default=0.5, help="longest time between a checkpoint and a kill, in seconds"
+    )
     parser.add_argument("--timesteps", type=int, default=1_500, help="environment steps of the run")
     arguments = parser.parse_args()
     context = multiprocessing.get_context("forkserver")
@@ -77,7 +81,8 @@ def main() -> None:
         same = train(folder, arguments.timesteps) == train(untouched, arguments.timesteps)
     print(
         f"{arguments.kills} kills, the last after the checkpoint at step {reached} of {arguments.timesteps}; "
-        f"{half_written} while a checkpoint was being written; {damaged} of {written} checkpoints found afterwards damaged; "
+        f"{half_written} while a checkpoint was being written; {damaged} of {written} checkpoints found afterwards "
+        f"damaged; "
         f"parameters of the resumed and of the uninterrupted run {'equal to the last bit' if same else 'DIFFERENT'}"
     )
 

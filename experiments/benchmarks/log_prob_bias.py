@@ -1,10 +1,12 @@
 """
-How far the paper's trace integral (equation 6) is from the exact density of the samples, and how narrow the samples are.
+How far the paper's trace integral (equation 6) is from the exact density of the samples, and how narrow the samples
+are.
 
-An actor is trained by flow matching on true samples of a target, a sharp Gaussian or four modes, with the default base or the
-paper's N(0, I). At each stage of training the same weights are sampled with several solvers, numbers of steps and time
-grids. For each the bias, mean of (trace - exact) log-density in nats over the samples, its spread, the share of samples where
-the steps fold space over, and the standard deviation of the samples over that of many fine steps from the same noise.
+An actor is trained by flow matching on true samples of a target, a sharp Gaussian or four modes, with the default base
+or the paper's N(0, I). At each stage of training the same weights are sampled with several solvers, numbers of steps
+and time grids. For each the bias, mean of (trace - exact) log-density in nats over the samples, its spread, the share
+of samples where the steps fold space over, and the standard deviation of the samples over that of many fine steps from
+the same noise.
 
     python experiments/benchmarks/log_prob_bias.py --out log_prob_bias.json    # about five minutes
 """
@@ -27,7 +29,10 @@ from sb3_flowsac.isfm import isfm_loss
 from sb3_flowsac.lqr_study.tasks import write_json
 from sb3_flowsac.lqr_study.versions import machine, versions
 
-TARGETS: dict[str, Target] = {"sharp 2-d Gaussian, std 0.07": SharpGaussian(2), "four modes, std 0.12": RotatingMixture()}
+TARGETS: dict[str, Target] = {
+    "sharp 2-d Gaussian, std 0.07": SharpGaussian(2),
+    "four modes, std 0.12": RotatingMixture(),
+}
 N_SAMPLES = 16
 FINE = ("midpoint", 64, 1.0)
 # Solver, number of steps, power of the time grid
@@ -91,7 +96,9 @@ def main() -> None:
     for name, target in TARGETS.items():
         for base in ("gaussian", "standard"):
             for update, actor in stages(target, base, arguments.updates, arguments.seed):
-                states = torch.as_tensor(target.sample_states(256, np.random.default_rng(arguments.seed)), dtype=torch.float32)
+                states = torch.as_tensor(
+                    target.sample_states(256, np.random.default_rng(arguments.seed)), dtype=torch.float32
+                )
                 noise = torch.randn(256, 64, target.action_dim, generator=torch.Generator().manual_seed(arguments.seed))
                 print(f"{name}, base {base}, {update} updates")
                 for row in compare(actor, states, noise):

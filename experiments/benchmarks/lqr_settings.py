@@ -31,7 +31,9 @@ def variants() -> dict[str, dict[str, Any]]:
         "network critic, two": policy(critic_form="network", net_arch={"pi": [64, 64], "qf": [128, 128]}, n_critics=2),
         "rectifiers": policy(activation_fn=nn.ReLU),
         "Adam's default betas": policy(optimizer_kwargs={}),
-        "learning rate to 2%": {"learning_rate": LinearSchedule(models.LEARNING_RATE, 0.02 * models.LEARNING_RATE, 1.0)},
+        "learning rate to 2%": {
+            "learning_rate": LinearSchedule(models.LEARNING_RATE, 0.02 * models.LEARNING_RATE, 1.0)
+        },
         "batches of 256": {"batch_size": 256},
         "actor every second step": {"policy_delay": 2},
         "keep 12,000 transitions": {"buffer_size": 12_000},

@@ -1,13 +1,14 @@
 """
 Mutation testing of the flow, of ISFM and of the LQR's solution: would a test notice if a line were wrong?
 
-mutmut (extra "dev") changes one operator, number, name or argument at a time and runs those tests that reach the changed
-function. It wants packages that are imported from where they lie, so this works on a copy in --out, packages and tests side by
-side. Stopped and started again, it goes on.
+mutmut (extra "dev") changes one operator, number, name or argument at a time and runs those tests that reach the
+changed function. It wants packages that are imported from where they lie, so this works on a copy in --out, packages
+and tests side by side. Stopped and started again, it goes on.
 
     python experiments/benchmarks/mutation.py --out mutation                # every mutant: hours on one core
-    python experiments/benchmarks/mutation.py --out mutation --only lqr --sample 150   # of one part, as many, drawn at random
-    python experiments/benchmarks/mutation.py --out mutation --report       # figures and surviving mutants of what was run
+    python experiments/benchmarks/mutation.py --out mutation --only lqr --sample 150   # of one part, as many, drawn at
+    random python experiments/benchmarks/mutation.py --out mutation --report       # figures and surviving mutants of
+    what was run
 """
 
 import argparse
@@ -21,7 +22,9 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CONTENT = {name: name for name in ("sb3_flowsac", "tests", "docs", "pyproject.toml")} | {"envs/maxent_envs": "maxent_envs"}
+CONTENT = {name: name for name in ("sb3_flowsac", "tests", "docs", "pyproject.toml")} | {
+    "envs/maxent_envs": "maxent_envs"
+}
 # What is mutated, and the tests by which it is judged
 PARTS = {
     "lqr": (
@@ -31,7 +34,13 @@ PARTS = {
             "maxent_envs/lqr/linalg.py",
             "maxent_envs/lqr/iteration.py",
         ],
-        ["test_lqr_iteration.py", "test_lqr_linalg.py", "test_lqr_problem.py", "test_lqr_solution.py", "test_theorems.py"],
+        [
+            "test_lqr_iteration.py",
+            "test_lqr_linalg.py",
+            "test_lqr_problem.py",
+            "test_lqr_solution.py",
+            "test_theorems.py",
+        ],
     ),
     "isfm": (
         ["sb3_flowsac/isfm/*.py"],
@@ -88,7 +97,9 @@ def copy_sources(folder: Path, part: str) -> None:
     """Bring the copy up to date; files that have not changed keep their time, by which mutmut knows them."""
     for source, target in CONTENT.items():
         if (ROOT / source).is_dir():
-            shutil.copytree(ROOT / source, folder / target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                ROOT / source, folder / target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
+            )
         else:
             shutil.copy2(ROOT / source, folder / target)
     mutated, tests = PARTS[part]
@@ -123,7 +134,8 @@ def report(folder: Path) -> None:
     found = results(folder)
     count = Counter(found.values())
     print(
-        f"{folder.name}: {count.total()} mutants, {', '.join(f'{number} {status}' for status, number in count.most_common())}"
+        f"{folder.name}: {count.total()} mutants, "
+        f"{', '.join(f'{number} {status}' for status, number in count.most_common())}"
     )
     for name, status in found.items():
         if status not in ("killed", "not run"):

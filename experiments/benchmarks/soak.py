@@ -1,9 +1,10 @@
 """
 A long run that should leak nothing, slow down nowhere and not unlearn: FlowSAC on MaxEntLQR-v0 for a million steps.
 
-The model is the LQR study's with a constant learning rate, which no decay can make look steady, and one gradient step for 64
-environment steps: three times the gradient steps of the study's own run, in minutes. Memory, speed and the errors
-against the optimum are written after every hundredth of the run, so that a run that is stopped leaves what it has found.
+The model is the LQR study's with a constant learning rate, which no decay can make look steady, and one gradient step
+for 64 environment steps: three times the gradient steps of the study's own run, in minutes. Memory, speed and the
+errors against the optimum are written after every hundredth of the run, so that a run that is stopped leaves what it
+has found.
 
     python experiments/benchmarks/soak.py --out soak                 # about ten minutes on a core of its own
     python experiments/benchmarks/soak.py --out soak --summary-only  # summary and plot of the records that are there
@@ -36,7 +37,9 @@ from sb3_flowsac.lqr_study.training import CURVE_EVALUATION
 ALPHA = 0.5
 LEARNING_RATE = 5e-4
 STEPS_BETWEEN_UPDATES = 64
-WARM_UP = 0.2  # share of the run before its slopes are measured: the buffer fills, allocators and caches reach their size
+WARM_UP = (
+    0.2  # share of the run before its slopes are measured: the buffer fills, allocators and caches reach their size
+)
 ERRORS = ("mean_error", "cov_error")
 LOG_INTERVAL = 1000  # episodes of ten steps
 
@@ -53,8 +56,8 @@ class SoakCallback(BaseCallback):
     """
     Record memory, speed, warnings and errors against the optimum, and write them to a file each time.
 
-    SB3's ``Monitor`` remembers return, length and time of every episode; what it has gathered is forgotten at each record, so
-    that the memory measured is that of everything else.
+    SB3's ``Monitor`` remembers return, length and time of every episode; what it has gathered is forgotten at each
+    record, so that the memory measured is that of everything else.
 
     Speed is in environment steps per second of processor time, which other programs do not disturb; the comparison with
     the optimum is not counted.
@@ -135,7 +138,8 @@ def slope(steps: np.ndarray, values: np.ndarray) -> dict[str, float]:
 
 
 def summarize(records: list[dict[str, float]]) -> dict[str, Any]:
-    """Slopes of memory and speed after the warm-up; errors around a tenth of the way (5% to 15%) and in the last tenth."""
+    """Slopes of memory and speed after the warm-up; errors around a tenth of the way (5% to 15%) and in the last
+    tenth."""
     column = {key: np.array([record[key] for record in records]) for key in records[0]}
     steps, total = column["timesteps"], column["timesteps"][-1]
     steady = steps > WARM_UP * total
@@ -152,7 +156,10 @@ def summarize(records: list[dict[str, float]]) -> dict[str, Any]:
         "rss_mib_at_warm_up_and_end": [float(column["rss_mib"][steady][0]), float(column["rss_mib"][-1])],
         "speed_percent_per_million_steps": slope(steps[steady], relative(column["steps_per_processor_second"][steady])),
         "steps_per_processor_second": float(np.median(column["steps_per_processor_second"][steady])),
-        **{f"{name}_at_a_tenth_and_end": [float(column[name][part].mean()) for part in (early, late)] for name in ERRORS},
+        **{
+            f"{name}_at_a_tenth_and_end": [float(column[name][part].mean()) for part in (early, late)]
+            for name in ERRORS
+        },
         "torch": torch.__version__,
     }
 
@@ -185,7 +192,9 @@ def main() -> None:
     parser.add_argument("--timesteps", type=int, default=1_000_000, help="environment steps, at least 1,000")
     parser.add_argument("--seed", type=int, default=0, help="random seed")
     parser.add_argument("--out", type=Path, default=Path("soak"), help="folder for records, summary and plot")
-    parser.add_argument("--summary-only", action="store_true", help="train nothing: summary and plot of the records there")
+    parser.add_argument(
+        "--summary-only", action="store_true", help="train nothing: summary and plot of the records there"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     records_file = arguments.out / "records.json"

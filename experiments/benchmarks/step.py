@@ -1,12 +1,13 @@
 """
-Speed of learning: FlowSAC (plain, compiled) beside SB3's SAC, TQC (sb3-contrib) and SBX's SAC at their defaults; ratios first.
+Speed of learning: FlowSAC (plain, compiled) beside SB3's SAC, TQC (sb3-contrib) and SBX's SAC at their defaults; ratios
+first.
 
     pip install -e ".[bench,mujoco]"
     python experiments/benchmarks/step.py --out step_benchmark
 
-All models learn in turn, round by round in random order, in one process, so that what else the machine does falls on all of
-them; figures are medians over the rounds, ratios medians of the rounds' ratios. What is not installed is left out, with a
-message. JAX takes the threads that it wants, whatever --threads says.
+All models learn in turn, round by round in random order, in one process, so that what else the machine does falls on
+all of them; figures are medians over the rounds, ratios medians of the rounds' ratios. What is not installed is left
+out, with a message. JAX takes the threads that it wants, whatever --threads says.
 """
 
 import argparse
@@ -43,7 +44,8 @@ LEARNING_STARTS = 300
 
 
 class Phases:
-    """Time spent in functions, by wrapping them where they are looked up; what an inner one takes the outer one does not."""
+    """Time spent in functions, by wrapping them where they are looked up; what an inner one takes the outer one does
+    not."""
 
     def __init__(self) -> None:
         self.totals: dict[str, float] = defaultdict(float)
@@ -96,7 +98,8 @@ def seconds(function: Callable[[], Any], n: int) -> float:
 
 
 def speeds(models: dict[str, OffPolicyAlgorithm], rounds: int, steps: int) -> dict[str, dict[str, list[float]]]:
-    """Of each model and round: seconds of an environment step with its learning, of a gradient step, and of ``predict``."""
+    """Of each model and round: seconds of an environment step with its learning, of a gradient step, and of
+    ``predict``."""
     times: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in models}
     orders = np.random.default_rng(0)
     for _ in range(rounds):
@@ -177,7 +180,9 @@ def measure(env_id: str, threads: int, rounds: int, cycles: int) -> dict[str, An
     result: dict[str, Any] = {"env": env_id, "threads": threads, "matmul_gflops": rate / 1e9, "models": {}}
     for name, model in models.items():
         row = {key: np.array(values) for key, values in times[name].items()}
-        figures = {f"{key}_over_sac": float(np.median(values / sac[key])) for key, values in row.items() if key != "env_step"}
+        figures = {
+            f"{key}_over_sac": float(np.median(values / sac[key])) for key, values in row.items() if key != "env_step"
+        }
         figures["speed_over_sac"] = float(np.median(sac["env_step"] / row["env_step"]))
         figures["env_steps_per_second"] = float(1.0 / np.median(row["env_step"]))
         figures |= {f"{key}_ms": float(np.median(values)) * 1e3 for key, values in row.items() if key != "env_step"}
@@ -193,10 +198,14 @@ def measure(env_id: str, threads: int, rounds: int, cycles: int) -> dict[str, An
 
 def show(result: dict[str, Any]) -> None:
     """Print ratios first."""
-    print(f"\n{result['env']}, {result['threads']} thread(s), a matrix product runs at {result['matmul_gflops']:.0f} GFLOP/s")
+    print(
+        f"\n{result['env']}, {result['threads']} thread(s), a matrix product runs at {result['matmul_gflops']:.0f} "
+        f"GFLOP/s"
+    )
     for name, row in result["models"].items():
         print(
-            f"  {name:8s} {row['speed_over_sac']:5.2f} x SAC's speed: {row['env_steps_per_second']:.1f} environment steps/s, "
+            f"  {name:8s} {row['speed_over_sac']:5.2f} x SAC's speed: {row['env_steps_per_second']:.1f} "
+            f"environment steps/s, "
             f"{row['gradient_step_ms']:.1f} ms a gradient step; {row['bytes_per_transition']:.0f} bytes a transition"
         )
         if "gflops" in row:
@@ -207,7 +216,10 @@ def show(result: dict[str, Any]) -> None:
         for n in (1, 64):
             for kind in ("deterministic", "stochastic"):
                 key = f"predict_{n}_{kind}"
-                print(f"           predict, {n} {kind}: {row[f'{key}_over_sac']:.2f} x SAC's time, {row[f'{key}_ms']:.2f} ms")
+                print(
+                    f"           predict, {n} {kind}: {row[f'{key}_over_sac']:.2f} x SAC's time, "
+                    f"{row[f'{key}_ms']:.2f} ms"
+                )
     total = sum(result["phases_ms"].values())
     print("  FlowSAC's gradient step by phase:")
     for name, value in sorted(result["phases_ms"].items(), key=lambda item: -item[1]):
@@ -222,7 +234,9 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
     names = [name for name in MODELS if any(name in result["models"] for result in results)]
     for i, name in enumerate(names):
         heights = [result["models"].get(name, {}).get("speed_over_sac", 0.0) for result in results]
-        axes.bar(np.arange(len(results)) + 0.8 * (i / len(names) - 0.5), heights, 0.8 / len(names), label=name, align="edge")
+        axes.bar(
+            np.arange(len(results)) + 0.8 * (i / len(names) - 0.5), heights, 0.8 / len(names), label=name, align="edge"
+        )
     axes.axhline(1.0, color="grey", linewidth=0.8)
     axes.set_xticks(range(len(results)), labels, fontsize=7)
     axes.set_ylabel("environment steps a second,\nrelative to SB3's SAC")
@@ -233,7 +247,9 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--env", nargs="+", default=["Pendulum-v1", "HalfCheetah-v5", "Humanoid-v5"], help="environment ids")
+    parser.add_argument(
+        "--env", nargs="+", default=["Pendulum-v1", "HalfCheetah-v5", "Humanoid-v5"], help="environment ids"
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of torch threads")
     parser.add_argument("--rounds", type=int, default=7, help="rounds in which each model is timed")
     parser.add_argument("--cycles", type=int, default=6, help="cycles of FlowSAC's actor updates in a round")

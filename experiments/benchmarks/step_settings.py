@@ -49,7 +49,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     common: dict[str, Any] = {"seed": 0, "device": "cpu", "buffer_size": 10_000, "learning_starts": 300}
-    models: list[OffPolicyAlgorithm] = [FlowSAC("FlowPolicy", arguments.env, **common, **setting) for setting in SETTINGS]
+    models: list[OffPolicyAlgorithm] = [
+        FlowSAC("FlowPolicy", arguments.env, **common, **setting) for setting in SETTINGS
+    ]
     models.append(SAC("MlpPolicy", arguments.env, **common))
     for model in models:
         model.learn(310)

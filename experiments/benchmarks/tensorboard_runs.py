@@ -11,7 +11,13 @@ from sb3_flowsac import FlowSAC
 from sb3_flowsac.callbacks import FigureCallback, HParamsCallback, LQROptimalityCallback
 
 STEPS = 1500
-POLICY = {"squash_output": False, "log_std_init": -1.5, "net_arch": [64, 64], "critic_form": "quadratic", "n_critics": 1}
+POLICY = {
+    "squash_output": False,
+    "log_std_init": -1.5,
+    "net_arch": [64, 64],
+    "critic_form": "quadratic",
+    "n_critics": 1,
+}
 SETTINGS = {"gamma": 0.95, "ent_coef": 0.5, "batch_size": 128, "actor_batch_size": 64}
 METRICS = ["lqr/mean_error", "lqr/cov_error", "train/ess"]
 BRIEF = {"n_states": 20, "n_actions": 300, "n_rollouts": 50, "horizon": 30}

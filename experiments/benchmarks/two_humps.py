@@ -2,7 +2,8 @@
 FlowSAC, all arguments at their defaults, on a one-step environment whose optimum has two unequal humps.
 
 The environment is BoltzmannBandit-v0 with the target TwoHumps, the Box rescaled in some cases.
-Prints, for each dimension, Box and seed, KL(pi || optimum) in nats and the mass of the smaller hump against the true one.
+Prints, for each dimension, Box and seed, KL(pi || optimum) in nats and the mass of the smaller hump against the true
+one.
 
     python experiments/benchmarks/two_humps.py
 """
@@ -25,7 +26,9 @@ CASES = [(1, 0.15, -1.0, 1.0), (2, 0.15, -1.0, 1.0), (1, 0.1 / 1.5, -2.0, 1.0), 
 def measure(dim: int, std: float, low: float, high: float, seed: int, steps: int) -> str:
     """Train and compare with the optimum."""
     target = TwoHumps(dim, std)
-    env = RescaleAction(gym.make("BoltzmannBandit-v0", target=target, temperature=ALPHA), np.float32(low), np.float32(high))
+    env = RescaleAction(
+        gym.make("BoltzmannBandit-v0", target=target, temperature=ALPHA), np.float32(low), np.float32(high)
+    )
     model = FlowSAC("FlowPolicy", env, ent_coef=ALPHA, seed=seed).learn(steps)
     with torch.no_grad():
         actions, log_prob = model.policy.sample(np.zeros((1, 1), np.float32), 20_000)
@@ -42,7 +45,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=10_000, help="environment steps of each run")
     parser.add_argument("--seed", type=int, nargs="+", default=[0], help="random seeds")
-    parser.add_argument("--case", type=int, nargs="+", default=range(len(CASES)), help="numbers of the cases to run, from 0")
+    parser.add_argument(
+        "--case", type=int, nargs="+", default=range(len(CASES)), help="numbers of the cases to run, from 0"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for dim, std, low, high in (CASES[i] for i in arguments.case):

@@ -53,8 +53,8 @@ def run_full(
     """
     Train FlowSAC (Algorithm 2) and two Gaussian SACs for each temperature and seed; write figures, tables, a report.
 
-    The Gaussian SACs are Stable-Baselines3's with its defaults, and with FlowSAC's settings and critic; all have the same
-    environment steps and make a gradient step for each step of the eight environments. Runs whose results an
+    The Gaussian SACs are Stable-Baselines3's with its defaults, and with FlowSAC's settings and critic; all have the
+    same environment steps and make a gradient step for each step of the eight environments. Runs whose results an
     earlier start has left in ``out`` are not repeated.
 
     Writes to ``out``: what ``run_study`` writes of each run, ``results.json`` (every run), ``summary.json``,
@@ -93,21 +93,29 @@ def run_full(
         write_report(parts, command, out)
     console.print(f"Report: {report}")
     if failures:
-        raise RuntimeError(f"these parts failed, the others are in {report}: {failures}") from next(iter(failures.values()))
+        raise RuntimeError(f"these parts failed, the others are in {report}: {failures}") from next(
+            iter(failures.values())
+        )
     return summary
 
 
 def _case_study_parts(summary: Sequence[dict[str, Any]]) -> dict[str, str]:
     runs = next(row for row in summary if row["algorithm"] == "flowsac")
-    budget = f"{runs['timesteps']:,.0f} environment steps, {runs['updates']:,.0f} gradient steps and {runs['seeds']} seeds"
+    budget = (
+        f"{runs['timesteps']:,.0f} environment steps, {runs['updates']:,.0f} gradient steps and {runs['seeds']} seeds"
+    )
     errors = (
-        "Means over seeds with 95% confidence intervals. sac-tuned is Stable-Baselines3's SAC with FlowSAC's settings and "
-        "critic, sac-default has SB3's defaults, its networks among them; both make a gradient step for each step of the "
+        "Means over seeds with 95% confidence intervals. sac-tuned is Stable-Baselines3's SAC with FlowSAC's "
+        "settings and "
+        "critic, sac-default has SB3's defaults, its networks among them; both make a gradient step for each step "
+        "of the "
         "eight environments, as FlowSAC does. FlowSAC averages the soft value of a next state over four actions."
     )
     figure_1 = (
-        f"A run of FlowSAC has {budget}. Returns of 100 trajectories; mean over seeds, band from the lowest to the highest. "
-        "The closed form is an expectation; the optimum's mean over the evaluation's own 100 trajectories is what a learnt "
+        f"A run of FlowSAC has {budget}. Returns of 100 trajectories; mean over seeds, band from the lowest to the "
+        f"highest. "
+        "The closed form is an expectation; the optimum's mean over the evaluation's own 100 trajectories is what "
+        "a learnt "
         "optimum would get there."
     )
     figure_2 = (
@@ -147,16 +155,15 @@ def _further_parts(problem: LQRProblem, specs: Sequence[RunSpec], out: Path, job
     def robustness() -> str:
         rows = run_robustness(policies=policies, problem=problem, out=out, jobs=jobs)
         text = (
-            f"Loss of standard return under a disturbance that training has not seen, seed {seeds[0]}. All optima have one "
+            f"Loss of standard return under a disturbance that training has not seen, seed {seeds[0]}. All optima "
+            f"have one "
             "mean controller, so on a linear system entropy cannot make it more robust."
         )
         return f"{text}\n\n{robustness_table(rows)}\n\n![](robustness.png)"
 
     def growing() -> str:
         rows = run_growing(timesteps=steps, out=out, jobs=jobs)
-        text = (
-            "FlowSAC on random stabilizable systems (not the problem above), alpha 0.5, seed 0, settings and steps unchanged."
-        )
+        text = "FlowSAC on random stabilizable systems (not the problem above), alpha 0.5, seed 0, settings and steps unchanged."
         return f"{text}\n\n{growing_table(rows)}\n\n![](growing.png)"
 
     def theorem2() -> str:

@@ -13,7 +13,12 @@ from sb3_flowsac.lqr_study.models import EPISODE_STEPS
 from sb3_flowsac.lqr_study.plots import by_alpha, distributions_figure, lowest_return_shown, save_figures
 from sb3_flowsac.lqr_study.tasks import Result
 
-COLOURS = {"flowsac": "tab:blue", "sac-tuned": "tab:orange", "sac-default": "tab:green", "best diagonal Gaussian": "black"}
+COLOURS = {
+    "flowsac": "tab:blue",
+    "sac-tuned": "tab:orange",
+    "sac-default": "tab:green",
+    "best diagonal Gaussian": "black",
+}
 LABELS = {
     "flowsac": "FlowSAC",
     "sac-tuned": "Gaussian SAC, FlowSAC's settings",
@@ -51,8 +56,8 @@ def returns_figure(problem: LQRProblem, groups: Mapping[float, Sequence[Result]]
     """
     Figure 1: returns in training against episodes, solid with a band over seeds, and the optimum's.
 
-    The closed form (dashed) is an expectation; what the optimum gets on the evaluation's own trajectories (dotted) is what a
-    learnt optimum gets there, too.
+    The closed form (dashed) is an expectation; what the optimum gets on the evaluation's own trajectories (dotted) is
+    what a learnt optimum gets there, too.
 
     :param problem: what the runs have learnt
     :param groups: FlowSAC's results of each temperature
@@ -105,7 +110,9 @@ def _draw_distances(axes: Axes, results: Sequence[Result], moment: str, relative
         figures = np.array([_distances([run["row"] for run in runs], moment, relative) for runs in groups.values()])
         average, spread, floor = figures.T
         lower = np.minimum(spread, 0.9 * average)  # the axis is logarithmic
-        axes.errorbar(places, average, [lower, spread], fmt="o", color=COLOURS[algorithm], capsize=3, label=LABELS[algorithm])
+        axes.errorbar(
+            places, average, [lower, spread], fmt="o", color=COLOURS[algorithm], capsize=3, label=LABELS[algorithm]
+        )
         axes.plot(places, floor, "_", color="grey", markersize=12, label=None if number else "what sampling leaves")
     axes.set_xticks(range(len(groups)), [f"alpha {alpha:g}" for alpha in groups])
     axes.set_yscale("log")

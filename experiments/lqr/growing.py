@@ -37,8 +37,8 @@ def run_growing(
 
     What may fail as m grows, and the figure of a row that shows it: the critic has (n + m)^2 numbers to learn from the
     same data (critic_loss), the importance weights of a fixed number of proposals degenerate (ess at its floor,
-    1 / n_proposals), the policy leaves the Box (clip fractions). An ess near 7/8 beside large errors says that the policy
-    fits its critic and that the critic is wrong.
+    1 / n_proposals), the policy leaves the Box (clip fractions). An ess near 7/8 beside large errors says that the
+    policy fits its critic and that the critic is wrong.
 
     Writes ``growing.json`` and ``growing.png`` to ``out``, keeps each run under ``growing``, prints a table.
 
@@ -51,8 +51,8 @@ def run_growing(
     :param evaluation: size of the comparison with the optimum
     :param jobs: number of runs at the same time
     :return: a row for each size and seed: n_states, n_inputs, critic_entries, timesteps, failure
-        (``None``, or what ended the run) and, of a run that ended well, the entries of the study's ``results.json`` and of
-        ``training_figures``
+        (``None``, or what ended the run) and, of a run that ended well, the entries of the study's ``results.json`` and
+        of ``training_figures``
     :raises ValueError: if an argument is out of range
     """
     alpha, out, jobs = positive_float("alpha", alpha), Path(out), integer("jobs", jobs, 1)
@@ -62,7 +62,9 @@ def run_growing(
         for seed in distinct_seeds(seeds)
     ]
     console = Console()
-    console.print("Environment steps: " + ", ".join(f"{spec.timesteps:,} (n = {spec.problem.n_states})" for spec in specs))
+    console.print(
+        "Environment steps: " + ", ".join(f"{spec.timesteps:,} (n = {spec.problem.n_states})" for spec in specs)
+    )
     tasks = [Task(_name(spec), learn_and_compare, {"spec": spec}, spec.settings) for spec in specs]
     rows = run_tasks(tasks, out, jobs, console)
     publish("growing", rows, _figure(rows), [_table(rows)], out, console)
@@ -103,7 +105,8 @@ def learn_and_compare(spec: RunSpec) -> Result:
 
 
 def _figure(rows: Sequence[Result]) -> Figure:
-    """Against the number of inputs: errors with the estimator's floors, the loss of return, the figures of the training."""
+    """Against the number of inputs: errors with the estimator's floors, the loss of return, the figures of the
+    training."""
     figure = Figure(figsize=(11.0, 3.2), layout="constrained")
     errors, gap, training = figure.subplots(1, 3)
     learnt = [row for row in rows if row["failure"] is None]
@@ -114,7 +117,9 @@ def _figure(rows: Sequence[Result]) -> Figure:
     errors.set_yscale("log")
     losses = [100.0 * _relative_gap(row) for row in learnt]
     bars = [200.0 * row["return_se"] / abs(row["optimal_return"]) for row in learnt]
-    gap.errorbar([row["n_inputs"] for row in learnt], losses, yerr=bars, fmt="o", color=LEARNT, label="2 standard errors")
+    gap.errorbar(
+        [row["n_inputs"] for row in learnt], losses, yerr=bars, fmt="o", color=LEARNT, label="2 standard errors"
+    )
     gap.axhline(0.0, linestyle="--", color=OPTIMAL, linewidth=1.0)
     gap.set_ylabel("return below the optimum's (%)")
     gap.set_yscale("symlog", linthresh=1.0)

@@ -143,7 +143,9 @@ def robustness_table(rows: Sequence[Row]) -> str:
         found = losses.setdefault((row["label"], row["controller"]), {})
         found[f"{row['kind']} {row['magnitude']:g}"] = f"{row['loss']:.3f}"
     headings = next(iter(losses.values()))
-    return markdown_table(("policy", "controller", *headings), ([*names, *found.values()] for names, found in losses.items()))
+    return markdown_table(
+        ("policy", "controller", *headings), ([*names, *found.values()] for names, found in losses.items())
+    )
 
 
 def problem_text(problem: LQRProblem) -> str:

@@ -1,12 +1,13 @@
 """
 Returns under disturbances that training has not seen: does entropy buy robustness on a linear system?
 
-What theory says. The optimum of every temperature has the same mean action -K x, so its deterministic controller is the same
-function for every alpha and no entropy makes it more robust. Of the stochastic optimum, the dynamics being linear, a bias or
-more process noise costs the same at every alpha: the actions' own noise adds a cost of its own that neither changes. Under a
-mismatch of A that own cost changes in proportion to alpha. A loss *relative* to the undisturbed return falls with alpha
-nonetheless where the noise makes that return worse to begin with: it is the loss that tells of robustness. What can differ
-between learnt policies is how well each was fitted in the states to which a disturbance drives it.
+What theory says. The optimum of every temperature has the same mean action -K x, so its deterministic controller is the
+same function for every alpha and no entropy makes it more robust. Of the stochastic optimum, the dynamics being linear,
+a bias or more process noise costs the same at every alpha: the actions' own noise adds a cost of its own that neither
+changes. Under a mismatch of A that own cost changes in proportion to alpha. A loss *relative* to the undisturbed return
+falls with alpha nonetheless where the noise makes that return worse to begin with: it is the loss that tells of
+robustness. What can differ between learnt policies is how well each was fitted in the states to which a disturbance
+drives it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +56,8 @@ class Disturbance:
     """
     A change of the dynamics x' = A x + B u + w; the reward stays that of the state and of the action chosen.
 
-    - "input bias": x' = A x + B (u + b) + w, b being ``magnitude`` times the standard deviation of each optimal mean action
+    - "input bias": x' = A x + B (u + b) + w, b being ``magnitude`` times the standard deviation of each optimal mean
+    action
       at the first state, sqrt(diag(K X_0 K'));
     - "process noise": w has ``magnitude`` times its standard deviation;
     - "scaled A": A is multiplied by ``magnitude``.
@@ -141,8 +143,8 @@ def run_robustness(
     """
     Standard returns (no entropy) of policies under disturbances, on common random numbers.
 
-    Writes ``robustness.json`` and ``robustness.png`` to ``out``, keeps each policy's rows under ``robustness``, prints a
-    table for each kind of disturbance.
+    Writes ``robustness.json`` and ``robustness.png`` to ``out``, keeps each policy's rows under ``robustness``, prints
+    a table for each kind of disturbance.
 
     :param policies: policies by label: saved models, and optima ``problem.solve(alpha)``, which have no Box
     :param problem: the problem that they are to control
@@ -157,7 +159,9 @@ def run_robustness(
     :raises ValueError: if an argument is out of range
     """
     if not policies or not disturbances:
-        raise ValueError(f"policies and disturbances must name at least one each, got {dict(policies)} and {disturbances}")
+        raise ValueError(
+            f"policies and disturbances must name at least one each, got {dict(policies)} and {disturbances}"
+        )
     sizes = {
         "n_rollouts": integer("n_rollouts", n_rollouts, 2),
         "horizon": integer("horizon", horizon, 1),
@@ -181,7 +185,9 @@ def _identity(source: Source) -> Result:
     return {"sha256": sha256(Path(source.path).read_bytes()).hexdigest(), "algorithm": source.algorithm.__name__}
 
 
-def rows_of(label: str, source: Source, problem: LQRProblem, disturbances: Sequence[Disturbance], **sizes: int) -> Result:
+def rows_of(
+    label: str, source: Source, problem: LQRProblem, disturbances: Sequence[Disturbance], **sizes: int
+) -> Result:
     """
     Rows of one policy, both of its controllers.
 
@@ -226,8 +232,8 @@ def disturbed_returns(
     :param n_rollouts: number of rollouts for each, at least 2
     :param horizon: number of steps of each
     :param seed: seed of all random numbers
-    :return: a row for each disturbance: kind, magnitude, undisturbed and return (means), loss (undisturbed - return) with
-        its standard error loss_se, relative_loss (of the undisturbed return's size) and clip_fraction
+    :return: a row for each disturbance: kind, magnitude, undisturbed and return (means), loss (undisturbed - return)
+        with its standard error loss_se, relative_loss (of the undisturbed return's size) and clip_fraction
     :raises OverflowError: if the policy lets the state leave float32's range
     """
     undisturbed, *disturbed = (

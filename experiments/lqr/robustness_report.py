@@ -34,7 +34,8 @@ def figure(rows: Sequence[Result]) -> Figure:
 
 
 def _draw(axes: Axes, rows: Sequence[Result]) -> None:
-    """A line for each policy: its colour by its own name, its shade by what follows the comma, such as a temperature."""
+    """A line for each policy: its colour by its own name, its shade by what follows the comma, such as a
+    temperature."""
     names = list(dict.fromkeys(row["label"].partition(", ")[0] for row in rows))
     variants = list(dict.fromkeys(row["label"].partition(", ")[2] for row in rows))
     for label in _distinct(rows, "label"):
@@ -56,7 +57,8 @@ def _draw(axes: Axes, rows: Sequence[Result]) -> None:
 
 def tables(rows: Sequence[Result]) -> Iterator[Table]:
     """
-    A table for each kind of disturbance: the undisturbed return, then the loss, absolute and relative, at each magnitude.
+    A table for each kind of disturbance: the undisturbed return, then the loss, absolute and relative, at each
+    magnitude.
 
     :param rows: see ``run_robustness``
     :return: the tables

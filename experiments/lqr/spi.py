@@ -90,7 +90,8 @@ def execute(problem: LQRProblem, alpha: float, seed: int, settings: SPISettings)
     :param alpha: the temperature
     :param seed: the seed
     :param settings: size of the run
-    :return: alpha, seed; ``flow`` and ``exact``, each with the lists gain_error and cov_error, ||K_i - K||_2 / ||K||_2 and
+    :return: alpha, seed; ``flow`` and ``exact``, each with the lists gain_error and cov_error, ||K_i - K||_2 / ||K||_2
+        and
         ||Sigma_i - Sigma||_2 / ||Sigma||_2 from the common start on; ess, the effective sample size at the end of each
         improvement as a share of the proposals; the last policy's figures (``LQREvaluation.metrics``); seconds
     :raises RuntimeError: if the flow fails to stabilise the problem
@@ -122,8 +123,8 @@ def start(problem: LQRProblem, alpha: float) -> tuple[FloatArray, FloatArray]:
     :param problem: the problem
     :param alpha: the temperature
     :return: K_0, zero where that is stable, rho(A) < 1 / sqrt(gamma), else the gain of the regulator for 100 R: it
-        stabilises with little effort and is far from the optimum; and a diagonal Sigma_0 as wide as the optimum's actions
-        are over all states
+        stabilises with little effort and is far from the optimum; and a diagonal Sigma_0 as wide as the optimum's
+        actions are over all states
     """
     Sigma = np.diag(optimal_spread(problem, alpha) ** 2)
     if math.sqrt(problem.gamma) * spectral_radius(problem.A) < 1.0:
@@ -135,7 +136,8 @@ def start(problem: LQRProblem, alpha: float) -> tuple[FloatArray, FloatArray]:
 def _iterate(
     policy: FlowLQRPolicy, current: EvaluatedPolicy, seed: int, settings: SPISettings
 ) -> tuple[list[EvaluatedPolicy], list[float]]:
-    """Algorithm 1 with the flow: the given start and the Gaussian nearest to each flow, all evaluated; the shares of ESS."""
+    """Algorithm 1 with the flow: the given start and the Gaussian nearest to each flow, all evaluated; the shares of
+    ESS."""
     problem, rng = current.problem, np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
     states = visited_states(problem, lambda x: current.sample(x, rng), settings.n_states, rng)

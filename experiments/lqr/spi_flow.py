@@ -1,4 +1,5 @@
-"""A flow as the policy of soft policy iteration on an LQR: its proposals, its improvement and the Gaussian nearest to it."""
+"""A flow as the policy of soft policy iteration on an LQR: its proposals, its improvement and the Gaussian nearest to
+it."""
 
 import math
 from collections.abc import Callable
@@ -33,7 +34,9 @@ ACTOR_SETTINGS: dict[str, Any] = {
     "log_std_init": -math.log(SPREAD_MULTIPLE),
 }
 SPI_EVALUATION = EvaluationSettings(n_rollouts=500, horizon=100, n_states=100, n_actions=4000, seed=1)
-FIELD_SHARE = 0.03  # of the learning rate: the field's regression is noise where the target is the base's own kind, a Gaussian
+FIELD_SHARE = (
+    0.03  # of the learning rate: the field's regression is noise where the target is the base's own kind, a Gaussian
+)
 
 Act = Callable[[FloatArray], FloatArray]
 

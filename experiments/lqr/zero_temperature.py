@@ -2,9 +2,9 @@ r"""
 The limit of zero temperature: as alpha falls, the learnt policy should become the classical linear-quadratic regulator.
 
 The gain of the optimum does not depend on alpha at all: P solves P = Q + gamma A'PA - gamma^2 A'PB G^-1 B'PA with
-G = R + gamma B'PB, where alpha does not occur, so neither does it in K = gamma G^-1 B'PA; only Sigma = alpha/2 G^-1 holds it.
-There is thus nothing to converge in the exact mean. What can fail is learning: at small alpha the target exp(Q / alpha) is
-narrow, and the importance weights have to find it. The standard return of the optimum lies
+G = R + gamma B'PB, where alpha does not occur, so neither does it in K = gamma G^-1 B'PA; only Sigma = alpha/2 G^-1
+holds it. There is thus nothing to converge in the exact mean. What can fail is learning: at small alpha the target
+exp(Q / alpha) is narrow, and the importance weights have to find it. The standard return of the optimum lies
 
     tr(G Sigma) / (1 - gamma) = alpha m / (2 (1 - gamma))
 
@@ -104,10 +104,10 @@ def regulator_figures(
     :param deterministic: its deterministic controller
     :param solution: the optimum of the policy's temperature
     :param settings: size and seed of the evaluation
-    :return: gain_error and sample_gain_error, ||K_hat - K||_2 / ||K||_2 of the deterministic controller and of the mean of
-        ``n_actions`` samples; spread and optimal_spread, sqrt(tr cov) (mean square over the states) and sqrt(tr Sigma);
-        deterministic_loss and deterministic_loss_se, by how much the deterministic controller's standard return lies under
-        that of u = -K x on common random numbers
+    :return: gain_error and sample_gain_error, ||K_hat - K||_2 / ||K||_2 of the deterministic controller and of the mean
+        of ``n_actions`` samples; spread and optimal_spread, sqrt(tr cov) (mean square over the states) and sqrt(tr
+        Sigma); deterministic_loss and deterministic_loss_se, by how much the deterministic controller's standard return
+        lies under that of u = -K x on common random numbers
     """
     found, regulator = (
         rollouts(actor, solution.problem, n_rollouts=settings.n_rollouts, horizon=settings.horizon, seed=settings.seed)

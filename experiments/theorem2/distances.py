@@ -82,10 +82,12 @@ def normal_quadrature(dim: int, order: int = 40) -> tuple[FloatArray, FloatArray
 
 def flow_w2_bounds(learnt: FloatArray, noise: FloatArray, weights: FloatArray, target: Normal) -> tuple[float, float]:
     """
-    Bounds of the squared W2 distance between what a flow makes of N(0, I) and a Gaussian target, without sampling error.
+    Bounds of the squared W2 distance between what a flow makes of N(0, I) and a Gaussian target, without sampling
+    error.
 
-    Below: the distance of Gaussians with the same moments. Above: the mean squared distance between where the learnt flow and
-    the target's own flow, a_0 to mean + S^(1/2) a_0, take the same noise; this coupling is what the proof of Theorem 2 bounds.
+    Below: the distance of Gaussians with the same moments. Above: the mean squared distance between where the learnt
+    flow and the target's own flow, a_0 to mean + S^(1/2) a_0, take the same noise; this coupling is what the proof of
+    Theorem 2 bounds.
 
     :param learnt: where the learnt flow takes the nodes, (n, dim)
     :param noise: nodes of a quadrature under N(0, I), (n, dim)

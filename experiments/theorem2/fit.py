@@ -78,8 +78,8 @@ def fit_cell(cell: Cell) -> Result:
     Fit the flows of one cell and measure how far each is from the target.
 
     :param cell: the cell
-    :return: lists over the seeds: bounds ``lower`` and ``upper`` of the squared W2 distance, ``empirical`` the distance of
-        samples, ``empirical_zero`` the same between two samples of the target, ``ess`` the effective sample size
+    :return: lists over the seeds: bounds ``lower`` and ``upper`` of the squared W2 distance, ``empirical`` the distance
+        of samples, ``empirical_zero`` the same between two samples of the target, ``ess`` the effective sample size
     """
     flow = _new_flow(cell)
     ess = _train(flow, cell)
@@ -88,8 +88,8 @@ def fit_cell(cell: Cell) -> Result:
 
 def _new_flow(cell: Cell) -> ConditionalFlow:
     """
-    Flows for all seeds in one module: the features are one-hot and the common bias is not trained, so that each seed has
-    its own column of parameters and no fit knows of another.
+    Flows for all seeds in one module: the features are one-hot and the common bias is not trained, so that each seed
+    has its own column of parameters and no fit knows of another.
     """
     fit, count = cell.fit, len(cell.seeds)
     with torch.random.fork_rng(devices=[]):

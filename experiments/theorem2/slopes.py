@@ -35,8 +35,8 @@ def log_mean_slope(x: Sequence[float], groups: Sequence[Sequence[float]], floor:
     """
     Slope of log(mean of a group) against x, by ordinary least squares.
 
-    Only groups whose mean is at least 5 times the floor count: below, what limits the fit is the training and not what x
-    stands for. The interval is the percentile bootstrap's, seeds resampled within each group.
+    Only groups whose mean is at least 5 times the floor count: below, what limits the fit is the training and not what
+    x stands for. The interval is the percentile bootstrap's, seeds resampled within each group.
 
     :param x: where the groups are
     :param groups: positive values of each group, one for each seed, at least 2

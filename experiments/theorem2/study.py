@@ -34,9 +34,10 @@ CONDITIONS = """\
 Bound of Theorem 2: E W2^2 <= C' N^(-1/2) exp(3/4 R_4(pi_new || h)).
 Met: one state; a fixed Q; h of known density, positive everywhere; N samples drawn once; exact weights (their constant
      does not move the minimiser).
-Not met: a finite parameter set (here a network), the exact minimiser (Adam, t and a_0 drawn anew), the exact ODE (20 RK4
-     steps), a field Lipschitz by construction. What training leaves with samples without end is the floor; means under 5
-     times it count for no slope.
+Not met: a finite parameter set (here a network), the exact minimiser (Adam, t and a_0 drawn anew), the exact ODE (20
+RK4
+     steps), a field Lipschitz by construction. What training leaves with samples without end is the floor; means under
+     5 times it count for no slope.
 A bound from above allows any faster rate, and says nothing on a policy and a critic that learn together."""
 
 
@@ -52,10 +53,10 @@ def run_theorem2(
     r"""
     Fit flows to N weighted samples and measure the squared W2 distance from the target, as Theorem 2 bounds it.
 
-    One state; the target pi_new is a correlated Gaussian in two dimensions, the sampling distribution h a Gaussian of unit
-    covariance. N grows with h at the flow's base distribution; then h moves away from the target, so that the Renyi
-    divergence R_4(pi_new || h) grows, with N = 1024. Slopes of log E W2^2 stand beside the bound's -1/2 (against log N) and
-    3/4 (against R_4).
+    One state; the target pi_new is a correlated Gaussian in two dimensions, the sampling distribution h a Gaussian of
+    unit covariance. N grows with h at the flow's base distribution; then h moves away from the target, so that the
+    Renyi divergence R_4(pi_new || h) grows, with N = 1024. Slopes of log E W2^2 stand beside the bound's -1/2 (against
+    log N) and 3/4 (against R_4).
 
     The main figure is ``upper``, the mean squared distance between where the learnt flow and the target's own flow take
     the same noise: an upper bound of W2^2 without sampling error, and what the theorem's proof bounds. ``lower`` is the
@@ -102,7 +103,9 @@ def run_theorem2(
     return content
 
 
-def _cells(n_samples: Sequence[int], shifts: Sequence[float], seeds: Sequence[int], fit: FitSettings) -> dict[str, Cell]:
+def _cells(
+    n_samples: Sequence[int], shifts: Sequence[float], seeds: Sequence[int], fit: FitSettings
+) -> dict[str, Cell]:
     numbers = distinct_seeds(seeds, at_least=2)
     if any(not 0.0 <= shift < np.inf for shift in shifts):
         raise ValueError(f"shifts must be finite and not negative, got {list(shifts)}")
@@ -122,12 +125,15 @@ def _slopes(entries: Sequence[dict[str, Any]], against: str, floor: dict[str, An
     """Slopes of both bounds of W2^2, against log N or against R_4."""
     x = [float(entry[against]) for entry in entries]
     places = list(np.log(x)) if against == "n_samples" else x
-    found = {key: log_mean_slope(places, [entry[key] for entry in entries], float(np.mean(floor[key]))) for key in DISTANCES}
+    found = {
+        key: log_mean_slope(places, [entry[key] for entry in entries], float(np.mean(floor[key]))) for key in DISTANCES
+    }
     return {key: None if slope is None else asdict(slope) for key, slope in found.items()}
 
 
 def _rank_correlation(entries: Sequence[dict[str, Any]]) -> float:
-    """Spearman's, of R_4 and the mean upper bound: 1 if the distance grows from each sampling distribution to the next."""
+    """Spearman's, of R_4 and the mean upper bound: 1 if the distance grows from each sampling distribution to the
+    next."""
     return float(spearmanr([entry["renyi_4"] for entry in entries], [np.mean(entry["upper"]) for entry in entries])[0])
 
 
@@ -137,7 +143,9 @@ def _report(console: Console, content: dict[str, Any], out: Path) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     for entries in (content["by_n_samples"], content["by_renyi_4"]):
         for entry in entries:
-            table.add_row(f"{entry['n_samples']}", f"{entry['renyi_4']:.2f}", f"{np.mean(entry['ess']):.0f}", *_figures(entry))
+            table.add_row(
+                f"{entry['n_samples']}", f"{entry['renyi_4']:.2f}", f"{np.mean(entry['ess']):.0f}", *_figures(entry)
+            )
         table.add_section()
     table.add_row("endless", "", "", *_figures(content["floor"]))
     console.print(table)

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# Of x, added: the tail alone is made of numbers so small (denormal) that matrix products of them take several times as long
+# Of x, added: the tail alone is made of numbers so small (denormal) that matrix products of them take several times as
+# long
 TAIL = 1e-20
 
 

@@ -40,8 +40,8 @@ class BoundedSize(nn.Module):
     """
     Features whose root mean square is above 1 are divided by it; smaller ones, the usual ones, pass unchanged.
 
-    Velocities are products of maps of the features. Without a bound, observations in the thousands (contact forces, say) make
-    flows that no solver follows, and each gradient step moves them by as much again.
+    Velocities are products of maps of the features. Without a bound, observations in the thousands (contact forces,
+    say) make flows that no solver follows, and each gradient step moves them by as much again.
     """
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -75,8 +75,8 @@ class FlowActor(BasePolicy):
     :param ode_steps: number of steps from noise to action
     :param ode_solver: "midpoint" (the paper's RK2), "heun", "rk4" or "euler"
     :param ode_grid_power: 1 for uniform steps, above 1 for steps that get finer towards the action
-    :param density: "exact" for the density of the samples that the steps produce, "trace" for the paper's equation 6, which
-        ``action_log_prob`` takes in either case
+    :param density: "exact" for the density of the samples that the steps produce, "trace" for the paper's equation 6,
+        which ``action_log_prob`` takes in either case
     :raises ValueError: if an argument is out of range
     :raises TypeError: if an argument is of the wrong kind
     """
@@ -181,11 +181,12 @@ class FlowActor(BasePolicy):
     @torch.no_grad()
     def action_log_prob(self, obs: PyTorchObs, n: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        n scaled actions in each state, in antithetic pairs, and the logarithm of their density with respect to scaled actions.
+        n scaled actions in each state, in antithetic pairs, and the logarithm of their density with respect to scaled
+        actions.
 
         What the critics' targets and alpha are made of, without gradients.
-        The density is that of equation 6, the trace integral, whatever ``density`` says: it is cheap, and averages have little
-        of its errors. ``train/log_prob_bias`` says how large they are.
+        The density is that of equation 6, the trace integral, whatever ``density`` says: it is cheap, and averages have
+        little of its errors. ``train/log_prob_bias`` says how large they are.
 
         :param obs: observations
         :param n: number of actions
@@ -207,7 +208,9 @@ def _make_base(name: str, features_dim: int, dim: int, log_std_init: float) -> G
 
 
 def _make_field(n_units: int | None, features_dim: int, dim: int, affine: bool) -> StructuredField | MLPField:
-    return MLPField(features_dim, dim) if n_units is None else StructuredField(features_dim, dim, n_units, affine=affine)
+    return (
+        MLPField(features_dim, dim) if n_units is None else StructuredField(features_dim, dim, n_units, affine=affine)
+    )
 
 
 def number_of_units(field: Field, field_units: int | None, action_dim: int) -> int | None:

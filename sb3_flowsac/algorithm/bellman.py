@@ -21,7 +21,8 @@ class SoftValue(NamedTuple):
 
 
 class BellmanError(NamedTuple):
-    """The critics' loss, and without gradients the means of Q, of log pi and of the share of next actions out of the box."""
+    """The critics' loss, and without gradients the means of Q, of log pi and of the share of next actions out of the
+    box."""
 
     loss: torch.Tensor
     q_value: torch.Tensor

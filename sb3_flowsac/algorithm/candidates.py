@@ -6,7 +6,8 @@ from torch.quasirandom import SobolEngine
 
 def centre_and_sobol_noise(n: int, dim: int) -> torch.Tensor:
     """
-    n fixed points that stand for N(0, I): the centre, then a scrambled Sobol sequence under the normal quantile function.
+    n fixed points that stand for N(0, I): the centre, then a scrambled Sobol sequence under the normal quantile
+    function.
 
     They are the same in every call, a larger n has those of a smaller one first, and no random numbers are used up.
 

@@ -74,7 +74,8 @@ def check_arguments(model: "FlowSAC") -> None:
     initial_ent_coef(model.ent_coef)
     model.target_entropy = target_entropy(model.target_entropy)
     budget, is_scheduled = proposal_budget(model.n_proposals)
-    # Every number that the schedule may ask for: shares are rounded, so a mixture can take a small one and refuse a larger
+    # Every number that the schedule may ask for: shares are rounded, so a mixture can take a small one and refuse a
+    # larger
     for n_proposals in [*range(MIN_PROPOSALS, budget, 2), budget] if is_scheduled else [budget]:
         model.sampling_distribution.check(n_proposals)
     if model.action_noise is not None:
@@ -96,7 +97,9 @@ def proposal_budget(n_proposals: object) -> tuple[int, bool]:
         return integer("n_proposals", n_proposals, 1, MAX_SIZE), False
     name, separator, budget = n_proposals.partition("_")
     if name != "auto" or (separator and not budget.isdecimal()):
-        raise ValueError(f'n_proposals={n_proposals!r} must be a positive integer, "auto", or "auto_64" for a budget of 64')
+        raise ValueError(
+            f'n_proposals={n_proposals!r} must be a positive integer, "auto", or "auto_64" for a budget of 64'
+        )
     return integer("n_proposals", int(budget) if separator else DEFAULT_BUDGET, MIN_PROPOSALS, MAX_SIZE), True
 
 
@@ -129,8 +132,11 @@ def without_sde(policy_kwargs: dict[str, Any] | None) -> dict[str, Any] | None:
     return {name: value for name, value in policy_kwargs.items() if name != "use_sde"}
 
 
-def refuse_sde(use_sde: object, sde_sample_freq: object, use_sde_at_warmup: object, policy_kwargs: Mapping[str, Any]) -> None:
-    """Refuse gSDE, noise on the weights of a Gaussian policy's last layer: SAC's arguments for it mean nothing to a flow."""
+def refuse_sde(
+    use_sde: object, sde_sample_freq: object, use_sde_at_warmup: object, policy_kwargs: Mapping[str, Any]
+) -> None:
+    """Refuse gSDE, noise on the weights of a Gaussian policy's last layer: SAC's arguments for it mean nothing to a
+    flow."""
     is_default = {
         "use_sde": use_sde is False,
         "sde_sample_freq": isinstance(sde_sample_freq, int) and sde_sample_freq == -1,
@@ -140,20 +146,23 @@ def refuse_sde(use_sde: object, sde_sample_freq: object, use_sde_at_warmup: obje
     given += [f"policy_kwargs[{name!r}]" for name in ("use_sde", "use_expln", "clip_mean") if name in policy_kwargs]
     if given:
         raise ValueError(
-            f"{', '.join(given)}: a flow policy has no generalized state-dependent exploration (gSDE). It explores by its own "
+            f"{', '.join(given)}: a flow policy has no generalized state-dependent exploration (gSDE). It explores "
+            f"by its own "
             "samples: leave this out, and pass action_noise to explore more"
         )
 
 
 def learning_rate(value: object) -> float | Schedule:
-    """Check a finite number of at least 0 (the RL Zoo replays models with 0), or a schedule whose first value is one."""
+    """Check a finite number of at least 0 (the RL Zoo replays models with 0), or a schedule whose first value is
+    one."""
     try:
         if not callable(value):
             return interval("learning_rate", value, 0.0, math.inf)
         interval("learning_rate(1.0)", value(1.0), 0.0, math.inf)
     except Exception as error:  # a user's function may raise anything
         raise ValueError(
-            f"learning_rate={abridged(value)} must be a number of at least 0 or a function of the remaining progress: {error}"
+            f"learning_rate={abridged(value)} must be a number of at least 0 or a function of the remaining "
+            f"progress: {error}"
         ) from error
     return value
 
@@ -190,7 +199,9 @@ def initial_ent_coef(value: object) -> tuple[float, bool]:
     except ValueError:
         number = math.nan
     if not 0 < torch.tensor(number).item() < math.inf:  # in single precision, as it is used
-        raise ValueError(f'ent_coef={abridged(value)} must be a positive number, "auto" or "auto_" and a positive number')
+        raise ValueError(
+            f'ent_coef={abridged(value)} must be a positive number, "auto" or "auto_" and a positive number'
+        )
     return number, is_learnt
 
 
@@ -221,7 +232,9 @@ def check_action_noise(noise: object, shape: tuple[int, ...] | None) -> None:
     finally:
         np.random.set_state(generator)
     if found not in (shape, (1,)):
-        raise ValueError(f"action_noise={abridged(noise)} gives noise of shape {found}; an action has the shape {shape}")
+        raise ValueError(
+            f"action_noise={abridged(noise)} gives noise of shape {found}; an action has the shape {shape}"
+        )
 
 
 def check_replay_buffer(model: "FlowSAC") -> None:
@@ -234,20 +247,26 @@ def check_replay_buffer(model: "FlowSAC") -> None:
     check_keys("replay_buffer_kwargs", model.replay_buffer_kwargs, kind, taken)
     if model.n_steps > max(1, model.buffer_size // model.n_envs):
         raise ValueError(
-            f"n_steps={model.n_steps} must be at most the transitions of an environment that buffer_size={model.buffer_size} "
+            f"n_steps={model.n_steps} must be at most the transitions of an environment that "
+            f"buffer_size={model.buffer_size} "
             f"holds, {model.buffer_size // model.n_envs}"
         )
     if model.n_steps > 1 and model.optimize_memory_usage and given is None:
         raise ValueError("optimize_memory_usage=True needs n_steps=1: SB3's n-step buffer has no such mode")
     if isinstance(model.observation_space, spaces.Dict):
         if model.n_steps > 1 and given is None:
-            raise ValueError(f"n_steps={model.n_steps} must be 1 for Dict observations: SB3 has no n-step buffer for them")
+            raise ValueError(
+                f"n_steps={model.n_steps} must be 1 for Dict observations: SB3 has no n-step buffer for them"
+            )
         if model.optimize_memory_usage and given is None:
-            raise ValueError("optimize_memory_usage=True must be False for Dict observations: SB3's buffer has no such mode")
+            raise ValueError(
+                "optimize_memory_usage=True must be False for Dict observations: SB3's buffer has no such mode"
+            )
 
 
 def check_action_space(space: object) -> None:
-    """Check a Box of floating-point numbers between finite bounds: integers would be stored rounded, all at the centre."""
+    """Check a Box of floating-point numbers between finite bounds: integers would be stored rounded, all at the
+    centre."""
     if not isinstance(space, spaces.Box):
         raise ValueError(f"action_space must be a Box, got {abridged(space)}")
     if space.dtype.kind != "f":
@@ -299,7 +318,8 @@ def _accepted(owner: type) -> set[str]:
 
 
 def architectures(value: object) -> tuple[list[int], list[int]]:
-    """Check ``net_arch``, one list for both networks or ``dict(pi=[...], qf=[...])``, and return the actor's and critics'."""
+    """Check ``net_arch``, one list for both networks or ``dict(pi=[...], qf=[...])``, and return the actor's and
+    critics'."""
     if isinstance(value, dict):
         if set(value) != {"pi", "qf"}:
             raise ValueError(f'net_arch must have the keys "pi" and "qf", got {abridged(value)}')
@@ -322,9 +342,13 @@ def check_activation(value: object) -> None:
         module = value() if callable(value) else None
         fits = isinstance(module, nn.Module) and module(probe).shape == probe.shape
     except Exception as error:  # what a class raises that needs arguments
-        raise TypeError(f"activation_fn={abridged(value)} must be a module class that needs no arguments: {error}") from error
+        raise TypeError(
+            f"activation_fn={abridged(value)} must be a module class that needs no arguments: {error}"
+        ) from error
     if not fits:
-        raise TypeError(f"activation_fn must be a class of elementwise modules such as torch.nn.ReLU, got {abridged(value)}")
+        raise TypeError(
+            f"activation_fn must be a class of elementwise modules such as torch.nn.ReLU, got {abridged(value)}"
+        )
 
 
 def check_subclass(name: str, value: object, base: type) -> None:

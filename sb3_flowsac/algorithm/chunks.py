@@ -18,7 +18,8 @@ def in_chunks(
     distribution: FlowDistribution, points: torch.Tensor, function: Callable[[torch.Tensor], Result]
 ) -> list[Result]:
     """
-    A function of a distribution at many points, some at a time, and a warning if the density is irregular at any of them.
+    A function of a distribution at many points, some at a time, and a warning if the density is irregular at any of
+    them.
 
     :param distribution: the distribution in each state
     :param points: (batch, n, dim)
@@ -36,7 +37,8 @@ def in_chunks(
 def _warn_if_irregular(fraction: float) -> None:
     if fraction > 0:
         warnings.warn(
-            f"at {fraction:.2%} of the actions the flow's discrete steps fold space over or cannot be inverted, and the exact "
+            f"at {fraction:.2%} of the actions the flow's discrete steps fold space over or cannot be inverted, "
+            f"and the exact "
             "density is not to be trusted there: use more ode_steps, or density='trace'",
             RuntimeWarning,
             stacklevel=4,

@@ -12,7 +12,8 @@ from sb3_flowsac.algorithm.finite import REMEDY, check_finite, check_transition,
 
 
 class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
-    """``OffPolicyAlgorithm`` that refuses what it gets from the environments, or would give them, if it is not finite."""
+    """``OffPolicyAlgorithm`` that refuses what it gets from the environments, or would give them, if it is not
+    finite."""
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         noise = self.action_noise

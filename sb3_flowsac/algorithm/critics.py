@@ -15,8 +15,8 @@ from torch import nn
 
 from sb3_flowsac.algorithm.activations import Swish2
 
-# Rows of a layer's output that are evaluated at a time without gradients: fewer need more calls, more need arrays so large
-# that the system gives them out anew each time
+# Rows of a layer's output that are evaluated at a time without gradients: fewer need more calls, more need arrays so
+# large that the system gives them out anew each time
 CACHED_ROWS = 1024
 
 
@@ -146,12 +146,12 @@ class QuadraticCritic(Critic):
     Quadratic forms, Q(s, a) = z'Sz + c with z = [features, (a - a_0) / unit] and a_0 the scaled action that is 0 in the
     environment's units: the shape of a linear-quadratic regulator's values.
 
-    The exact Q function of a max-entropy LQR is of this kind (Lemma 1) if the features are the state itself, where a network
-    of rectifiers would approximate it.
+    The exact Q function of a max-entropy LQR is of this kind (Lemma 1) if the features are the state itself, where a
+    network of rectifiers would approximate it.
 
-    Values are as large as returns, but an optimizer such as Adam moves each parameter by about the learning rate, whatever
-    the parameter's scale: S and c are therefore learnt divided by ``FORM_SCALE`` and ``CONSTANT_SCALE``, and actions are
-    measured in a unit of their spread. A constant that lags behind the returns would be made up for by S.
+    Values are as large as returns, but an optimizer such as Adam moves each parameter by about the learning rate,
+    whatever the parameter's scale: S and c are therefore learnt divided by ``FORM_SCALE`` and ``CONSTANT_SCALE``, and
+    actions are measured in a unit of their spread. A constant that lags behind the returns would be made up for by S.
 
     :param action_unit: spread of the actions, in scaled units
     :param kwargs: arguments of ``Critic``

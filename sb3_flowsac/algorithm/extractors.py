@@ -7,7 +7,9 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor, NatureCNN
 
 
-def check_extractor_fits(space: spaces.Space[Any], extractor: type[BaseFeaturesExtractor], normalize_images: bool) -> None:
+def check_extractor_fits(
+    space: spaces.Space[Any], extractor: type[BaseFeaturesExtractor], normalize_images: bool
+) -> None:
     """
     SB3's own extractors each fit one kind of observation space.
 

@@ -1,4 +1,5 @@
-"""Numbers that are not finite, values and densities that diverge: stopped where they appear, with their name and the step."""
+"""Numbers that are not finite, values and densities that diverge: stopped where they appear, with their name and the
+step."""
 
 import math
 from typing import Any
@@ -6,10 +7,11 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-# Largest mean |Q|. Single precision resolves values of this size to about 1e5: no reward that a task gives can be seen in
-# them, and their squares are half of the way to overflow
+# Largest mean |Q|. Single precision resolves values of this size to about 1e5: no reward that a task gives can be seen
+# in them, and their squares are half of the way to overflow
 MAX_VALUE = 1e12
-# Largest mean |log pi|, in nats. One component of a squashed action has 16 more on the bound than in the middle of the box
+# Largest mean |log pi|, in nats. One component of a squashed action has 16 more on the bound than in the middle of the
+# box
 MAX_LOG_PROB = 1e6
 REMEDY = "networks of this model are no longer of use, go on from a checkpoint saved before"
 
@@ -65,7 +67,8 @@ def check_figures(figures: dict[str, float], policy: nn.Module, n_updates: int, 
     for name, value in figures.items():
         if not math.isfinite(value):
             raise FloatingPointError(
-                f"{name} is {value} {when}: check that rewards and observations are of moderate size, or lower learning_rate; "
+                f"{name} is {value} {when}: check that rewards and observations are of moderate size, or lower "
+                f"learning_rate; "
                 f"{spoilt_parameters(policy)}{REMEDY}"
             )
     if abs(figures["q_value"]) > MAX_VALUE:

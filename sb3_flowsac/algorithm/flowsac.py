@@ -53,9 +53,10 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     """
     Soft actor-critic with a flow policy and importance sampling flow matching (SAC-ISFM, Algorithm 2).
 
-    Paper: https://arxiv.org/abs/2512.23870. The critics regress on r + gamma (min Q_target(s', a') - alpha log pi(a'|s'))
-    with the flow's log-density by its trace integral. The actor draws proposals from a sampling distribution, weighs them by
-    exp(Q / alpha) / density, normalised within each state, and matches the flow to them.
+    Paper: https://arxiv.org/abs/2512.23870. The critics regress on r + gamma (min Q_target(s', a') - alpha log
+    pi(a'|s'))
+    with the flow's log-density by its trace integral. The actor draws proposals from a sampling distribution, weighs
+    them by exp(Q / alpha) / density, normalised within each state, and matches the flow to them.
 
     :param policy: "FlowPolicy" (the same as "MlpPolicy"), "CnnPolicy", "MultiInputPolicy" or a policy class
     :param env: the environment to learn from (if registered in Gymnasium, can be str)
@@ -65,33 +66,35 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     :param batch_size: number of transitions in each gradient step
     :param tau: the soft update coefficient ("Polyak update", between 0 and 1)
     :param gamma: the discount factor
-    :param train_freq: update the model every ``train_freq`` steps, or a tuple such as ``(5, "step")`` or ``(2, "episode")``
+    :param train_freq: update the model every ``train_freq`` steps, or a tuple such as ``(5, "step")`` or ``(2,
+        "episode")``
     :param gradient_steps: how many gradient steps to do after each rollout; ``-1`` for as many as there were steps
     :param action_noise: noise added to the (scaled) actions while exploring
     :param replay_buffer_class: replay buffer class to use; if ``None``, chosen automatically
     :param replay_buffer_kwargs: keyword arguments to pass to the replay buffer on creation
     :param optimize_memory_usage: enable a memory efficient variant of the replay buffer
     :param n_steps: n-step returns if above 1; their entropy bonus is that of the last state alone
-    :param ent_coef: entropy regularization coefficient alpha, a number, "auto" to learn it, or "auto_0.1" to start from 0.1
+    :param ent_coef: entropy regularization coefficient alpha, a number, "auto" to learn it, or "auto_0.1" to start from
+        0.1
     :param target_update_interval: update the target network every ``target_update_interval`` gradient steps
     :param target_entropy: target entropy of the scaled action when learning ``ent_coef``; "auto" is minus its dimension
     :param use_sde: part of SAC's signature; a flow has no gSDE, so only ``False``
     :param sde_sample_freq: as ``use_sde``, only ``-1``
     :param use_sde_at_warmup: as ``use_sde``, only ``False``
-    :param n_proposals: number of proposals that ISFM draws in each state; "auto" lets each update choose from the running
-        effective sample size, from 12 up to 32, or to 64 with "auto_64"
-    :param sampling_distribution: where ISFM draws: "newton" (half from the current policy, 3/8 from a Gaussian that follows
-        Q's gradient, 1/8 uniformly), "policy" (the paper's), another name, see ``get_sampling_distribution``, or a
-        ``SamplingDistribution``
+    :param n_proposals: number of proposals that ISFM draws in each state; "auto" lets each update choose from the
+        running effective sample size, from 12 up to 32, or to 64 with "auto_64"
+    :param sampling_distribution: where ISFM draws: "newton" (half from the current policy, 3/8 from a Gaussian that
+        follows Q's gradient, 1/8 uniformly), "policy" (the paper's), another name, see ``get_sampling_distribution``,
+        or a ``SamplingDistribution``
     :param n_next_actions: number of actions in each next state over which the soft value is averaged
     :param actor_batch_size: number of states of the batch that the actor is improved at; ``None`` for all
     :param policy_delay: improve the actor every ``policy_delay`` gradient steps
-    :param actor_epochs: number of steps that the actor's optimizer takes on the proposals of an improvement, each with fresh
-        draws from them: values of Q are dear, regressions on them are not
-    :param actor_tau: the soft update coefficient of the averaged actor, which acts, predicts and is backed up (between 0 and
-        1; with 1 it is the trained one)
-    :param torch_compile: compile the critics' loss and its gradient with ``torch.compile``: pays in long runs, since the
-        first gradient step then takes up to a minute (seconds where torch's cache has it), and wants a C++ compiler
+    :param actor_epochs: number of steps that the actor's optimizer takes on the proposals of an improvement, each with
+        fresh draws from them: values of Q are dear, regressions on them are not
+    :param actor_tau: the soft update coefficient of the averaged actor, which acts, predicts and is backed up (between
+        0 and 1; with 1 it is the trained one)
+    :param torch_compile: compile the critics' loss and its gradient with ``torch.compile``: pays in long runs, since
+        the first gradient step then takes up to a minute (seconds where torch's cache has it), and wants a C++ compiler
     :param stats_window_size: window size for the rollout logging: number of episodes to average over
     :param tensorboard_log: the log location for tensorboard (if None, no logging)
     :param policy_kwargs: additional arguments to be passed to the policy on creation, see ``FlowPolicy``
@@ -214,7 +217,9 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         try:
             super()._setup_model()
         except MemoryError as error:
-            raise MemoryError(f"buffer_size={self.buffer_size} transitions do not fit into the memory: {error}") from error
+            raise MemoryError(
+                f"buffer_size={self.buffer_size} transitions do not fit into the memory: {error}"
+            ) from error
         self._create_aliases()
         self._bellman_error = CompiledBellmanError() if self.torch_compile else bellman_error
         self.batch_norm_stats = get_parameters_by_name(self.critic, ["running_"])
@@ -286,7 +291,11 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         return error.loss
 
     def improve_actor(
-        self, observations: PyTorchObs, actions: torch.Tensor, ent_coef: torch.Tensor, stats: dict[str, list[torch.Tensor]]
+        self,
+        observations: PyTorchObs,
+        actions: torch.Tensor,
+        ent_coef: torch.Tensor,
+        stats: dict[str, list[torch.Tensor]],
     ) -> None:
         """
         One step of policy improvement by ISFM (equation 9): towards exp(Q / alpha) / Z in a batch of states.
@@ -342,7 +351,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
 
         def log_action_target(points: torch.Tensor) -> torch.Tensor:
             q_values = self.critic.q_values(features, points).amin(0)
-            # Only differences within a state count: without the largest no Q / alpha overflows or rounds the densities away
+            # Only differences within a state count: without the largest no Q / alpha overflows or rounds the densities
+            # away
             return (q_values - q_values.detach().amax(-1, keepdim=True)) / ent_coef
 
         return Improvement(policy, self.actor.transform, log_action_target, actions)
@@ -360,7 +370,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
 
     @torch.no_grad()
     def _log_prob_bias(self, observations: PyTorchObs) -> torch.Tensor:
-        """Mean of the trace integral (equation 6) minus the exact log-density of what the discrete steps draw, in nats."""
+        """Mean of the trace integral (equation 6) minus the exact log-density of what the discrete steps draw, in
+        nats."""
         policy = self.policy.actor_average.distribution(observations)
         noise = policy.noise(1)
         return (policy.push_with_log_prob(noise, "trace")[1] - policy.push_with_log_prob(noise, "exact")[1]).mean()
@@ -369,8 +380,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         """
         One step of alpha towards the target entropy, at the log-density of the averaged actor's next actions.
 
-        Where few proposals have nearly all the weight the policy hardly follows alpha: a lower one would not bring its entropy
-        down and alpha would fall until only the noise of Q is left, so there it may only rise.
+        Where few proposals have nearly all the weight the policy hardly follows alpha: a lower one would not bring its
+        entropy down and alpha would fall until only the noise of Q is left, so there it may only rise.
         """
         ent_coef = self.current_ent_coef()
         if self.log_ent_coef is not None and self.ent_coef_optimizer is not None:

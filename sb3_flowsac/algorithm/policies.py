@@ -53,20 +53,20 @@ class FlowPolicy(BasePolicy):
     ``actor_average``, the running average of the trained ``actor``'s weights.
 
     Units. Actor and critics work in scaled actions: each component of the Box mapped to [-1, 1], u_i = c_i a_i + centre
-    with c_i half the width of the Box. Entropies in training (``train/entropy``, ``target_entropy``, the entropy term of
-    the soft value) are those of the scaled action. ``sample``, ``log_prob`` and ``entropy`` speak of actions in the
+    with c_i half the width of the Box. Entropies in training (``train/entropy``, ``target_entropy``, the entropy term
+    of the soft value) are those of the scaled action. ``sample``, ``log_prob`` and ``entropy`` speak of actions in the
     environment's units: their log-density is lower by sum_i log c_i, their entropy higher by as much.
 
     Deterministic prediction returns the action to which the flow carries the centre of its base distribution. For a
     Gaussian policy that is the mean (the median under tanh). For a policy with several modes it is one definite action
     of positive density and need not be a mode.
 
-    Best of several actions. With ``n_action_candidates`` above 1, deterministic prediction also carries fixed quasi-random
-    noise through the flow and takes, of all these actions and the centre's, the one of the largest Q (of the smallest
-    critic): still a function of the observation alone. With ``n_acting_candidates`` above 1, stochastic prediction does the
-    same with fresh draws, so also acting in training; what it draws is then no longer exp(Q / alpha) / Z but greedier.
-    Both can be set on a policy that is there: ``model.policy.n_action_candidates = 32``. ``sample``, ``log_prob``,
-    ``entropy`` and the soft value of the critics' targets are those of the flow itself.
+    Best of several actions. With ``n_action_candidates`` above 1, deterministic prediction also carries fixed
+    quasi-random noise through the flow and takes, of all these actions and the centre's, the one of the largest Q (of
+    the smallest critic): still a function of the observation alone. With ``n_acting_candidates`` above 1, stochastic
+    prediction does the same with fresh draws, so also acting in training; what it draws is then no longer exp(Q /
+    alpha) / Z but greedier. Both can be set on a policy that is there: ``model.policy.n_action_candidates = 32``.
+    ``sample``, ``log_prob``, ``entropy`` and the soft value of the critics' targets are those of the flow itself.
 
     :param observation_space: observation space
     :param action_space: action space
@@ -86,11 +86,11 @@ class FlowPolicy(BasePolicy):
     :param features_extractor_kwargs: keyword arguments to pass to the features extractor
     :param normalize_images: whether to divide images by 255
     :param optimizer_class: the optimizer to use, ``torch.optim.Adam`` by default
-    :param optimizer_kwargs: additional keyword arguments, excluding the learning rate, to pass to the optimizer; Adam and
-        AdamW are torch's fused ones unless an implementation is chosen here
+    :param optimizer_kwargs: additional keyword arguments, excluding the learning rate, to pass to the optimizer; Adam
+        and AdamW are torch's fused ones unless an implementation is chosen here
     :param n_critics: number of critics, at least 1; the soft value takes their minimum
-    :param critic_form: "network", or "quadratic" for a quadratic form in state and action: the shape of a linear-quadratic
-        regulator's values, see ``QuadraticCritic``
+    :param critic_form: "network", or "quadratic" for a quadratic form in state and action: the shape of a
+        linear-quadratic regulator's values, see ``QuadraticCritic``
     :param share_features_extractor: whether actor and critics share the features extractor, which then the actor trains
     :param n_action_candidates: number of actions of which deterministic prediction takes the best by the critics
     :param n_acting_candidates: number of actions of which stochastic prediction takes the best by the critics
@@ -185,7 +185,9 @@ class FlowPolicy(BasePolicy):
         else:
             self.critic_kwargs.update(action_unit=math.exp(log_std_init))
         self._build(lr_schedule)
-        low, high = (torch.as_tensor(bound.ravel(), dtype=torch.float32) for bound in (action_space.low, action_space.high))
+        low, high = (
+            torch.as_tensor(bound.ravel(), dtype=torch.float32) for bound in (action_space.low, action_space.high)
+        )
         self.register_buffer("action_low", low, persistent=False)
         self.register_buffer("action_high", high, persistent=False)
         self.register_buffer("action_scale", 0.5 * (high - low), persistent=False)
@@ -277,8 +279,8 @@ class FlowPolicy(BasePolicy):
 
     def save_pretrained(self, folder: str | Path, results: Results | None = None) -> None:
         """
-        Write the policy to ``config.json`` and ``model.safetensors``, files without pickles that ``from_pretrained`` reads,
-        and a model card to ``README.md``. Files of these names are replaced.
+        Write the policy to ``config.json`` and ``model.safetensors``, files without pickles that ``from_pretrained``
+        reads, and a model card to ``README.md``. Files of these names are replaced.
 
         :param folder: where to write; made if needed
         :param results: what the card's table of results says, texts or numbers by name; by default there is none
@@ -299,11 +301,11 @@ class FlowPolicy(BasePolicy):
 
         :param folder: where the files are
         :param device: device on which the policy should run
-        :param policy_kwargs: arguments of the policy in place of those in the file: the custom classes that it names, such
-            as ``features_extractor_class``, and what has no weights, such as ``ode_steps``
+        :param policy_kwargs: arguments of the policy in place of those in the file: the custom classes that it names,
+            such as ``features_extractor_class``, and what has no weights, such as ``ode_steps``
         :return: the policy, in evaluation mode
-        :raises ValueError: if the files are damaged, of an unknown version, or do not fit each other or this class; names
-            file and key
+        :raises ValueError: if the files are damaged, of an unknown version, or do not fit each other or this class;
+            names file and key
         :raises OSError: if a file cannot be read
         """
         config = read_config(Path(folder))
@@ -319,10 +321,10 @@ class FlowPolicy(BasePolicy):
         """
         Write what ``predict`` does as an ONNX file, for programs without torch (extra ``export``).
 
-        Inputs: ``observation``, one for each state of a batch of any size, shaped and typed as the observation space says
-        (images channels first, of a Dict ``observation.KEY`` for each key); and, unless deterministic, ``noise``, standard
-        normal numbers (batch, n_acting_candidates, action_dim). Output: ``action``, in the environment's units and within
-        the Box. Observations that were normalised in training (``VecNormalize``) must be normalised before.
+        Inputs: ``observation``, one for each state of a batch of any size, shaped and typed as the observation space
+        says (images channels first, of a Dict ``observation.KEY`` for each key); and, unless deterministic, ``noise``,
+        standard normal numbers (batch, n_acting_candidates, action_dim). Output: ``action``, in the environment's units
+        and within the Box. Observations that were normalised in training (``VecNormalize``) must be normalised before.
 
         :param path: the file, replaced if there is one
         :param deterministic: write ``predict(..., deterministic=True)``, which needs no noise
@@ -394,12 +396,14 @@ class FlowPolicy(BasePolicy):
     def _to_scaled(self, actions: torch.Tensor) -> torch.Tensor:
         return (actions - self.action_low) / self.action_scale - 1.0
 
-    def sample(self, obs: Any, n: int = 1, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def sample(
+        self, obs: Any, n: int = 1, generator: torch.Generator | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Draw actions with their log-density, both in the environment's units.
 
-        As those of ``log_prob`` and ``entropy`` the results carry gradients; under ``torch.no_grad`` any number of actions is
-        worked on in bounded memory.
+        As those of ``log_prob`` and ``entropy`` the results carry gradients; under ``torch.no_grad`` any number of
+        actions is worked on in bounded memory.
 
         :param obs: observations as ``predict`` takes them, numpy or tensor, single or batched
         :param n: number of actions in each state

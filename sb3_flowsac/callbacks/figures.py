@@ -21,12 +21,12 @@ class FigureCallback(BaseCallback):
     Draw the policy in a few states, every ``freq`` calls and at the end of training (TensorBoard's Images tab only).
 
     Logs ``figures/action_density``, ``figures/flow_paths`` and ``figures/weights``, see ``sb3_flowsac.plotting``; on
-    ``BoltzmannBandit-v0`` ``figures/against_target``, and on ``MaxEntLQR-v0`` ``figures/against_optimum``: the drawn actions
-    and their ellipse beside that of the optimum at the model's current temperature. The environment's wrappers may
-    normalise observations, but not change what a state, an action or a reward means; these two are left out then.
+    ``BoltzmannBandit-v0`` ``figures/against_target``, and on ``MaxEntLQR-v0`` ``figures/against_optimum``: the drawn
+    actions and their ellipse beside that of the optimum at the model's current temperature. The environment's wrappers
+    may normalise observations, but not change what a state, an action or a reward means; these two are left out then.
 
-    The same states are drawn every time. The random numbers are the figures' own: a run with the callback learns exactly
-    what a run without learns.
+    The same states are drawn every time. The random numbers are the figures' own: a run with the callback learns
+    exactly what a run without learns.
 
     .. warning::
 
@@ -34,8 +34,8 @@ class FigureCallback(BaseCallback):
 
     :param freq: draw every ``freq`` calls of the callback
     :param n_states: number of states in which actions are drawn
-    :param observations: a batch of observations as the environment gives them, from which these states are taken and whose
-        weights are shown; by default 64 of those in the replay buffer when the first figure is drawn
+    :param observations: a batch of observations as the environment gives them, from which these states are taken and
+        whose weights are shown; by default 64 of those in the replay buffer when the first figure is drawn
     :param verbose: verbosity level
     :raises ValueError: if a number is out of range; when training starts, if the model is no FlowSAC
     """
@@ -80,7 +80,8 @@ class FigureCallback(BaseCallback):
 
 
 def _stored_observations(model: FlowSAC) -> Any:
-    """Observations of the first environment in the replay buffer, evenly spaced in time, as an environment gives them."""
+    """Observations of the first environment in the replay buffer, evenly spaced in time, as an environment gives
+    them."""
     buffer: Any = model.replay_buffer
     chosen = np.linspace(0, max(buffer.size(), 1) - 1, N_OBSERVATIONS).astype(int)
 

@@ -21,7 +21,12 @@ def task_of(env: VecEnv) -> Target | LQRProblem | None:
     """
     for name, kind in (("target", Target), ("problem", LQRProblem)):
         found = attributes(env, name)
-        if found and isinstance(found[0], kind) and not changes(env, found[0]) and all(same(task, found[0]) for task in found):
+        if (
+            found
+            and isinstance(found[0], kind)
+            and not changes(env, found[0])
+            and all(same(task, found[0]) for task in found)
+        ):
             return found[0]
     return None
 

@@ -19,7 +19,8 @@ LOGGED = ("mean_error", "cov_error", "return", "optimal_return")
 
 class LQROptimalityCallback(BaseCallback):
     """
-    Compare a policy with the known max-entropy optimum N(-K x, Sigma) while FlowSAC, or SB3's SAC, learns on MaxEntLQR-v0.
+    Compare a policy with the known max-entropy optimum N(-K x, Sigma) while FlowSAC, or SB3's SAC, learns on
+    MaxEntLQR-v0.
 
     Logs, every ``eval_freq`` calls and at the end of training:
 
@@ -29,11 +30,12 @@ class LQROptimalityCallback(BaseCallback):
       the optimum, on common random numbers and the same horizon; discounted by the problem's gamma;
     - ``lqr/actions``: a figure of actions in three states beside the optimum's distribution (TensorBoard only).
 
-    The states are drawn from those that the stochastic policy visits in its rollouts. The policy's mean and covariance are
-    estimated from ``n_actions`` unclipped actions in each; actions are clipped to the Box when they are applied.
+    The states are drawn from those that the stochastic policy visits in its rollouts. The policy's mean and covariance
+    are estimated from ``n_actions`` unclipped actions in each; actions are clipped to the Box when they are applied.
 
-    The temperature is the model's current one: with ``ent_coef="auto"`` the optimum, and with it ``lqr/optimal_return``,
-    moves as alpha does. The evaluation has random generators of its own and restores the policy's mode, so that a run
+    The temperature is the model's current one: with ``ent_coef="auto"`` the optimum, and with it
+    ``lqr/optimal_return``, moves as alpha does. The evaluation has random generators of its own and restores the
+    policy's mode, so that a run
     with the callback learns exactly what a run without learns. ``VecNormalize`` may normalise observations; one that
     normalises rewards is refused, since the temperature, which is not divided, would then mean another optimum.
 
@@ -137,6 +139,7 @@ def _lqr_problem(env: VecEnv) -> LQRProblem:
         raise ValueError("LQROptimalityCallback needs the same problem in every environment, got different ones")
     if changing := changes(env, problem):
         raise ValueError(
-            f"LQROptimalityCallback needs MaxEntLQR-v0 with its own states, actions and rewards, got {', '.join(changing)}"
+            f"LQROptimalityCallback needs MaxEntLQR-v0 with its own states, actions and rewards, got "
+            f"{', '.join(changing)}"
         )
     return problem

@@ -28,8 +28,8 @@ class ResumableCheckpoint(BaseCallback):
 
     Environments must offer ``get_state()`` and ``set_state(state)``, as ``MaxEntLQR-v0`` does, for an episode to go on
     where it was; otherwise, or inside a wrapper whose state is not known, a warning names what is missing, and the
-    interrupted episodes start anew. Other callbacks get the number of their calls back, and their state if they have such
-    methods, as ``LQROptimalityCallback`` has.
+    interrupted episodes start anew. Other callbacks get the number of their calls back, and their state if they have
+    such methods, as ``LQROptimalityCallback`` has.
 
     :param folder: where the checkpoints are
     :param save_freq: save every ``save_freq`` calls of the callback, at the next start of a rollout; with several
@@ -74,8 +74,8 @@ class ResumableCheckpoint(BaseCallback):
         self._between_rollouts = True
 
     def _on_training_end(self) -> None:
-        # A callback that ends training stops within a rollout; and the RL Zoo calls this after an interruption, too, which may
-        # be one of the gradient steps. No run could go on from there
+        # A callback that ends training stops within a rollout; and the RL Zoo calls this after an interruption, too,
+        # which may be one of the gradient steps. No run could go on from there
         if self._between_rollouts and self.n_calls > self._saved_call and self._has_come_to_its_end():
             self._save()
 

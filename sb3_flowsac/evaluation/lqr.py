@@ -98,8 +98,8 @@ class LQREvaluation:
         The comparison in figures.
 
         :return: mean_error and cov_error (relative), their floors mean_floor and cov_floor, return and optimal_return
-            (discounted, without entropy), return_se (of their difference), soft_gap, soft_gap_se, clip_fraction, and the
-            distances behind the errors, averages and standard deviations over the states: mean_distance,
+            (discounted, without entropy), return_se (of their difference), soft_gap, soft_gap_se, clip_fraction, and
+            the distances behind the errors, averages and standard deviations over the states: mean_distance,
             mean_distance_std, cov_distance, cov_distance_std
         """
         errors, returns = self.errors, self.returns
@@ -121,7 +121,9 @@ class LQREvaluation:
         }
 
 
-def evaluate_policy_on_lqr(policy: StochasticPolicy, solution: LQRSolution, settings: EvaluationSettings) -> LQREvaluation:
+def evaluate_policy_on_lqr(
+    policy: StochasticPolicy, solution: LQRSolution, settings: EvaluationSettings
+) -> LQREvaluation:
     """
     Compare a stochastic policy with the max-entropy optimum of its problem.
 
@@ -147,9 +149,9 @@ def distribution_errors(
     Errors of a policy's mean and covariance in given states, with respect to the optimum N(-K x, Sigma).
 
     Mean and covariance are estimated from actions as drawn, before any clipping, as differences from the estimates that
-    the optimum's actions give, drawn from the same normal numbers where the policy shares them (see ``paired_returns``):
-    what sampling adds to both alike cancels. The mean's error is divided by the average of ||K x||_2 and not state by
-    state, since K x vanishes near the origin.
+    the optimum's actions give, drawn from the same normal numbers where the policy shares them (see
+    ``paired_returns``): what sampling adds to both alike cancels. The mean's error is divided by the average of ||K
+    x||_2 and not state by state, since K x vanishes near the origin.
 
     The floors say what sampling has left: half the distance between the estimates from either half of the actions.
 

@@ -1,4 +1,5 @@
-"""Policies as the evaluation sees them: of a trained model, its deterministic controller, and the closed-form optimum."""
+"""Policies as the evaluation sees them: of a trained model, its deterministic controller, and the closed-form
+optimum."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,7 +57,9 @@ class LinearPolicy:
     :param device: where the noise is drawn
     """
 
-    def __init__(self, policy: LinearGaussianPolicy, deterministic: bool = False, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, policy: LinearGaussianPolicy, deterministic: bool = False, device: torch.device | str = "cpu"
+    ) -> None:
         self.device = torch.device(device)
         self.action_space = spaces.Box(-np.inf, np.inf, shape=(policy.problem.n_inputs,))
         self._policy = policy

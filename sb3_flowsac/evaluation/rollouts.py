@@ -58,10 +58,10 @@ def paired_returns(
     """
     Roll a stochastic policy and the optimum out on common random numbers.
 
-    Both start in the same states and meet the same process noise. The optimum's action is -K x + L z with L the Cholesky
-    factor of Sigma and z the very normal numbers from which the policy makes its own action, as far as it draws them as
-    ``StochasticPolicy`` says (a flow does): where the policy is the optimum, the two returns are equal. The policy's
-    actions are clipped to its Box, as ``predict`` does; the optimum's are not.
+    Both start in the same states and meet the same process noise. The optimum's action is -K x + L z with L the
+    Cholesky factor of Sigma and z the very normal numbers from which the policy makes its own action, as far as it
+    draws them as ``StochasticPolicy`` says (a flow does): where the policy is the optimum, the two returns are equal.
+    The policy's actions are clipped to its Box, as ``predict`` does; the optimum's are not.
 
     :param policy: the policy
     :param solution: the optimum, ``problem.solve(alpha)``; its problem gives dynamics, reward and discount
@@ -101,15 +101,16 @@ def rollouts(
     """
     Roll a policy out from the problem's initial distribution, its actions clipped to its Box.
 
-    Initial states, process noise and the policy's generator depend on the seed alone: calls with the same seed and sizes
-    are made on common random numbers.
+    Initial states, process noise and the policy's generator depend on the seed alone: calls with the same seed and
+    sizes are made on common random numbers.
 
     :param policy: the policy
     :param problem: the problem; gives reward, discount and first states
     :param n_rollouts: number of rollouts
     :param horizon: number of steps of each
     :param seed: seed of all random numbers
-    :param next_state: dynamics in place of ``problem.next_state``, a function of states, actions and standard normal numbers
+    :param next_state: dynamics in place of ``problem.next_state``, a function of states, actions and standard normal
+        numbers
     :return: the rollouts
     :raises OverflowError: if the policy lets the state leave float32's range
     """

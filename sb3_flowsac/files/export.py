@@ -1,4 +1,5 @@
-"""A policy's ``predict`` as one network: for ``torch.export``, and in ONNX for programs without torch (extra ``export``)."""
+"""A policy's ``predict`` as one network: for ``torch.export``, and in ONNX for programs without torch (extra
+``export``)."""
 
 import copy
 import importlib.util
@@ -74,7 +75,9 @@ def exported_program(policy: "FlowPolicy", deterministic: bool) -> torch.export.
     if not deterministic:
         noise = torch.zeros(EXAMPLE_BATCH, policy.n_acting_candidates, len(policy.action_scale))
         inputs, sizes = (*inputs, noise.to(prediction.policy.action_scale)), (*sizes, size)
-    with torch.enable_grad():  # without gradients the critics work block by block, and the number of blocks would be fixed
+    with (
+        torch.enable_grad()
+    ):  # without gradients the critics work block by block, and the number of blocks would be fixed
         return torch.export.export(prediction, inputs, dynamic_shapes=sizes)
 
 
@@ -95,7 +98,11 @@ def write_onnx(policy: "FlowPolicy", path: Path, deterministic: bool) -> None:
     program = exported_program(policy, deterministic)
     with _quietly():
         onnx_program = torch.onnx.export(
-            program, input_names=_input_names(policy, deterministic), output_names=["action"], dynamo=True, verbose=False
+            program,
+            input_names=_input_names(policy, deterministic),
+            output_names=["action"],
+            dynamo=True,
+            verbose=False,
         )
     assert onnx_program is not None  # it is None only where torch writes the file itself
     with replacing(path) as file:

@@ -29,7 +29,8 @@ tags:
 
 # {name} of FlowSAC
 
-A policy that is a continuous normalizing flow, for Stable-Baselines3, trained with FlowSAC of `sb3-flowsac`: soft actor-critic
+A policy that is a continuous normalizing flow, for Stable-Baselines3, trained with FlowSAC of `sb3-flowsac`: soft
+actor-critic
 with importance sampling flow matching ([arXiv 2512.23870](https://arxiv.org/abs/2512.23870)).
 
 | | |
@@ -42,12 +43,12 @@ with importance sampling flow matching ([arXiv 2512.23870](https://arxiv.org/abs
 ```python
 from sb3_flowsac import {name}
 
-policy = {name}.from_pretrained("folder")  # of this file; from the hub: huggingface_hub.snapshot_download("user/repository")
-action, _ = policy.predict(observation, deterministic=True)
+policy = {name}.from_pretrained("folder")  # of this file; from the hub:
+huggingface_hub.snapshot_download("user/repository") action, _ = policy.predict(observation, deterministic=True)
 ```
 
-`config.json` and `model.safetensors` hold names and numbers, no pickles. Observations that were normalised in training must be
-normalised alike.
+`config.json` and `model.safetensors` hold names and numbers, no pickles. Observations that were normalised in training
+must be normalised alike.
 {results}
 ## Versions
 
@@ -86,7 +87,9 @@ def model_card(policy: "FlowPolicy", results: Results | None = None) -> str:
 
 def _checked(results: object) -> Results:
     allowed = str | int | float | np.number
-    if not isinstance(results, Mapping) or not all(isinstance(k, str) and isinstance(v, allowed) for k, v in results.items()):
+    if not isinstance(results, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, allowed) for k, v in results.items()
+    ):
         raise ValueError(f"results must be a dictionary of texts or numbers by name, got {results!r}")
     return results
 

@@ -76,7 +76,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or config.get("format") != FORMAT["format"]:
         raise ValueError(f'{path} is no policy of sb3-flowsac: its "format" is not {FORMAT["format"]!r}')
     if config.get("version") != FORMAT["version"]:
-        raise ValueError(f"{path} has version {config.get('version')!r}; this sb3-flowsac reads version {FORMAT['version']}")
+        raise ValueError(
+            f"{path} has version {config.get('version')!r}; this sb3-flowsac reads version {FORMAT['version']}"
+        )
     for name, kind in {"policy": str, **dict.fromkeys((*SPACES, "policy_kwargs"), dict)}.items():
         if not isinstance(config.get(name), kind):
             raise ValueError(f"{path}: {name} must be a {kind.__name__}, got {str(config.get(name))[:200]}")
@@ -88,7 +90,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def read_policy(policy_class: "type[FlowPolicy]", config: dict[str, Any], folder: Path, given: dict[str, Any]) -> "FlowPolicy":
+def read_policy(
+    policy_class: "type[FlowPolicy]", config: dict[str, Any], folder: Path, given: dict[str, Any]
+) -> "FlowPolicy":
     """
     Make the policy and read its weights.
 
@@ -187,5 +191,7 @@ def _known_class(path: Any, name: str) -> type[Any]:
     content, kind = MODULES.get(module, (None, type(None)))
     found = getattr(content, attribute, None)
     if content is None or not (isinstance(found, type) and issubclass(found, kind)):
-        raise ValueError(f"{name}: {path!r} is no class that a file may name; those are classes of {', '.join(MODULES)}")
+        raise ValueError(
+            f"{name}: {path!r} is no class that a file may name; those are classes of {', '.join(MODULES)}"
+        )
     return found

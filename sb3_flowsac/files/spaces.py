@@ -40,7 +40,9 @@ def space_from_json(description: Json) -> spaces.Space[Any]:
                 return read({key: value for key, value in description.items() if key != "type"})
             except (ArithmeticError, AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
                 raise ValueError(f"{kind.__name__} is described wrongly: {type(error).__name__}: {error}") from error
-    raise ValueError(f"a description needs a type among {[kind.__name__ for kind in KINDS]}, got {str(description)[:200]}")
+    raise ValueError(
+        f"a description needs a type among {[kind.__name__ for kind in KINDS]}, got {str(description)[:200]}"
+    )
 
 
 def _write_box(box: spaces.Box) -> Json:

@@ -19,7 +19,8 @@ MOST_POINTS = 128  # above, the gain is small
 
 def are_few(points: torch.Tensor) -> bool:
     """
-    Whether ``push_few`` takes these points and is quicker: few of them, in a precision of numpy's, on a CPU, no gradients.
+    Whether ``push_few`` takes these points and is quicker: few of them, in a precision of numpy's, on a CPU, no
+    gradients.
 
     :param points: (batch, n, dim)
     """
@@ -53,7 +54,9 @@ def push_few(
     return torch.from_numpy(latents).view(noise.shape)
 
 
-def _integrate(field: StructuredField, features: torch.Tensor, x: Array, grid: Sequence[float], solver: Solver) -> Array:
+def _integrate(
+    field: StructuredField, features: torch.Tensor, x: Array, grid: Sequence[float], solver: Solver
+) -> Array:
     """End points; features (..., features_dim) and points (..., n, dim) may have a batch axis or none."""
     dim, hidden = field.dim, field.hidden
     flat: Array = field.head(features).numpy()

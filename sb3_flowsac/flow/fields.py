@@ -1,4 +1,5 @@
-"""Velocity fields: networks that give, for the features of a state, a field v(x, t) with its divergence and Jacobian."""
+"""Velocity fields: networks that give, for the features of a state, a field v(x, t) with its divergence and
+Jacobian."""
 
 from abc import ABC, abstractmethod
 from itertools import pairwise
@@ -86,7 +87,9 @@ class StructuredField(VelocityField):
 
     basis: torch.Tensor
 
-    def __init__(self, features_dim: int, dim: int, hidden: int | None = None, n_basis: int = 4, affine: bool = False) -> None:
+    def __init__(
+        self, features_dim: int, dim: int, hidden: int | None = None, n_basis: int = 4, affine: bool = False
+    ) -> None:
         super().__init__(features_dim, dim)
         hidden = default_units(dim) if hidden is None else hidden
         self.hidden, self.n_basis, self.affine = hidden, n_basis, affine
@@ -235,7 +238,8 @@ class StructuredVelocity:
         matrices = matrix.reshape(*drift.shape, dim) if matrix.shape[-1] else None
         return _AtTime(gain, frequency, gain * frequency, phase, drift, matrices)
 
-    # Torch's batched products take about a microsecond for each state, however small: for single points sums are quicker
+    # Torch's batched products take about a microsecond for each state, however small: for single points sums are
+    # quicker
 
     def _to_units(self, x: torch.Tensor) -> torch.Tensor:
         """W_1 x, (batch, n, dim) to (batch, n, hidden)."""

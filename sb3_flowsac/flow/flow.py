@@ -1,4 +1,5 @@
-"""The conditional flow: a base distribution, a velocity field and a solver make a distribution with samples and density."""
+"""The conditional flow: a base distribution, a velocity field and a solver make a distribution with samples and
+density."""
 
 from typing import Literal
 
@@ -20,8 +21,8 @@ class ConditionalFlow(nn.Module):
     """
     The distribution of u = loc + L y_1, where y follows dy/dt = v from y_0 ~ N(0, I), given features of a state.
 
-    With the ``StandardBase`` this is the paper's flow: loc = 0, L = I and the straight path. With a ``GaussianBase`` the
-    flow runs in whitened coordinates of constant spread, so that a zero field is a Gaussian with full covariance.
+    With the ``StandardBase`` this is the paper's flow: loc = 0, L = I and the straight path. With a ``GaussianBase``
+    the flow runs in whitened coordinates of constant spread, so that a zero field is a Gaussian with full covariance.
 
     :param base: the base distribution
     :param field: the velocity field
@@ -98,8 +99,9 @@ class FlowDistribution:
     """
     The distribution of a ``ConditionalFlow`` in a batch of states.
 
-    ``irregular_fraction`` is the share of the points of the latest exact density at which the map of the discrete steps folds
-    space over (negative determinant) or could not be inverted. There the density is not to be trusted; more steps help.
+    ``irregular_fraction`` is the share of the points of the latest exact density at which the map of the discrete steps
+    folds space over (negative determinant) or could not be inverted. There the density is not to be trusted; more steps
+    help.
 
     :param flow: supplies path, solver, time grid and density
     :param base: base distribution in each state
@@ -167,7 +169,9 @@ class FlowDistribution:
         """
         return self.push_with_log_prob(self.noise(n, generator, antithetic), density)
 
-    def push_with_log_prob(self, noise: torch.Tensor, density: Density | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def push_with_log_prob(
+        self, noise: torch.Tensor, density: Density | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Where the flow takes base samples, and the logarithm of the density there.
 

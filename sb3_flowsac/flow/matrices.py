@@ -1,8 +1,8 @@
 """
 Products and determinants of very many very small matrices.
 
-Torch's batched kernels spend up to a microsecond on each small matrix. Here the batch is the last, contiguous axis instead:
-each operation runs over all matrices at once, and the loops are over rows and columns.
+Torch's batched kernels spend up to a microsecond on each small matrix. Here the batch is the last, contiguous axis
+instead: each operation runs over all matrices at once, and the loops are over rows and columns.
 """
 
 import torch
@@ -32,9 +32,9 @@ def log_abs_det(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """
     Sign and log |det|, by Gaussian elimination.
 
-    Each pivot row is the sum of two rows, with the sign that adds up their leading entries: that leaves the determinant as
-    it is, but for that sign, and a pivot is small only where both of them are. Matrices near the identity, such as those of
-    solver steps, need no more.
+    Each pivot row is the sum of two rows, with the sign that adds up their leading entries: that leaves the determinant
+    as it is, but for that sign, and a pivot is small only where both of them are. Matrices near the identity, such as
+    those of solver steps, need no more.
 
     :param matrix: (..., d, d)
     :return: sign and logarithm, both (...)

@@ -65,7 +65,9 @@ SOLVERS: dict[str, Solver] = {
     "euler": Solver((0.0,), ((),), (1.0,), order=1),
     "midpoint": Solver((0.0, 0.5), ((), (0.5,)), (0.0, 1.0), order=2),
     "heun": Solver((0.0, 1.0), ((), (1.0,)), (0.5, 0.5), order=2),
-    "rk4": Solver((0.0, 0.5, 0.5, 1.0), ((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6), order=4),
+    "rk4": Solver(
+        (0.0, 0.5, 0.5, 1.0), ((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6), order=4
+    ),
 }
 
 
@@ -175,7 +177,9 @@ def _step_volume(
     return logarithm.sum(1), (sign <= 0).any(1)
 
 
-def combine(start: torch.Tensor, slopes: Sequence[torch.Tensor | None], weights: Sequence[float], h: float) -> torch.Tensor:
+def combine(
+    start: torch.Tensor, slopes: Sequence[torch.Tensor | None], weights: Sequence[float], h: float
+) -> torch.Tensor:
     """start + h sum_i weights_i slopes_i, skipping the zeros of the tableau."""
     result = start
     for slope, weight in zip(slopes, weights, strict=False):
@@ -228,8 +232,9 @@ def invert(
     The exact inverse of ``integrate(..., volume="exact")``: from end points back to start points.
 
     A solver run backwards is not the inverse of the solver run forwards, so each step is undone by Newton's method with
-    backtracking, started from the backward step. The returned ``log_volume`` is that of the forward map. Gradients flow to
-    ``x`` and to the field's parameters through the implicit function theorem (one last Newton step outside ``no_grad``).
+    backtracking, started from the backward step. The returned ``log_volume`` is that of the forward map. Gradients flow
+    to ``x`` and to the field's parameters through the implicit function theorem (one last Newton step outside
+    ``no_grad``).
 
     :param velocity: the field
     :param x: end points (batch, n, dim)

@@ -6,7 +6,8 @@ import torch
 
 
 class PathSample(NamedTuple):
-    """Points on the path (..., dim), the conditional velocity there (..., dim) and the weight of the regression (...)."""
+    """Points on the path (..., dim), the conditional velocity there (..., dim) and the weight of the regression
+    (...)."""
 
     x: torch.Tensor
     velocity: torch.Tensor
@@ -36,9 +37,10 @@ class NormalizedPath:
     r"""
     The straight path in coordinates of constant spread, x_t = y_t / r_t with r_t^2 = t^2 + (1 - t)^2.
 
-    If y_0 and y_1 are independent and both N(0, I), then x_t is N(0, I) at every time and its marginal velocity is zero:
-    the field has to learn only what is not Gaussian, and a Gaussian is exact in any number of steps. The conditional
-    velocity is (dy/dt - r_t' x_t) / r_t with r_t' = (2t - 1) / r_t; the weight r_t^2 measures its error as in y.
+    If y_0 and y_1 are independent and both N(0, I), then x_t is N(0, I) at every time and its marginal velocity is
+    zero: the field has to learn only what is not Gaussian, and a Gaussian is exact in any number of steps. The
+    conditional velocity is (dy/dt - r_t' x_t) / r_t with r_t' = (2t - 1) / r_t; the weight r_t^2 measures its error as
+    in y.
     """
 
     def sample(self, y0: torch.Tensor, y1: torch.Tensor, t: torch.Tensor) -> PathSample:

@@ -62,8 +62,8 @@ class Tanh(ActionTransform):
     """
     Squashed actions: a = tanh(u), kept inside the open box so that every action has a finite density.
 
-    Latents that would all round to the same action, the outermost, lie outside the action space: a density of actions has next
-    to no mass there, and nothing that looks at actions could tell how far out they are.
+    Latents that would all round to the same action, the outermost, lie outside the action space: a density of actions
+    has next to no mass there, and nothing that looks at actions could tell how far out they are.
 
     The log-determinant is computed as sum_i 2 (log 2 - u_i - softplus(-2 u_i)), which is exact for any u.
     """

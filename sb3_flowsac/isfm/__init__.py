@@ -8,7 +8,13 @@ from sb3_flowsac.isfm.named import defensive, get_sampling_distribution
 from sb3_flowsac.isfm.newton import NewtonGaussian
 from sb3_flowsac.isfm.sampling import CurrentPolicy, Proposal, SamplingDistribution, UniformBox, WideGaussian
 from sb3_flowsac.isfm.schedule import MIN_PROPOSALS, running_ess_share, scheduled_proposals
-from sb3_flowsac.isfm.weights import effective_sample_size, renyi_divergence, resample, self_normalize, weight_statistics
+from sb3_flowsac.isfm.weights import (
+    effective_sample_size,
+    renyi_divergence,
+    resample,
+    self_normalize,
+    weight_statistics,
+)
 
 __all__ = [
     "MIN_PROPOSALS",

@@ -1,4 +1,5 @@
-"""Sampling distributions made of Gaussian kernels, around draws of the policy that follow Q's gradient or replay actions."""
+"""Sampling distributions made of Gaussian kernels, around draws of the policy that follow Q's gradient or replay
+actions."""
 
 import math
 

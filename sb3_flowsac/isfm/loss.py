@@ -24,8 +24,8 @@ def flow_matching_loss(
     r"""
     Weighted flow matching: sum_i w_i || v(x_t, t, s) - velocity of the conditional path ||^2, averaged over states.
 
-    With w_i = 1/n and samples of the target this is equation 5; with importance weights of a sampling distribution it is
-    equation 7. Each latent gets one base sample and one time; the times of a state are stratified over [0, 1] in
+    With w_i = 1/n and samples of the target this is equation 5; with importance weights of a sampling distribution it
+    is equation 7. Each latent gets one base sample and one time; the times of a state are stratified over [0, 1] in
     random order.
 
     :param policy: the flow in each state; its base distribution is not moved by this loss
@@ -61,7 +61,8 @@ def isfm_loss(
     :param latents: proposals (batch, n, dim)
     :param weights: self-normalised weights (batch, n)
     :param n_pairs: number of pairs for each state. A pair is cheap beside the value of a proposal, and most of the
-        regression's noise is that of the pairs' base samples and times, so more pairs than proposals are worth their time
+        regression's noise is that of the pairs' base samples and times, so more pairs than proposals are worth their
+        time
     :param generator: source of randomness; default torch's global one
     """
     index = resample(weights, n_pairs, generator)

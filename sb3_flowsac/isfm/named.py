@@ -38,10 +38,10 @@ def get_sampling_distribution(spec: str | SamplingDistribution) -> SamplingDistr
     """
     A sampling distribution by its name, or as given.
 
-    :param spec: "newton" (1/2 the policy, 3/8 Newton's Gaussian, 1/8 uniform), "policy" (the paper's), "defensive" (7/8 the
-        policy, 1/8 uniform), "guided" (7/8 kernels that follow Q's gradient, 1/8 uniform), "wide" (7/8 the policy's Gaussian
-        base twice as wide, 1/8 uniform), "replay" (5/8 the policy, 1/4 actions of the replay batch, 1/8 uniform), "uniform",
-        or an instance
+    :param spec: "newton" (1/2 the policy, 3/8 Newton's Gaussian, 1/8 uniform), "policy" (the paper's), "defensive" (7/8
+        the policy, 1/8 uniform), "guided" (7/8 kernels that follow Q's gradient, 1/8 uniform), "wide" (7/8 the policy's
+        Gaussian base twice as wide, 1/8 uniform), "replay" (5/8 the policy, 1/4 actions of the replay batch, 1/8
+        uniform), "uniform", or an instance
     :raises ValueError: if the name is unknown
     :raises TypeError: if it is neither a name nor an instance
     """
@@ -50,5 +50,7 @@ def get_sampling_distribution(spec: str | SamplingDistribution) -> SamplingDistr
     if not isinstance(spec, str):
         raise TypeError(f"sampling_distribution must be a name or a SamplingDistribution, not {type(spec).__name__}")
     if spec not in NAMED:
-        raise ValueError(f"sampling_distribution={spec!r} is unknown; choose one of {sorted(NAMED)} or pass an instance")
+        raise ValueError(
+            f"sampling_distribution={spec!r} is unknown; choose one of {sorted(NAMED)} or pass an instance"
+        )
     return NAMED[spec]()

@@ -18,25 +18,26 @@ class NewtonGaussian(SamplingDistribution):
     r"""
     The Gaussian to which one Newton step on Q / alpha takes the policy.
 
-    The gradient :math:`g = \nabla_a Q / \alpha` is taken at one or more antithetic pairs of actions. Differences within the
-    pairs give the curvature, :math:`H = \arg\min \sum \| \Delta g + H \Delta a \|^2`: one matrix for all states of the
-    batch, which the few gradients of one state could not determine, and for each state a factor :math:`\kappa(s)`. With the
-    means over the pairs, :math:`\bar a` and :math:`\bar g`, the proposals come from
+    The gradient :math:`g = \nabla_a Q / \alpha` is taken at one or more antithetic pairs of actions. Differences within
+    the pairs give the curvature, :math:`H = \arg\min \sum \| \Delta g + H \Delta a \|^2`: one matrix for all states of
+    the batch, which the few gradients of one state could not determine, and for each state a factor :math:`\kappa(s)`.
+    With the means over the pairs, :math:`\bar a` and :math:`\bar g`, the proposals come from
 
     .. math:: N(\bar a + (\kappa H)^{-1} \bar g, (\kappa H)^{-1})
 
     in antithetic pairs. Where exp(Q / alpha) is a Gaussian of the same covariance in every state, this is the target
     itself, however far the policy is from it. Along axes in which the curvature is small or negative the standard
-    deviation stays within ``MAX_WIDENING`` times the policy's; the mean moves by at most ``MAX_MOVE`` of those and stays
-    in the box. Where Q is no parabola a step by its curvature leads astray: move, curvature and widening are multiplied by a
-    trust, 2 R^2 - 1 or 0, with R^2 the share of the gradients' changes that the curvatures explain in the batch; at 0 what
-    is left is a Gaussian about the policy's mean, as wide as the policy. Squashed actions are carried to latents by their
-    slope at the mean; near the bound, where that would throw draws to the opposite one, no component of the latents gets a
-    deviation above ``MAX_WIDENING`` times the policy's.
+    deviation stays within ``MAX_WIDENING`` times the policy's; the mean moves by at most ``MAX_MOVE`` of those and
+    stays in the box. Where Q is no parabola a step by its curvature leads astray: move, curvature and widening are
+    multiplied by a trust, 2 R^2 - 1 or 0, with R^2 the share of the gradients' changes that the curvatures explain in
+    the batch; at 0 what is left is a Gaussian about the policy's mean, as wide as the policy. Squashed actions are
+    carried to latents by their slope at the mean; near the bound, where that would throw draws to the opposite one, no
+    component of the latents gets a deviation above ``MAX_WIDENING`` times the policy's.
 
     Alone it does not cover every target: use it as a component of a ``Mixture``.
 
-    :param n_anchors: number of the policy's actions at which the gradient is taken in each state, even: two are one pair
+    :param n_anchors: number of the policy's actions at which the gradient is taken in each state, even: two are one
+        pair
     :raises ValueError: if it is not a positive even number
     """
 
@@ -56,7 +57,11 @@ class NewtonGaussian(SamplingDistribution):
         widening = 1.0 + trust * (MAX_WIDENING - 1.0)
         precision = torch.maximum(trust * curvatures, 1.0 / (widening * spread).square())
         precision = precision.clamp(max=torch.finfo(precision.dtype).eps ** -2)  # narrower than actions can tell apart
-        move = (trust * gradient.mean(1) @ axes / precision).nan_to_num(nan=0.0).clamp(-MAX_MOVE * spread, MAX_MOVE * spread)
+        move = (
+            (trust * gradient.mean(1) @ axes / precision)
+            .nan_to_num(nan=0.0)
+            .clamp(-MAX_MOVE * spread, MAX_MOVE * spread)
+        )
         mean = (actions.mean(1) + move @ axes.T).clamp(-FURTHEST, FURTHEST)
         widest = MAX_WIDENING * base.scale_tril.norm(dim=-1)
         return _NewtonProposal(mean, axes, precision.rsqrt(), transform, policy.noise(n, antithetic=True), widest)
@@ -74,13 +79,15 @@ def _curvature(steps: torch.Tensor, changes: torch.Tensor) -> tuple[torch.Tensor
 
     :param steps: differences of actions, (batch, pairs, dim)
     :param changes: differences of the gradient, (batch, pairs, dim)
-    :return: curvatures of each state (batch, dim), the axes, columns of an orthogonal matrix (dim, dim), and the share of the
-        sum of squares of ``changes`` that they explain
+    :return: curvatures of each state (batch, dim), the axes, columns of an orthogonal matrix (dim, dim), and the share
+        of the sum of squares of ``changes`` that they explain
     """
     a, g = steps.flatten(0, 1), -changes.flatten(0, 1)
     gram = a.T @ a
     ridge = RIDGE * gram.diagonal().mean().clamp(min=torch.finfo(gram.dtype).tiny)
-    matrix = torch.linalg.solve_ex(gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device), a.T @ g)[0]
+    matrix = torch.linalg.solve_ex(gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device), a.T @ g)[
+        0
+    ]
     common, axes = torch.linalg.eigh(0.5 * (matrix + matrix.T).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
     along = steps @ axes
     predicted = along.square() @ common  # a'Ha
@@ -93,7 +100,8 @@ def _curvature(steps: torch.Tensor, changes: torch.Tensor) -> tuple[torch.Tensor
 
 class _NewtonProposal(Proposal):
     """
-    Latents u = T^-1(m) + V diag(width) noise / T'(m), with m, width (batch, dim), V (dim, dim) and noise (batch, n, dim).
+    Latents u = T^-1(m) + V diag(width) noise / T'(m), with m, width (batch, dim), V (dim, dim) and noise (batch, n,
+    dim).
 
     The slope T'(m) is replaced by a steeper one where a component's deviation would be above ``widest``, (batch, dim).
     """

@@ -22,7 +22,8 @@ class Proposal(ABC):
 
     @abstractmethod
     def log_prob(self, latents: torch.Tensor) -> torch.Tensor:
-        """Log-density of any latents, (batch, k, dim) to (batch, k): what the other components of a mixture have drawn."""
+        """Log-density of any latents, (batch, k, dim) to (batch, k): what the other components of a mixture have
+        drawn."""
 
 
 class SamplingDistribution(ABC):

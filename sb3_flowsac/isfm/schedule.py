@@ -11,8 +11,8 @@ def scheduled_proposals(ess_share: float, budget: int) -> int:
     The number of proposals N at which ``MIN_PROPOSALS`` of them are expected to count.
 
     Theorem 2 bounds an update's error by a power of exp(R_4) / N, with R_4 the Renyi divergence of the target from the
-    sampling distribution. The effective sample size is N exp(-R_2), its cheapest estimate. So most are drawn at the start,
-    whose noise a policy with several modes does not get rid of later.
+    sampling distribution. The effective sample size is N exp(-R_2), its cheapest estimate. So most are drawn at the
+    start, whose noise a policy with several modes does not get rid of later.
 
     :param ess_share: running effective sample size over the number of proposals, in [0, 1]
     :param budget: largest number of proposals

@@ -33,8 +33,8 @@ def effective_sample_size(weights: torch.Tensor) -> torch.Tensor:
 
 def renyi_divergence(weights: torch.Tensor, order: float) -> torch.Tensor:
     r"""
-    Estimate of the Renyi divergence R_n(target || proposal) = 1/(n-1) log E_h[(target/h)^n] from self-normalised weights:
-    1/(n-1) log( mean(w^n) / mean(w)^n ).
+    Estimate of the Renyi divergence R_n(target || proposal) = 1/(n-1) log E_h[(target/h)^n] from self-normalised
+    weights: 1/(n-1) log( mean(w^n) / mean(w)^n ).
 
     It is biased low, never above log N, and finite even where the true divergence is infinite. For n = 2 it is
     log N minus the logarithm of the effective sample size.

@@ -9,7 +9,9 @@ from maxent_envs.validation import integer
 T = TypeVar("T")
 
 
-def distinct(name: str, values: Collection[object], check: Callable[[str, object], T], at_least: int = 1) -> tuple[T, ...]:
+def distinct(
+    name: str, values: Collection[object], check: Callable[[str, object], T], at_least: int = 1
+) -> tuple[T, ...]:
     """
     The different values of an argument that holds several, in the order given.
 

@@ -22,7 +22,9 @@ from sb3_flowsac.algorithm import FlowSAC
 from sb3_flowsac.algorithm.critics import QuadraticCritic
 
 N_ENVS = 8
-EPISODE_STEPS = 10  # short: uniform warm-up actions do not throw an unstable system far, and states near x_0 are seen often
+EPISODE_STEPS = (
+    10  # short: uniform warm-up actions do not throw an unstable system far, and states near x_0 are seen often
+)
 LEARNING_RATE = 2e-3
 ACTION_NOISE = 0.2  # in scaled actions: lets the critic tell the state's part of its quadratic form from the action's
 LOG_STD_INIT = -1.4
@@ -142,7 +144,12 @@ class Algorithm:
     @property
     def identity(self) -> dict[str, Any]:
         """All of the study's settings that its runs may depend on, in JSON's terms."""
-        common = {"n_envs": N_ENVS, "episode_steps": EPISODE_STEPS, "action_noise": ACTION_NOISE, "log_std_init": LOG_STD_INIT}
+        common = {
+            "n_envs": N_ENVS,
+            "episode_steps": EPISODE_STEPS,
+            "action_noise": ACTION_NOISE,
+            "log_std_init": LOG_STD_INIT,
+        }
         identity: dict[str, Any] = json.loads(json.dumps({**common, **self.settings}, default=repr))
         return identity
 

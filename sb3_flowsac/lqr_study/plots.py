@@ -74,7 +74,10 @@ def _errors(groups: Mapping[float, Sequence[Result]]) -> Figure:
     """Bars of the mean over seeds, a dot for each seed."""
     figure = Figure(figsize=(8.0, 3.2), layout="constrained")
     for axes, key, title in zip(
-        figure.subplots(1, 2), ("mean_error", "cov_error"), ("mean of the action", "covariance of the action"), strict=True
+        figure.subplots(1, 2),
+        ("mean_error", "cov_error"),
+        ("mean of the action", "covariance of the action"),
+        strict=True,
     ):
         for place, runs in enumerate(groups.values()):
             errors = [100.0 * run["row"][key] for run in runs]

@@ -1,4 +1,5 @@
-"""Tasks of a study: run several at a time in processes of their own, keep each result, go on where an earlier start ended."""
+"""Tasks of a study: run several at a time in processes of their own, keep each result, go on where an earlier start
+ended."""
 
 import json
 import multiprocessing
@@ -96,7 +97,8 @@ def kept_result(task: Task, folder: Path) -> Result | None:
     :param task: the task
     :param folder: where results are kept
     :return: the result, or ``None`` if there is none or its file is damaged
-    :raises OtherStudyError: if what is kept under the task's name has other settings, or is of other versions or defaults
+    :raises OtherStudyError: if what is kept under the task's name has other settings, or is of other versions or
+        defaults
     """
     path = folder / f"{task.name}.json"
     try:

@@ -14,11 +14,16 @@ PACKAGES = ("stable-baselines3", "torch", "gymnasium", "numpy", "scipy")
 
 def versions() -> dict[str, str]:
     """Versions of this package, of Python and of the packages that figures depend on."""
-    return {"sb3-flowsac": __version__, "python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    return {
+        "sb3-flowsac": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+    }
 
 
 def defaults() -> dict[str, str]:
-    """FlowSAC's and FlowPolicy's arguments where a study does not name them, and the fields' units in 1, 2, 3 dimensions."""
+    """FlowSAC's and FlowPolicy's arguments where a study does not name them, and the fields' units in 1, 2, 3
+    dimensions."""
     return {
         "units": str([default_units(dim) for dim in (1, 2, 3)]),
         **{

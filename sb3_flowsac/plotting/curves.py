@@ -22,10 +22,10 @@ def read_curve(path: str | Path, window: int = 100) -> Curve:
     """
     The returns of a run over environment steps, from what Stable-Baselines3 wrote.
 
-    :param path: ``evaluations.npz`` of an ``EvalCallback``, or a folder: with such a file in it, or else with the files of a
-        ``Monitor``
-    :param window: number of episodes over which a ``Monitor``'s returns are averaged, as in ``rollout/ep_rew_mean``; fewer if
-        the run has fewer
+    :param path: ``evaluations.npz`` of an ``EvalCallback``, or a folder: with such a file in it, or else with the files
+        of a ``Monitor``
+    :param window: number of episodes over which a ``Monitor``'s returns are averaged, as in ``rollout/ep_rew_mean``;
+        fewer if the run has fewer
     :return: steps and mean returns
     :raises ValueError: if there is no such file, or it holds no return; names the path
     """

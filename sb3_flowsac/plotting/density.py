@@ -20,7 +20,8 @@ COLOURS = "magma"
 
 def action_density(policy: FlowPolicy, obs: Any, n_samples: int = 2000, seed: int = 0) -> Figure:
     """
-    The density pi(a|s) in each of a few states, side by side: what the policy draws, not what ``predict`` makes of several.
+    The density pi(a|s) in each of a few states, side by side: what the policy draws, not what ``predict`` makes of
+    several.
 
     One action component: the density as a curve. Two: an image. More: a corner plot of samples, with histograms of the
     first six components and of their pairs. The axes, in the environment's units, cover the samples.
@@ -73,7 +74,9 @@ def density_against_target(policy: FlowPolicy, obs: Any, log_density: Callable[[
     low, high = (bound.cpu().numpy()[None] for bound in (policy.action_low, policy.action_high))
     dim = low.shape[1]
     if dim > 2:
-        raise ValueError(f"density_against_target draws actions of 1 or 2 components, got {dim}; action_density draws more")
+        raise ValueError(
+            f"density_against_target draws actions of 1 or 2 components, got {dim}; action_density draws more"
+        )
     batch = len(draw(policy, obs, 1, seed=0))
     grid = box_grid(low.repeat(batch, 0), high.repeat(batch, 0))
     learnt, known = grid_density(policy, obs, grid), np.exp(np.asarray(log_density(obs, grid)))
@@ -150,7 +153,9 @@ def grid_density(policy: FlowPolicy, obs: Any, grid: FloatArray) -> FloatArray:
     return np.exp(policy.log_prob(obs, grid).cpu().numpy().astype(np.float64))
 
 
-def _draw_image(axes: Axes, density: FloatArray, low: FloatArray, high: FloatArray, largest: float | None = None) -> None:
+def _draw_image(
+    axes: Axes, density: FloatArray, low: FloatArray, high: FloatArray, largest: float | None = None
+) -> None:
     image = density.reshape(IMAGE_SIDE, IMAGE_SIDE)
     extent = (low[0], high[0], low[1], high[1])
     axes.imshow(image, origin="lower", extent=extent, aspect="auto", vmin=0.0, vmax=largest, cmap=COLOURS)

@@ -8,7 +8,8 @@ from maxent_envs import LQRSolution
 from maxent_envs.validation import FloatArray
 from sb3_flowsac.plotting.style import LEARNT, OPTIMAL, PANEL_INCHES
 
-# Margins in inches around each panel. Fixed: a layout engine costs more time than all else in a figure drawn in training
+# Margins in inches around each panel. Fixed: a layout engine costs more time than all else in a figure drawn in
+# training
 LEFT, RIGHT, BOTTOM, TOP, LEGEND = 0.75, 0.1, 0.5, 0.3, 0.35
 
 
@@ -16,8 +17,8 @@ def action_distribution_figure(rows: list[tuple[LQRSolution, FloatArray, FloatAr
     """
     Actions drawn in a few states beside the optimum's distribution there, one row for each policy.
 
-    Two inputs or more: the first two, as points with 2-sigma ellipses of both. One input: a histogram with the optimum's
-    density.
+    Two inputs or more: the first two, as points with 2-sigma ellipses of both. One input: a histogram with the
+    optimum's density.
 
     :param rows: for each policy the optimum, states (k, n_states) and actions drawn there (k, count, n_inputs)
     :return: the figure

@@ -23,12 +23,13 @@ def policy_figures(
     """
     Draw a policy in a few states: the density of its actions, their paths, and of a model the importance weights.
 
-    Of a task whose max-entropy optimum is known, the optimum beside the policy, too: a target's density (one or two action
-    components), or an LQR's at the model's temperature.
+    Of a task whose max-entropy optimum is known, the optimum beside the policy, too: a target's density (one or two
+    action components), or an LQR's at the model's temperature.
 
     :param model: a model or its policy
     :param obs: a batch of observations as the environment gives them; a model's ``VecNormalize`` is applied
-    :param task: what the environment poses, if it is one of these: ``BoltzmannBandit-v0``'s target, ``MaxEntLQR-v0``'s problem
+    :param task: what the environment poses, if it is one of these: ``BoltzmannBandit-v0``'s target, ``MaxEntLQR-v0``'s
+        problem
     :param n_states: in how many of these states actions are drawn, evenly spaced; the weights are those of all
     :return: figures by name: "action_density", "flow_paths", "weights", "against_target", "against_optimum"
     :raises ValueError: if the number is out of range
@@ -40,11 +41,17 @@ def policy_figures(
     if isinstance(model, FlowSAC):
         figures["weights"] = weights_histogram(model, _normalized(model, obs))
         if isinstance(task, LQRProblem):
-            row = task.solve(temperature(model)), np.asarray(few, dtype=float), draw(policy, seen, OPTIMUM_SAMPLES, seed=0)
+            row = (
+                task.solve(temperature(model)),
+                np.asarray(few, dtype=float),
+                draw(policy, seen, OPTIMUM_SAMPLES, seed=0),
+            )
             figures["against_optimum"] = action_distribution_figure([row])
     if isinstance(task, Target) and task.action_dim <= 2:
         states = np.asarray(few, dtype=float)
-        figures["against_target"] = density_against_target(policy, seen, lambda _, actions: task.log_density(states, actions))
+        figures["against_target"] = density_against_target(
+            policy, seen, lambda _, actions: task.log_density(states, actions)
+        )
     return figures
 
 

@@ -22,9 +22,9 @@ def flow_paths(policy: FlowPolicy, obs: Any, n_paths: int = 100, seed: int = 0) 
     """
     Where the solver's steps take samples, from a draw of the base distribution (grey) to the action (blue).
 
-    Two action components: in the plane of both, a panel for each state. Otherwise each of the first six components against the
-    flow's time, a row for each state. The axes are in the environment's units; a flow in whitened coordinates is shown in
-    those of the action.
+    Two action components: in the plane of both, a panel for each state. Otherwise each of the first six components
+    against the flow's time, a row for each state. The axes are in the environment's units; a flow in whitened
+    coordinates is shown in those of the action.
 
     :param policy: the policy
     :param obs: observations as ``predict`` takes them, single or batched
@@ -53,7 +53,8 @@ def flow_paths(policy: FlowPolicy, obs: Any, n_paths: int = 100, seed: int = 0) 
 @torch.no_grad()
 def trace_paths(policy: FlowPolicy, obs: Any, n_paths: int, seed: int) -> tuple[FloatArray, FloatArray]:
     """
-    The points between the solver's steps. In whitened coordinates x_t these are loc + L r_t x_t, see ``NormalizedPath``.
+    The points between the solver's steps. In whitened coordinates x_t these are loc + L r_t x_t, see
+    ``NormalizedPath``.
 
     :param policy: the policy
     :param obs: observations, single or batched

@@ -18,9 +18,10 @@ def weights_histogram(model: FlowSAC, obs: Any, seed: int = 0) -> Figure:
     """
     The weights that the model's next policy improvement would give its proposals in given states.
 
-    Left: N times each weight, on a logarithmic scale; 1 (dashed) is the weight that all have where the proposals fit the
-    target, and weights under 0.001 are counted there. Right: the effective sample size of each state as a share of N; 1/N
-    (dotted) is its floor. Sampling distributions that use the replay buffer's actions are given the policy's in their place.
+    Left: N times each weight, on a logarithmic scale; 1 (dashed) is the weight that all have where the proposals fit
+    the target, and weights under 0.001 are counted there. Right: the effective sample size of each state as a share of
+    N; 1/N (dotted) is its floor. Sampling distributions that use the replay buffer's actions are given the policy's in
+    their place.
 
     :param model: the model
     :param obs: a batch of observations as ``predict`` takes them; the more, the smoother
@@ -38,7 +39,9 @@ def weights_histogram(model: FlowSAC, obs: Any, seed: int = 0) -> Figure:
     left.set(xscale="log", xlabel=f"N times the weight (N = {n})", ylabel="proposals")
     right.hist(share.cpu().numpy(), bins=np.linspace(0.0, 1.0, 26).tolist(), color=LEARNT, alpha=0.6)
     right.axvline(1.0 / n, color=OPTIMAL, linestyle=":")
-    right.set(xlim=(0.0, 1.0), xlabel="effective sample size / N", ylabel="states", title=f"mean {share.mean().item():.0%}")
+    right.set(
+        xlim=(0.0, 1.0), xlabel="effective sample size / N", ylabel="states", title=f"mean {share.mean().item():.0%}"
+    )
     return figure
 
 

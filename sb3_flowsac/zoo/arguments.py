@@ -1,4 +1,5 @@
-"""The few arguments of the Zoo's programs on which our defaults and checks depend; every one stays the Zoo's to read."""
+"""The few arguments of the Zoo's programs on which our defaults and checks depend; every one stays the Zoo's to
+read."""
 
 import argparse
 import difflib
@@ -22,12 +23,18 @@ class StoreEvaluated(StoreDict):
     """The Zoo's action for ``name:value``, with a message for a value that is no Python."""
 
     def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
     ) -> None:
         try:
             super().__call__(parser, namespace, values, option_string)
         except Exception as error:  # the value may be any code
-            parser.error(f"argument {option_string}: {error}; values are Python, text needs quotes: \"policy:'FlowPolicy'\"")
+            parser.error(
+                f"argument {option_string}: {error}; values are Python, text needs quotes: \"policy:'FlowPolicy'\""
+            )
 
 
 def _parser(verb: str) -> argparse.ArgumentParser:
@@ -41,7 +48,8 @@ def _parser(verb: str) -> argparse.ArgumentParser:
 
 
 def _storage(text: str) -> str:
-    """A journal by its full name: for the lock of a killed process that lies in another folder Optuna would wait for ever."""
+    """A journal by its full name: for the lock of a killed process that lies in another folder Optuna would wait for
+    ever."""
     return str(Path(text).absolute()) if text.endswith(".log") else text
 
 
@@ -86,7 +94,9 @@ def check_env(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Non
     """
     if given.env not in gym.registry and not given.gym_packages:
         near = difflib.get_close_matches(given.env, gym.registry, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "name the package that registers it with --gym-packages"
+        hint = (
+            f"did you mean {' or '.join(near)}?" if near else "name the package that registers it with --gym-packages"
+        )
         parser.error(f"argument --env: unknown environment {given.env!r}; {hint}")
 
 
@@ -107,7 +117,8 @@ def check_trial(parser: argparse.ArgumentParser, given: argparse.Namespace) -> N
     n_trials = len(study.trials) if study else 0
     if not 0 < given.trial_id < n_trials:
         parser.error(
-            f"argument --trial-id: the study {given.study_name} in {given.storage} has {n_trials} trials, numbered from 0, "
+            f"argument --trial-id: the study {given.study_name} in {given.storage} has {n_trials} trials, numbered "
+            f"from 0, "
             f"got {given.trial_id}"
         )
 
@@ -137,7 +148,8 @@ def checked_settings(parser: argparse.ArgumentParser, given: argparse.Namespace)
 
 def latest_run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     """
-    The highest number among the run folders that hold the model asked for: an unfinished run or a search leaves one without.
+    The highest number among the run folders that hold the model asked for: an unfinished run or a search leaves one
+    without.
 
     :param parser: parser that ends the command if there is none
     :param given: what it has found

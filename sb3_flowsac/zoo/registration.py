@@ -16,7 +16,8 @@ ALGO = "flowsac"
 
 
 def register() -> None:
-    """Make FlowSAC, its search and the ``maxent_envs`` environments known to the Zoo; calling it again changes nothing."""
+    """Make FlowSAC, its search and the ``maxent_envs`` environments known to the Zoo; calling it again changes
+    nothing."""
     ALGOS[ALGO] = FlowSAC
     HYPERPARAMS_SAMPLER[ALGO] = sample_flowsac_params
     HYPERPARAMS_CONVERTER[ALGO] = convert_flowsac_params

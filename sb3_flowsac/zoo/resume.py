@@ -19,10 +19,16 @@ def resume_parser() -> argparse.ArgumentParser:
     usage = "flowsac train [--resume FOLDER [--resume-freq N]] [arguments of the RL Zoo's train, listed below]"
     parser = argparse.ArgumentParser(prog="flowsac train", usage=usage, add_help=False, allow_abbrev=False)
     parser.add_argument(
-        "--resume", metavar="FOLDER", type=types.folder, help="keep checkpoints here, and go on from the latest; needs --seed"
+        "--resume",
+        metavar="FOLDER",
+        type=types.folder,
+        help="keep checkpoints here, and go on from the latest; needs --seed",
     )
     parser.add_argument(
-        "--resume-freq", metavar="N", type=types.positive_int, help=f"steps between two checkpoints (default: {RESUME_FREQ})"
+        "--resume-freq",
+        metavar="N",
+        type=types.positive_int,
+        help=f"steps between two checkpoints (default: {RESUME_FREQ})",
     )
     return parser
 
@@ -44,7 +50,9 @@ def check_resume(parser: argparse.ArgumentParser, given: argparse.Namespace, res
     if given.optimize_hyperparameters:
         parser.error("argument --resume: not with --optimize-hyperparameters, which is many runs")
     if given.seed < 0:
-        parser.error("argument --resume: needs --seed, a whole number of at least 0; the Zoo draws another at each start")
+        parser.error(
+            "argument --resume: needs --seed, a whole number of at least 0; the Zoo draws another at each start"
+        )
 
 
 def resuming(zoo: ModuleType, resume: argparse.Namespace) -> AbstractContextManager[None]:

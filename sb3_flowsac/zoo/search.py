@@ -82,7 +82,8 @@ def sample_flowsac_params(
     :param n_actions: part of the Zoo's signature
     :param n_envs: part of the Zoo's signature
     :param additional_args: part of the Zoo's signature
-    :param settings: the settings that the trial starts from; default what the Zoo has noted of them in the study, names alone
+    :param settings: the settings that the trial starts from; default what the Zoo has noted of them in the study, names
+        alone
     :return: arguments of FlowSAC that go over the settings
     """
     trial.set_user_attr(WORKER, this_process())
@@ -104,7 +105,8 @@ def convert_flowsac_params(sampled_params: dict[str, Any], settings: Mapping[str
     Arguments of FlowSAC from what a study keeps of a trial.
 
     :param sampled_params: the trial's parameters
-    :param settings: the settings that they go over; the Zoo replaces ``policy_kwargs`` whole, so its other keys are repeated
+    :param settings: the settings that they go over; the Zoo replaces ``policy_kwargs`` whole, so its other keys are
+        repeated
     :return: arguments of FlowSAC
     """
     hyperparams = {name: value for name, value in sampled_params.items() if name not in IN_POLICY_KWARGS}

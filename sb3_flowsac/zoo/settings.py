@@ -113,5 +113,7 @@ def policy_class(policy: Any) -> type[BasePolicy]:
         found: type[BasePolicy] = get_class_by_name(policy)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         aliases = ", ".join(FlowSAC.policy_aliases)
-        raise ValueError(f"policy={policy!r} is unknown; choose one of {aliases}, or a class by its full name") from error
+        raise ValueError(
+            f"policy={policy!r} is unknown; choose one of {aliases}, or a class by its full name"
+        ) from error
     return found

@@ -58,7 +58,8 @@ class FlowSACInTrial(FlowSAC):
 
 def train(argv: Sequence[str]) -> None:
     """
-    Run the Zoo's ``train``. Unless given, the algorithm is FlowSAC, on ``MaxEntLQR-v0``, with the settings of this package.
+    Run the Zoo's ``train``. Unless given, the algorithm is FlowSAC, on ``MaxEntLQR-v0``, with the settings of this
+    package.
 
     ``--resume FOLDER`` and ``--resume-freq N`` are ours: checkpoints from which the same command goes on.
 
@@ -71,8 +72,8 @@ def tune(argv: Sequence[str]) -> None:
     """
     Run the Zoo's search for hyperparameters, ``train -optimize``, with the defaults of ``train``.
 
-    What the settings fix is left alone; FlowSAC's defaults of the rest are the first trial. Trials that a killed process has
-    left are marked as failed.
+    What the settings fix is left alone; FlowSAC's defaults of the rest are the first trial. Trials that a killed
+    process has left are marked as failed.
 
     :param argv: arguments of the Zoo's ``train``
     """
@@ -120,7 +121,8 @@ def _prepare_search(parser: argparse.ArgumentParser, given: argparse.Namespace, 
 
 def enjoy(argv: Sequence[str]) -> None:
     """
-    Run the Zoo's ``enjoy``. Unless given, it replays FlowSAC's latest saved model on ``MaxEntLQR-v0`` in the folder ``logs``.
+    Run the Zoo's ``enjoy``. Unless given, it replays FlowSAC's latest saved model on ``MaxEntLQR-v0`` in the folder
+    ``logs``.
 
     :param argv: arguments of the Zoo's ``enjoy``
     """
@@ -140,7 +142,9 @@ def record(argv: Sequence[str]) -> None:
     """
     usage = "flowsac record [--gym-packages MODULE ...] [arguments of the RL Zoo's record_video, listed below]"
     ours = argparse.ArgumentParser(prog="flowsac record", usage=usage, add_help=False, allow_abbrev=False)
-    ours.add_argument("--gym-packages", metavar="MODULE", nargs="+", default=[], help="modules that register environments")
+    ours.add_argument(
+        "--gym-packages", metavar="MODULE", nargs="+", default=[], help="modules that register environments"
+    )
     given, argv = ours.parse_known_args(argv)
     if not {"-h", "--help"}.isdisjoint(argv):
         print(ours.format_help())
@@ -170,7 +174,8 @@ def plot(argv: Sequence[str]) -> None:
 
 
 def _create_test_env(env_id: str, *, hyperparams: dict[str, Any], env_kwargs: dict[str, Any], **kwargs: Any) -> VecEnv:
-    """The Zoo's environment for ``record_video``, which alone of its programs forgets the ``env_kwargs`` of the settings."""
+    """The Zoo's environment for ``record_video``, which alone of its programs forgets the ``env_kwargs`` of the
+    settings."""
     env_kwargs = {**hyperparams.get("env_kwargs", {}), **env_kwargs}
     env: VecEnv = create_test_env(env_id, hyperparams=hyperparams, env_kwargs=env_kwargs, **kwargs)
     return env

@@ -72,7 +72,9 @@ class LQREnv(VectorStateEnv):
         """The max-entropy optimum at the temperature ``alpha`` of the environment."""
         return self.problem.solve(self.alpha)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Float32Array, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Float32Array, dict[str, Any]]:
         """Start an episode.
 
         :param seed: Seed of the noise and of the first state; ``None`` goes on with the generator as it is.

@@ -62,7 +62,9 @@ def solve_riccati(A: FloatArray, B: FloatArray, Q: FloatArray, R: FloatArray, ga
         residual = np.abs(cost + gamma * (A - B @ K).T @ P @ (A - B @ K) - P).max()
         accurate = residual <= 1e-7 * np.abs(P).max() and spectral_radius(root * (A - B @ K)) < 1.0
     except (LinAlgError, ValueError) as error:
-        raise ValueError(f"A, B, Q, R, gamma must have a stabilising solution of the Riccati equation: {error}") from error
+        raise ValueError(
+            f"A, B, Q, R, gamma must have a stabilising solution of the Riccati equation: {error}"
+        ) from error
     if not accurate:
         raise ValueError(
             "A, B, Q, R, gamma must have a stabilising solution of the Riccati equation that double precision can "

@@ -103,8 +103,8 @@ def random_problem(
     :param n_states: Number of states, from 1 to 1000.
     :param n_inputs: Number of inputs, from 1 to 1000.
     :param seed: Seed, at least 0.
-    :param spectral_radius: Spectral radius of A, from 1e-6 to 1000; above 1/sqrt(gamma) the system is unstable even after
-        discounting.
+    :param spectral_radius: Spectral radius of A, from 1e-6 to 1000; above 1/sqrt(gamma) the system is unstable even
+        after discounting.
     :param noise_std: Standard deviation of the noise on each state, from 1e-6 to 1000.
     :param gamma: Discount factor, strictly between 0 and 1.
     :return: The problem.

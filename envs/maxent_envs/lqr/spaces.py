@@ -49,6 +49,7 @@ def observation(state: FloatArray) -> npt.NDArray[np.float32]:
     """
     if not (np.abs(state) <= FLOAT32_MAX).all():
         raise OverflowError(
-            f"the state must stay within float32's range, got {abridged(state)}: the actions let an unstable system run away"
+            f"the state must stay within float32's range, got {abridged(state)}: the actions let an unstable "
+            f"system run away"
         )
     return state.astype(np.float32)

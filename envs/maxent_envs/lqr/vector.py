@@ -63,13 +63,17 @@ class LQRVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[
         render_mode: str | None = None,
     ) -> None:
         if render_mode is not None:
-            raise ValueError(f"render_mode must be None for the batched environment, got {render_mode!r}; gym.make draws")
+            raise ValueError(
+                f"render_mode must be None for the batched environment, got {render_mode!r}; gym.make draws"
+            )
         self.problem: LQRProblem = problem_from_arguments(
             preset, A=A, B=B, Q=Q, R=R, noise_cov=noise_cov, initial_cov=initial_cov, gamma=gamma
         )
         self.alpha = positive_float("alpha", alpha)
         self.num_envs = integer("num_envs", num_envs, 1, MAX_ENVS)
-        self.max_episode_steps = None if max_episode_steps is None else integer("max_episode_steps", max_episode_steps, 1)
+        self.max_episode_steps = (
+            None if max_episode_steps is None else integer("max_episode_steps", max_episode_steps, 1)
+        )
         self.single_observation_space = observation_space(self.problem)
         self.single_action_space = action_space(self.problem, action_bound, self.alpha)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -108,7 +112,8 @@ class LQRVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[
         """Apply one action in each environment, or reset it if its episode ended at the last step.
 
         :param actions: Inputs, shape (num_envs, m); applied as given, also outside the Box.
-        :return: Observations of shape (num_envs, n), rewards, terminations (none), truncations, and an empty dictionary.
+        :return: Observations of shape (num_envs, n), rewards, terminations (none), truncations, and an empty
+            dictionary.
         :raises ValueError: If the actions are not finite or have the wrong shape.
         :raises OverflowError: If a state leaves float32's range.
         :raises gymnasium.error.ResetNeeded: Before the first reset.

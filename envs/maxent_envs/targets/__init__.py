@@ -1,4 +1,5 @@
-"""Target distributions p(a|s) over the Box [-1, 1]^d, each with its normalised log-density in closed form or by quadrature."""
+"""Target distributions p(a|s) over the Box [-1, 1]^d, each with its normalised log-density in closed form or by
+quadrature."""
 
 from collections.abc import Callable
 from functools import partial

@@ -62,7 +62,8 @@ class GaussianMixture(Target):
         constants = np.log(self._masses) - log_normalizer(modes, self.std)
         xp = array_namespace(actions)
         components = (
-            like(actions, constants[:, None, k]) - 0.5 * xp.sum(((actions - like(actions, centre)) / self.std) ** 2, axis=-1)
+            like(actions, constants[:, None, k])
+            - 0.5 * xp.sum(((actions - like(actions, centre)) / self.std) ** 2, axis=-1)
             for k, centre in enumerate(np.split(modes, modes.shape[1], axis=1))
         )
         return reduce(xp.logaddexp, components)
@@ -98,9 +99,11 @@ class SharpGaussian(GaussianMixture):
 class CorrelatedGaussian(SharpGaussian):
     """A narrow Gaussian whose correlations change with the state: N(m(s), std^2 L(s) L(s)').
 
-    The mean is that of :class:`SharpGaussian`. L is lower triangular, with 0.5 tanh(2 v . s) below a diagonal of ones, each
-    with a fixed random v, before its rows are scaled to length 1: every coordinate has the standard deviation ``std``. Its
-    mean is at least five of them from the bound, so that below 3e-7 is left out a coordinate and it needs no normalisation.
+    The mean is that of :class:`SharpGaussian`. L is lower triangular, with 0.5 tanh(2 v . s) below a diagonal of ones,
+    each
+    with a fixed random v, before its rows are scaled to length 1: every coordinate has the standard deviation ``std``.
+    Its mean is at least five of them from the bound, so that below 3e-7 is left out a coordinate and it needs no
+    normalisation.
 
     :param dim: Length of the action, from 1 to 1000.
     :param std: Standard deviation of each coordinate, from 0.001 to 0.1.
@@ -147,7 +150,9 @@ class RotatingMixture(GaussianMixture):
     :raises ValueError: If an argument is out of range.
     """
 
-    def __init__(self, std: float = 0.12, radius: float = 0.7, n_modes: int = 4, weights: npt.ArrayLike | None = None) -> None:
+    def __init__(
+        self, std: float = 0.12, radius: float = 0.7, n_modes: int = 4, weights: npt.ArrayLike | None = None
+    ) -> None:
         count = integer("n_modes", n_modes, 1, 100)
         masses = np.full(count, 1.0 / count) if weights is None else shaped("weights", weights, (count,))
         super().__init__(state_dim=2, action_dim=2, std=std, weights=masses)

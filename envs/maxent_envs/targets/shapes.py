@@ -71,7 +71,8 @@ class Ring(Target):
 
 
 class Banana(Target):
-    """A Gaussian bent to a parabola: a_1 ~ N(0, length^2), a_2 ~ N(bend s (a_1^2 - 1/2), width^2), s uniform in [-1, 1].
+    """A Gaussian bent to a parabola: a_1 ~ N(0, length^2), a_2 ~ N(bend s (a_1^2 - 1/2), width^2), s uniform in [-1,
+    1].
 
     The first coordinate is truncated to [-1, 1]. The second is at least five ``width`` from the bound, so that the mass
     left out there is below 1e-6 and needs no normalisation.

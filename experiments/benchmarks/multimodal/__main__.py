@@ -2,9 +2,9 @@
 FlowSAC beside SB3's SAC and sb3-contrib's TQC where the right policy has several modes or no Gaussian shape.
 
 BoltzmannBandit-v0: one step, the optimum is the target itself; every built-in target and one of the benchmark's own
-("crescents"). The figure is KL(pi || target) in nats by exact densities. MultiGoal-v0: four equal goals; the figure is the
-share of 400 episodes from the centre to each. All arguments are the algorithms' defaults but temperature and discount, which
-belong to the problem: temperature 0.1 for the targets, 1 with discount 0.99 for the goals.
+("crescents"). The figure is KL(pi || target) in nats by exact densities. MultiGoal-v0: four equal goals; the figure is
+the share of 400 episodes from the centre to each. All arguments are the algorithms' defaults but temperature and
+discount, which belong to the problem: temperature 0.1 for the targets, 1 with discount 0.99 for the goals.
 
 Each run is on one thread. Finished runs are kept in the folder and not run again; tables and pictures show
 all that are there and of the same steps.
@@ -35,7 +35,9 @@ TASKS = [*bandits.OWN, MULTIGOAL]
 PICTURES = "actions", "paths", "state"  # what of a result is for figures alone
 
 
-def tasks(names: Iterable[str], algos: Iterable[str], seeds: Iterable[int], arguments: argparse.Namespace) -> list[Task]:
+def tasks(
+    names: Iterable[str], algos: Iterable[str], seeds: Iterable[int], arguments: argparse.Namespace
+) -> list[Task]:
     """Runs in the order in which they are started: all of one seed first."""
     found = []
     for seed in seeds:

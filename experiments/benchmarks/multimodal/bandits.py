@@ -43,8 +43,8 @@ def train(algo: str, target: str, seed: int, steps: int) -> Result:
     :param target: key of ``OWN``
     :param seed: of the run
     :param steps: environment steps
-    :return: KL(pi || p) in nats at the end and on the way, masses of the modes, the share of actor and critic in it (FlowSAC
-        alone), a state and actions drawn in it
+    :return: KL(pi || p) in nats at the end and on the way, masses of the modes, the share of actor and critic in it
+        (FlowSAC alone), a state and actions drawn in it
     """
     wanted = OWN[target]()
     env = gym.make("BoltzmannBandit-v0", target=wanted, temperature=TEMPERATURE)
@@ -75,7 +75,8 @@ def divergence(model: Model, target: Target, n_states: int, n_actions: int) -> t
 
 def actor_and_critic(model: FlowSAC, target: Target) -> dict[str, float]:
     """
-    With pi_Q = exp(min Q / alpha) / Z by quadrature: KL(pi || pi_Q), what the actor leaves, and KL(pi_Q || p), the critic's.
+    With pi_Q = exp(min Q / alpha) / Z by quadrature: KL(pi || pi_Q), what the actor leaves, and KL(pi_Q || p), the
+    critic's.
 
     :param model: the trained model
     :param target: p

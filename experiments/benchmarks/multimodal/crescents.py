@@ -14,8 +14,8 @@ class Crescents(Target):
     """
     Two arcs of a circle that face each other and turn with the state (cos theta, sin theta).
 
-    p(a|s) ~ exp(-(r - 0.55)^2 / (2 0.1^2)) (0.6 exp(4 cos(phi - theta)) + 0.4 exp(-4 cos(phi - theta))) in polar coordinates.
-    What this puts outside the Box, below 1e-4, is left out of account.
+    p(a|s) ~ exp(-(r - 0.55)^2 / (2 0.1^2)) (0.6 exp(4 cos(phi - theta)) + 0.4 exp(-4 cos(phi - theta))) in polar
+    coordinates. What this puts outside the Box, below 1e-4, is left out of account.
     """
 
     def __init__(self) -> None:

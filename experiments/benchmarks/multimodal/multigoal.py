@@ -10,8 +10,9 @@ from stable_baselines3.common.utils import set_random_seed
 import maxent_envs  # noqa: F401 (registers the environment)
 from sb3_flowsac.lqr_study.tasks import Result
 
-# The temperature of the published experiment. By value iteration on a grid the optimum then goes to a goal within the time
-# limit nearly always, and its action in the centre has four humps, one for each goal; at 0.3 and 0.1 they are sharper
+# The temperature of the published experiment. By value iteration on a grid the optimum then goes to a goal within the
+# time limit nearly always, and its action in the centre has four humps, one for each goal; at 0.3 and 0.1 they are
+# sharper
 SETTINGS = {"ent_coef": 1.0, "gamma": 0.99}
 EPISODES, SHOWN = 400, 40
 EVALUATION_SEED = 1000  # added to the run's seed

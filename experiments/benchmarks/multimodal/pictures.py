@@ -17,7 +17,8 @@ Runs = dict[tuple[str, str], dict[int, Result]]
 
 
 def density_figure(runs: Runs) -> Figure:
-    """Actions of each learnt policy in one state over the target's density there: a row for each target, the first seed."""
+    """Actions of each learnt policy in one state over the target's density there: a row for each target, the first
+    seed."""
     targets, algos = (list(dict.fromkeys(key[i] for key in runs)) for i in (0, 1))
     figure = Figure(figsize=(PANEL * len(algos), PANEL * len(targets)), layout="constrained")
     grid = figure.subplots(len(targets), len(algos), squeeze=False)

@@ -46,7 +46,8 @@ def _bandit_row(target: str, algo: str, seeds: dict[int, Result]) -> list[str]:
     true = OWN[target]().mode_masses
     error = max(np.abs(np.array(result["masses"]) - true).max() for result in results)
     shares = [
-        f"{max(result[key] for result in results):.3f}" if key in results[0] else "" for key in ("kl_of_actor", "kl_of_critic")
+        f"{max(result[key] for result in results):.3f}" if key in results[0] else ""
+        for key in ("kl_of_actor", "kl_of_critic")
     ]
     return [
         target,

@@ -5,15 +5,17 @@ Q(s, a) = alpha log p(a|s) is given exactly, so that the best policy is p and it
 
     isfm       FlowSAC's improvement step with all arguments at their defaults
     true       the same actor trained on 16 true samples of p in each state: the limit of what ISFM can reach
-    sac        the actor of SB3's SAC (a squashed Gaussian, reparameterised, 16 samples in each state); sac_fast: at 1e-3
-    auto       isfm with n_proposals="auto"; isfm_32: with 32, all of its budget
+    sac        the actor of SB3's SAC (a squashed Gaussian, reparameterised, 16 samples in each state); sac_fast: at
+    1e-3 auto       isfm with n_proposals="auto"; isfm_32: with 32, all of its budget
     newton, policy, ...    isfm with the sampling distribution of that name
 
-Each run is on one thread. Finished runs are kept in the folder and not run again; tables and pictures show all that are there.
+Each run is on one thread. Finished runs are kept in the folder and not run again; tables and pictures show all that are
+there.
 
-    python experiments/benchmarks/static_targets --out static_targets                                  # isfm and true, 3 seeds
-    python experiments/benchmarks/static_targets --target ring banana --method isfm sac --seed 0       # only some
-    python experiments/benchmarks/static_targets --method policy guided --updates 50 200 --out short   # fewer updates
+    python experiments/benchmarks/static_targets --out static_targets                                  # isfm and true,
+    3 seeds python experiments/benchmarks/static_targets --target ring banana --method isfm sac --seed 0       # only
+    some python experiments/benchmarks/static_targets --method policy guided --updates 50 200 --out short   # fewer
+    updates
 """
 
 import argparse
@@ -39,9 +41,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("static_targets"), help="folder of the results")
     parser.add_argument("--target", nargs="+", choices=list(CASES), default=list(CASES), help="what to fit")
-    parser.add_argument("--method", nargs="*", choices=list(METHODS), default=["isfm", "true"], help="how; none: only report")
+    parser.add_argument(
+        "--method", nargs="*", choices=list(METHODS), default=["isfm", "true"], help="how; none: only report"
+    )
     parser.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2], help="random seeds")
-    parser.add_argument("--updates", type=int, nargs="+", help="when to measure; default up to 6000, fewer for some targets")
+    parser.add_argument(
+        "--updates", type=int, nargs="+", help="when to measure; default up to 6000, fewer for some targets"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     arguments = parser.parse_args()
     out: Path = arguments.out

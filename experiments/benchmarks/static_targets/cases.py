@@ -1,4 +1,5 @@
-"""The targets: exp(Q / alpha) with Q(s, a) = alpha log p(a|s), so that p is the optimum and log Z(s) = 0 in every state."""
+"""The targets: exp(Q / alpha) with Q(s, a) = alpha log p(a|s), so that p is the optimum and log Z(s) = 0 in every
+state."""
 
 from dataclasses import dataclass
 

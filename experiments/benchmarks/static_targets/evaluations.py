@@ -12,7 +12,8 @@ FROM = 400  # updates: earlier the policy is far from the target and the KL dive
 
 
 def evaluations_table(runs: Runs) -> list[list[str]]:
-    """Rows of the table, in millions of values: one for each KL divergence that the schedule comes by, on its way down."""
+    """Rows of the table, in millions of values: one for each KL divergence that the schedule comes by, on its way
+    down."""
     cells = []
     for target in dict.fromkeys(target for target, method in runs if method == SCHEDULED):
         scheduled, *fixed = (runs.get((target, method), {}) for method in (SCHEDULED, *FIXED))

@@ -136,7 +136,8 @@ class TrueSamples(ISFM):
 
 
 class Gaussian(Fit):
-    """The actor of SB3's SAC: a squashed Gaussian with independent coordinates, reparameterised: alpha log pi - Q by Adam."""
+    """The actor of SB3's SAC: a squashed Gaussian with independent coordinates, reparameterised: alpha log pi - Q by
+    Adam."""
 
     def __init__(self, case: Case, seed: int, **kwargs: Any) -> None:
         super().__init__(case, seed)

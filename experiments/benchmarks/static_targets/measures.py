@@ -13,11 +13,11 @@ def measures(fit: Fit) -> dict[str, float]:
     """
     Figures of a policy pi beside the target p, in nats where no other unit is named.
 
-    ``kl``: KL(pi || p) with the density of the samples that the sampler produces, and ``kl_error``, its standard error over
-    states. ``forward_kl``: KL(p || pi). ``ess``: effective sample size of the policy's draws as proposals for the target, over
-    their number. ``mode_mass``: the largest deviation of a mode's mass from the target's, of the mean over states;
-    ``mode_mass_in_states``: the same of the root mean square over states, without the part that counting a finite number of
-    draws explains.
+    ``kl``: KL(pi || p) with the density of the samples that the sampler produces, and ``kl_error``, its standard error
+    over states. ``forward_kl``: KL(p || pi). ``ess``: effective sample size of the policy's draws as proposals for the
+    target, over their number. ``mode_mass``: the largest deviation of a mode's mass from the target's, of the mean over
+    states; ``mode_mass_in_states``: the same of the root mean square over states, without the part that counting a
+    finite number of draws explains.
     """
     target, rng = fit.target, np.random.default_rng(SEED)
     states = target.sample_states(N_STATES, rng).astype(np.float32)

@@ -26,7 +26,8 @@ def report(runs: Runs) -> str:
         [
             "KL(pi, p) in nats after numbers of updates: mean over the seeds, the worst in brackets.\n",
             *_kl_table(runs),
-            "\nAt the end: means over the seeds. ESS: effective sample size over the number of draws. Mode mass: largest",
+            "\nAt the end: means over the seeds. ESS: effective sample size over the number of draws. Mode mass: "
+            "largest",
             "deviation of a mode's mass, of the mean over states and of the root mean square over states.\n",
             *_end_table(runs),
             "\nGoals of the defaults (`isfm`), by the worst of the seeds.\n",
@@ -42,7 +43,9 @@ def _kl_table(runs: Runs) -> list[str]:
     cells = []
     for (target, method), by_seed in runs.items():
         kls = [[row["kl"] for rows in by_seed.values() for row in rows if row["updates"] == count] for count in counts]
-        cells.append([target, method, str(len(by_seed)), *(f"{np.mean(kl):.3g} ({max(kl):.3g})" if kl else "" for kl in kls)])
+        cells.append(
+            [target, method, str(len(by_seed)), *(f"{np.mean(kl):.3g} ({max(kl):.3g})" if kl else "" for kl in kls)]
+        )
     return _table(["target", "method", "seeds", *map(str, counts)], cells)
 
 

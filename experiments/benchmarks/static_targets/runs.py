@@ -23,9 +23,9 @@ def run(target: str, method: str, seed: int, updates: Sequence[int]) -> Result:
     :param method: a key of ``METHODS``
     :param seed: random seed
     :param updates: after how many updates to measure, increasing
-    :return: ``rows``, one for each measurement: the figures of ``measures``, seconds of wall and processor time that the
-        updates took, values of Q asked for, and of fits with proposals ``proposals_ess``, the effective sample size over the
-        number of proposals since the last row; in two dimensions ``densities``, a picture of the last policy
+    :return: ``rows``, one for each measurement: the figures of ``measures``, seconds of wall and processor time that
+        the updates took, values of Q asked for, and of fits with proposals ``proposals_ess``, the effective sample size
+        over the number of proposals since the last row; in two dimensions ``densities``, a picture of the last policy
     """
     fit = METHODS[method](CASES[target], seed)
     clock = np.zeros(2)
@@ -35,7 +35,12 @@ def run(target: str, method: str, seed: int, updates: Sequence[int]) -> Result:
             clock += _timed_update(fit)
         done = until
         wall, processor = clock.tolist()
-        row = {"updates": until, "wall_seconds": wall, "processor_seconds": processor, "evaluations": fit.critic.evaluations}
+        row = {
+            "updates": until,
+            "wall_seconds": wall,
+            "processor_seconds": processor,
+            "evaluations": fit.critic.evaluations,
+        }
         rows.append({**row, **measures(fit), **_proposals_ess(fit)})
     pictures = density_picture(fit) if fit.target.action_dim == 2 else {}
     return {"rows": rows, "densities": pictures}
@@ -57,7 +62,9 @@ def _proposals_ess(fit: Fit) -> dict[str, float]:
     return {"proposals_ess": share}
 
 
-def tasks(targets: Sequence[str], methods: Sequence[str], seeds: Sequence[int], updates: Sequence[int] | None) -> list[Task]:
+def tasks(
+    targets: Sequence[str], methods: Sequence[str], seeds: Sequence[int], updates: Sequence[int] | None
+) -> list[Task]:
     """
     Runs of all combinations.
 

@@ -1,4 +1,5 @@
-"""The state of a training run: taken, kept in files without pickles, put back. ``ResumableCheckpoint`` is its front door."""
+"""The state of a training run: taken, kept in files without pickles, put back. ``ResumableCheckpoint`` is its front
+door."""
 
 from sb3_flowsac.files.resume.checkpoints import Checkpoints
 from sb3_flowsac.files.resume.environments import environment_state, restore_environment

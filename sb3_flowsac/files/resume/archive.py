@@ -47,7 +47,9 @@ def read_archive(path: Path) -> dict[str, Any]:
             return content
     except (FileNotFoundError, PermissionError):
         raise
-    except Exception as error:  # numpy, zipfile and json have many for a file that is cut short, altered or of another kind
+    except (
+        Exception
+    ) as error:  # numpy, zipfile and json have many for a file that is cut short, altered or of another kind
         raise ValueError(f"{path} is damaged or no checkpoint of sb3-flowsac: {error}") from error
 
 
@@ -66,7 +68,9 @@ def _encode(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     else:
         kind = "array"
     if not isinstance(value, np.ndarray) or value.dtype.hasobject:
-        raise TypeError(f"{name} is a {type(value).__name__}; numbers, strings, arrays and containers of them can be kept")
+        raise TypeError(
+            f"{name} is a {type(value).__name__}; numbers, strings, arrays and containers of them can be kept"
+        )
     arrays[f"{len(arrays)}"] = value
     return {kind: f"{len(arrays) - 1}"}
 

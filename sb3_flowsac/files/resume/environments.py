@@ -23,7 +23,9 @@ WRAPPERS: dict[str, tuple[str, ...]] = {
     "TimeLimit": ("_elapsed_steps",),
     "PatchedTimeLimit": ("_elapsed_steps",),  # the RL Zoo's
     **dict.fromkeys(("OrderEnforcing", "PassiveEnvChecker", "ClipAction", "RescaleAction", "FlattenObservation"), ()),
-    **dict.fromkeys(("FilterObservation", "RescaleObservation", "DtypeObservation", "TransformReward", "ClipReward"), ()),
+    **dict.fromkeys(
+        ("FilterObservation", "RescaleObservation", "DtypeObservation", "TransformReward", "ClipReward"), ()
+    ),
 }
 # The same for wrappers of vectorised ones; VecNormalize's statistics are apart
 VEC_WRAPPERS: dict[type[VecEnvWrapper], tuple[str, ...]] = {
@@ -56,7 +58,9 @@ def environment_state(env: VecEnv) -> dict[str, Any]:
     else:
         state["states"] = env.env_method("get_state")
         state["wrappers"] = {name: env.get_attr(name) for name in _attributes(env)}
-        state["layers"] = [{name: getattr(layer, name) for name in VEC_WRAPPERS[type(layer)]} for layer in _wrapping(env)]
+        state["layers"] = [
+            {name: getattr(layer, name) for name in VEC_WRAPPERS[type(layer)]} for layer in _wrapping(env)
+        ]
     return state
 
 
@@ -107,7 +111,8 @@ def _obstacles(env: VecEnv) -> list[str]:
 
 
 def _names(text: str) -> list[str]:
-    """Class names of the wrappers and, last, of the environment, from Gymnasium's "<Wrapper<Env<id>>>" or "<Env instance>"."""
+    """Class names of the wrappers and, last, of the environment, from Gymnasium's "<Wrapper<Env<id>>>" or "<Env
+    instance>"."""
     *names, last = [name for name in text.rstrip(">").split("<") if name]
     return names if names and not last.endswith(" instance") else [*names, last.removesuffix(" instance")]
 

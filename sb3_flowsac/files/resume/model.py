@@ -29,7 +29,9 @@ def model_state(model: FlowSAC) -> dict[str, Any]:
     :return: its state, see ``restore_model``
     """
     log = model.logger
-    scalars = {key: value for key, value in log.name_to_value.items() if isinstance(value, int | float | str | np.number)}
+    scalars = {
+        key: value for key, value in log.name_to_value.items() if isinstance(value, int | float | str | np.number)
+    }
     return {
         "parameters": model.get_parameters(),
         "variables": {name: getattr(model, name) for name in model._get_torch_save_params()[1]},
@@ -151,7 +153,9 @@ def _contents(buffer: ReplayBuffer) -> dict[str, Any]:
         if all(isinstance(part, FIXED) for part in parts):
             continue
         if not all(isinstance(part, bool | int | float | np.number | np.ndarray) for part in parts):
-            raise TypeError(f"the replay buffer's {name} is a {type(value).__name__}: only arrays and numbers can be kept")
+            raise TypeError(
+                f"the replay buffer's {name} is a {type(value).__name__}: only arrays and numbers can be kept"
+            )
         contents[name] = value
     if isinstance(buffer, HerReplayBuffer):
         if buffer.copy_info_dict:

@@ -19,7 +19,16 @@ from sb3_flowsac.version import __version__
 
 # Arguments of an algorithm that do not change what is learnt, or that are described otherwise
 NOT_COMPARED = {"self", "policy", "env", "tensorboard_log", "verbose", "device", "_init_setup_model"}
-NORMALIZE_SETTINGS = ("norm_obs", "norm_reward", "norm_obs_keys", "clip_obs", "clip_reward", "gamma", "epsilon", "training")
+NORMALIZE_SETTINGS = (
+    "norm_obs",
+    "norm_reward",
+    "norm_obs_keys",
+    "clip_obs",
+    "clip_reward",
+    "gamma",
+    "epsilon",
+    "training",
+)
 
 
 def run_settings(model: OffPolicyAlgorithm, env: VecEnv) -> dict[str, dict[str, str]]:
@@ -64,7 +73,8 @@ def check_same_run(path: Path, kept: dict[str, dict[str, str]], given: dict[str,
         )
     if differences := list(_differences(kept["versions"], given["versions"])):
         warnings.warn(
-            f"{path} was written by other versions ({'; '.join(differences)}): the run goes on, but perhaps not bit for bit "
+            f"{path} was written by other versions ({'; '.join(differences)}): the run goes on, but perhaps not "
+            f"bit for bit "
             "as it would have",
             RuntimeWarning,
             stacklevel=3,
@@ -110,15 +120,25 @@ def _describe_learning_rate(rate: float | Schedule) -> str:
 def _describe_layer(layer: VecEnv) -> str:
     settings = {name: getattr(layer, name) for name in NORMALIZE_SETTINGS} if isinstance(layer, VecNormalize) else {}
     # How the environments are run (in this process or others) makes no difference
-    return type(layer).__name__ + describe(settings) if isinstance(layer, VecEnvWrapper) else f"{layer.num_envs} environments"
+    return (
+        type(layer).__name__ + describe(settings)
+        if isinstance(layer, VecEnvWrapper)
+        else f"{layer.num_envs} environments"
+    )
 
 
 def _describe_environments(env: VecEnv) -> list[Any]:
     """Each different environment once, in the order in which they come: its wrappers, and how Gymnasium made it."""
     found = {}
     for text, spec in zip(env.env_method("__str__"), env.get_attr("spec"), strict=True):
-        made = [] if spec is None else [spec.max_episode_steps, {k: v for k, v in spec.kwargs.items() if k != "render_mode"}]
-        text = text.replace("PatchedTimeLimit", "TimeLimit")  # the RL Zoo's, which adds an info, wherever it is imported
+        made = (
+            []
+            if spec is None
+            else [spec.max_episode_steps, {k: v for k, v in spec.kwargs.items() if k != "render_mode"}]
+        )
+        text = text.replace(
+            "PatchedTimeLimit", "TimeLimit"
+        )  # the RL Zoo's, which adds an info, wherever it is imported
         found[describe([text, made])] = [text, made]
     return list(found.values())
 

@@ -11,9 +11,10 @@ import pytest
 from scipy import stats
 
 import maxent_envs
-from experiments.lqr import full, report, training
+from experiments.lqr import full, report
 from experiments.lqr.full import DIAGONAL, best_diagonal_row, run_full, summarize
 from sb3_flowsac.evaluation.lqr import EvaluationSettings
+from sb3_flowsac.lqr_study import training
 from sb3_flowsac.lqr_study.training import RunSpec
 
 TINY = EvaluationSettings(n_rollouts=8, horizon=5, n_states=4, n_actions=20)

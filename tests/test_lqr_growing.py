@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from stable_baselines3.common.logger import configure
 
-from experiments.lqr import growing, training
+from experiments.lqr import growing
 from experiments.lqr.growing import run_growing
 from maxent_envs import random_problem
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.evaluation.lqr import EvaluationSettings
+from sb3_flowsac.lqr_study import training
 from sb3_flowsac.lqr_study.training import RunSpec
 from sb3_flowsac.lqr_study.training_log import training_figures
 

@@ -17,13 +17,13 @@ from scipy import stats
 from stable_baselines3 import SAC
 
 import maxent_envs
-from experiments.lqr import training, training_log
 from maxent_envs import LQRProblem, preset, uniform_action_spread
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.callbacks import LQROptimalityCallback
 from sb3_flowsac.evaluation.lqr import EvaluationSettings, distribution_errors, evaluate_policy_on_lqr
 from sb3_flowsac.evaluation.policies import LearntPolicy
 from sb3_flowsac.evaluation.rollouts import paired_returns
+from sb3_flowsac.lqr_study import training, training_log
 from sb3_flowsac.lqr_study.models import (
     ALGORITHMS,
     FLOW_SETTINGS,

@@ -7,11 +7,12 @@ import re
 import numpy as np
 import pytest
 
-from experiments.lqr import training, zero_temperature
+from experiments.lqr import zero_temperature
 from experiments.lqr.zero_temperature import regulator_advantage, regulator_figures, run_zero_temperature
 from maxent_envs import preset
 from sb3_flowsac.evaluation.lqr import EvaluationSettings
 from sb3_flowsac.evaluation.policies import LinearPolicy
+from sb3_flowsac.lqr_study import training
 
 SETTINGS = EvaluationSettings(n_rollouts=500, horizon=30, n_states=200, n_actions=400, seed=2)
 TINY = EvaluationSettings(n_rollouts=10, horizon=5, n_states=10, n_actions=20)

@@ -12,10 +12,10 @@ import torch
 from stable_baselines3.common.utils import LinearSchedule
 from torch import nn
 
-from experiments.lqr import models, training
 from maxent_envs import preset
 from sb3_flowsac.evaluation.lqr import evaluate_policy_on_lqr
 from sb3_flowsac.evaluation.policies import LearntPolicy
+from sb3_flowsac.lqr_study import models, training
 
 
 def variants() -> dict[str, dict[str, Any]]:

@@ -10,9 +10,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
-from maxent_envs.validation import boolean, choice, integer, interval, positive_float
 from sb3_flowsac.algorithm.activations import Swish2
 from sb3_flowsac.algorithm.checks import MAX_SIZE, check_activation, layer_sizes
+from sb3_flowsac.checks import boolean, choice, integer, number, positive
 from sb3_flowsac.flow import (
     DENSITIES,
     LOG_SCALE_MAX,
@@ -107,11 +107,11 @@ class FlowActor(BasePolicy):
         check_activation(activation_fn)
         boolean("squash_output", squash_output)
         choice("base", base, get_args(BaseDistribution))
-        log_std_init = interval("log_std_init", log_std_init, LOG_SCALE_MIN, LOG_SCALE_MAX)
+        log_std_init = number("log_std_init", log_std_init, LOG_SCALE_MIN, LOG_SCALE_MAX)
         field_units = number_of_units(field, field_units, get_action_dim(action_space))
         ode_steps = integer("ode_steps", ode_steps, 1, MAX_ODE_STEPS)
         choice("ode_solver", ode_solver, SOLVERS)
-        ode_grid_power = positive_float("ode_grid_power", ode_grid_power)
+        ode_grid_power = positive("ode_grid_power", ode_grid_power)
         choice("density", density, DENSITIES)
         super().__init__(
             observation_space,

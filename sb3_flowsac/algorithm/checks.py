@@ -21,7 +21,7 @@ from stable_baselines3.common.utils import get_device
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 from torch import nn
 
-from maxent_envs.validation import abridged, boolean, finite_float, integer, interval
+from sb3_flowsac.checks import abridged, boolean, integer, number
 from sb3_flowsac.isfm import MIN_PROPOSALS, get_sampling_distribution
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def check_arguments(model: "FlowSAC") -> None:
         value = getattr(model, name)
         setattr(model, name, None if value is None else integer(name, value, low, high))
     model.learning_rate = learning_rate(model.learning_rate)
-    model.tau, model.actor_tau = interval("tau", model.tau, 0.0, 1.0), fraction("actor_tau", model.actor_tau)
-    model.gamma = interval("gamma", model.gamma, 0.0, 1.0)
+    model.tau, model.actor_tau = number("tau", model.tau, 0.0, 1.0), fraction("actor_tau", model.actor_tau)
+    model.gamma = number("gamma", model.gamma, 0.0, 1.0)
     model.train_freq = train_freq(model.train_freq, model.n_envs)  # type: ignore[assignment]
     model.optimize_memory_usage = boolean("optimize_memory_usage", model.optimize_memory_usage)
     model.torch_compile = boolean("torch_compile", model.torch_compile)
@@ -157,8 +157,8 @@ def learning_rate(value: object) -> float | Schedule:
     one."""
     try:
         if not callable(value):
-            return interval("learning_rate", value, 0.0, math.inf)
-        interval("learning_rate(1.0)", value(1.0), 0.0, math.inf)
+            return number("learning_rate", value, 0.0, math.inf)
+        number("learning_rate(1.0)", value(1.0), 0.0, math.inf)
     except Exception as error:  # a user's function may raise anything
         raise ValueError(
             f"learning_rate={abridged(value)} must be a number of at least 0 or a function of the remaining "
@@ -169,7 +169,7 @@ def learning_rate(value: object) -> float | Schedule:
 
 def fraction(name: str, value: object) -> float:
     """Check a number above 0 and at most 1."""
-    result = finite_float(name, value)
+    result = number(name, value)
     if not 0 < result <= 1:
         raise ValueError(f"{name} must be above 0 and at most 1, got {result}")
     return result
@@ -211,7 +211,7 @@ def target_entropy(value: object) -> str | float:
         return value
     limit = torch.finfo(torch.float32).max
     try:
-        return interval("target_entropy", value, -limit, limit)
+        return number("target_entropy", value, -limit, limit)
     except ValueError as error:
         raise ValueError(f'target_entropy={abridged(value)} must be a finite number or "auto"') from error
 

@@ -20,7 +20,6 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.common.utils import get_device
 from torch import nn
 
-from maxent_envs.validation import boolean, choice, integer, interval
 from sb3_flowsac.algorithm.activations import Swish2
 from sb3_flowsac.algorithm.actor import BaseDistribution, Field, FlowActor, number_of_units
 from sb3_flowsac.algorithm.candidates import centre_and_sobol_noise
@@ -36,6 +35,7 @@ from sb3_flowsac.algorithm.checks import (
 from sb3_flowsac.algorithm.chunks import in_chunks
 from sb3_flowsac.algorithm.critics import Critic, NetworkCritic, QuadraticCritic
 from sb3_flowsac.algorithm.extractors import check_extractor_fits
+from sb3_flowsac.checks import boolean, choice, integer, number
 from sb3_flowsac.files.export import exported_program, write_onnx
 from sb3_flowsac.files.model_card import Results
 from sb3_flowsac.files.pretrained import read_config, read_policy, write_policy
@@ -146,7 +146,7 @@ class FlowPolicy(BasePolicy):
         # Here, too, and not in the properties alone: torch keeps a module that is assigned to any attribute
         n_action_candidates = integer("n_action_candidates", n_action_candidates, 1, MAX_SIZE)
         n_acting_candidates = integer("n_acting_candidates", n_acting_candidates, 1, MAX_SIZE)
-        log_std_init = interval("log_std_init", log_std_init, LOG_SCALE_MIN, LOG_SCALE_MAX)
+        log_std_init = number("log_std_init", log_std_init, LOG_SCALE_MIN, LOG_SCALE_MAX)
         super().__init__(
             observation_space,
             action_space,

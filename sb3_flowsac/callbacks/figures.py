@@ -7,10 +7,10 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure
 
-from maxent_envs.validation import integer
 from sb3_flowsac.algorithm import FlowSAC
 from sb3_flowsac.callbacks.formats import TEXT_FORMATS
 from sb3_flowsac.callbacks.known_task import task_of
+from sb3_flowsac.checks import integer
 from sb3_flowsac.plotting import policy_figures
 
 N_OBSERVATIONS = 64

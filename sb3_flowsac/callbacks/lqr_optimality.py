@@ -6,10 +6,10 @@ from stable_baselines3.common.logger import Figure
 from stable_baselines3.common.vec_env import VecEnv
 
 from maxent_envs import LQRProblem
-from maxent_envs.validation import integer
 from sb3_flowsac.algorithm import FlowSAC
 from sb3_flowsac.callbacks.formats import TEXT_FORMATS
 from sb3_flowsac.callbacks.known_task import attributes, changes
+from sb3_flowsac.checks import integer
 from sb3_flowsac.evaluation.lqr import EvaluationSettings, LQREvaluation, evaluate_policy_on_lqr
 from sb3_flowsac.evaluation.policies import LearntPolicy, temperature
 from sb3_flowsac.plotting import action_distribution_figure

@@ -7,8 +7,8 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EventCallback
 
-from maxent_envs.validation import integer
 from sb3_flowsac.algorithm import FlowSAC
+from sb3_flowsac.checks import integer
 from sb3_flowsac.files import resume
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from maxent_envs import LQRSolution
-from maxent_envs.validation import FloatArray, integer
+from maxent_envs.validation import FloatArray
+from sb3_flowsac.checks import integer
 from sb3_flowsac.evaluation.policies import LinearPolicy, StochasticPolicy
 from sb3_flowsac.evaluation.rollouts import PairedReturns, paired_returns
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import TypeVar
 
-from maxent_envs.validation import integer
+from sb3_flowsac.checks import integer
 
 T = TypeVar("T")
 
@@ -35,4 +35,4 @@ def distinct_seeds(seeds: Collection[object], at_least: int = 1) -> tuple[int, .
     :param at_least: how many different ones there have to be
     :raises ValueError: if there are fewer, or if one is no integer of at least 0
     """
-    return distinct("seeds", seeds, partial(integer, minimum=0), at_least)
+    return distinct("seeds", seeds, partial(integer, low=0), at_least)

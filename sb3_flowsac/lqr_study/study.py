@@ -9,7 +9,7 @@ from rich.console import Console
 
 import maxent_envs
 from maxent_envs import LQRProblem
-from maxent_envs.validation import integer, positive_float
+from sb3_flowsac.checks import integer, positive
 from sb3_flowsac.lqr_study.arguments import distinct, distinct_seeds
 from sb3_flowsac.lqr_study.plots import save_plots
 from sb3_flowsac.lqr_study.results import table_of
@@ -75,7 +75,7 @@ def run_specs(
     :param jobs: number of runs at the same time; a single one shows a progress bar
     :raises ValueError: if an argument is out of range
     """
-    temperatures, numbers = distinct("alphas", alphas, positive_float), distinct_seeds(seeds)
+    temperatures, numbers = distinct("alphas", alphas, positive), distinct_seeds(seeds)
     steps = TIMESTEPS if timesteps is None else integer("timesteps", timesteps, 1)
     progress_bar = integer("jobs", jobs, 1) == 1
     return [

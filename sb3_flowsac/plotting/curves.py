@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from scipy import stats
 from stable_baselines3.common.monitor import get_monitor_files, load_results
 
-from maxent_envs.validation import FloatArray, integer
+from maxent_envs.validation import FloatArray
+from sb3_flowsac.checks import integer
 
 Curve = tuple[FloatArray, FloatArray]
 """Environment steps, increasing, and a figure at each of them."""

@@ -8,8 +8,9 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from maxent_envs.validation import FloatArray, integer
+from maxent_envs.validation import FloatArray
 from sb3_flowsac.algorithm import FlowPolicy
+from sb3_flowsac.checks import integer
 from sb3_flowsac.plotting.style import LEARNT, OPTIMAL, PANEL_INCHES
 
 CURVE_POINTS, IMAGE_SIDE = 400, 80

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from maxent_envs import LQRProblem, Target
-from maxent_envs.validation import integer
 from sb3_flowsac.algorithm import FlowPolicy, FlowSAC
+from sb3_flowsac.checks import integer
 from sb3_flowsac.evaluation.policies import temperature
 from sb3_flowsac.plotting.density import action_density, density_against_target, draw
 from sb3_flowsac.plotting.lqr import action_distribution_figure

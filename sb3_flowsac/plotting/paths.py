@@ -8,8 +8,9 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from maxent_envs.validation import FloatArray, integer
+from maxent_envs.validation import FloatArray
 from sb3_flowsac.algorithm import FlowPolicy
+from sb3_flowsac.checks import integer
 from sb3_flowsac.flow.ode import integrate
 from sb3_flowsac.flow.paths import NormalizedPath
 from sb3_flowsac.plotting.density import MOST_COMPONENTS

@@ -1,5 +1,6 @@
 """Soft actor-critic with flow policies for Stable-Baselines3."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import maxent_envs  # noqa: F401  (registers the environments)
@@ -7,14 +8,29 @@ from sb3_flowsac.version import __version__
 
 if TYPE_CHECKING:
     from sb3_flowsac.algorithm import CnnPolicy, FlowPolicy, FlowSAC, MlpPolicy, MultiInputPolicy
+    from sb3_flowsac.files import export_onnx, export_program, load_policy, save_policy
 
-__all__ = ["CnnPolicy", "FlowPolicy", "FlowSAC", "MlpPolicy", "MultiInputPolicy", "__version__"]
+_ROOMS = {
+    "sb3_flowsac.algorithm": ("CnnPolicy", "FlowPolicy", "FlowSAC", "MlpPolicy", "MultiInputPolicy"),
+    "sb3_flowsac.files": ("export_onnx", "export_program", "load_policy", "save_policy"),
+}
+__all__ = [
+    "CnnPolicy",
+    "FlowPolicy",
+    "FlowSAC",
+    "MlpPolicy",
+    "MultiInputPolicy",
+    "__version__",
+    "export_onnx",
+    "export_program",
+    "load_policy",
+    "save_policy",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Import the algorithm, and torch with it, when it is first asked for: the command line stays quick without."""
-    if name in __all__:
-        import sb3_flowsac.algorithm
-
-        return getattr(sb3_flowsac.algorithm, name)
+    for module, names in _ROOMS.items():
+        if name in names:
+            return getattr(import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -269,7 +269,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
 
     :param parser: parser of the subcommand
     """
-    parser.description = "Write what predict does as an ONNX file, see FlowPolicy.to_onnx. It needs the extra export."
+    parser.description = "Write what predict does as an ONNX file, see export_onnx. It needs the extra export."
     add_model(parser)
     parser.add_argument("out", type=output_file, metavar="OUT", help="the ONNX file, replaced if there is one")
     parser.add_argument(
@@ -284,10 +284,11 @@ def run_export(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
     :param parser: parser that ends the command if the model cannot be read
     :param options: parsed options
     """
+    from sb3_flowsac.files import export_onnx
     from sb3_flowsac.files.loading import policy_of
 
     try:
-        policy_of(saved_model(parser, options)).to_onnx(options.out, options.deterministic)
+        export_onnx(policy_of(saved_model(parser, options)), options.out, options.deterministic)
     except (ImportError, OSError) as error:
         sys.exit(f"flowsac export: {error}")
     print(options.out)
@@ -303,7 +304,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "model",
         type=file_or_folder,
         metavar="MODEL",
-        help="a zip file of FlowSAC.save (it holds pickles: only one that you trust), or a folder of save_pretrained",
+        help="a zip file of FlowSAC.save (it holds pickles: only one that you trust), or a folder of save_policy",
     )
 
 

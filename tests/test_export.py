@@ -8,7 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from sb3_flowsac import CnnPolicy, FlowPolicy, MultiInputPolicy
+from sb3_flowsac import CnnPolicy, FlowPolicy, MultiInputPolicy, export_onnx, export_program
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -91,7 +91,7 @@ def check_predicts(policy, deterministic, run):
 @pytest.mark.parametrize(("name", "deterministic"), PROGRAM_CASES)
 def test_an_exported_program_predicts(name, deterministic, tmp_path):
     policy = new(name)
-    torch.export.save(policy.to_exported_program(deterministic), tmp_path / "policy.pt2")
+    torch.export.save(export_program(policy, deterministic), tmp_path / "policy.pt2")
     module = torch.export.load(tmp_path / "policy.pt2").module()
 
     def run(obs, noise):
@@ -105,7 +105,7 @@ def test_an_exported_program_predicts(name, deterministic, tmp_path):
 def test_onnx_predicts(name, deterministic, tmp_path):
     policy = new(name)
     path = tmp_path / "new" / "policy.onnx"
-    policy.to_onnx(path, deterministic)
+    export_onnx(policy, path, deterministic)
     session = onnxruntime.InferenceSession(path)
     keys = policy.observation_space.keys() if isinstance(policy.observation_space, spaces.Dict) else ()
     inputs = [f"observation.{key}" for key in keys] or ["observation"]
@@ -128,7 +128,7 @@ def test_export_leaves_policy_generators_and_loggers_alone(tmp_path):
     policy.observation_space.seed(3)
     first = policy.observation_space.sample()
     policy.observation_space.seed(3)
-    policy.to_exported_program()
+    export_program(policy)
     assert policy.training and torch.equal(torch.get_rng_state(), generator)
     assert np.array_equal(policy.observation_space.sample(), first)
     assert all(torch.equal(value, before[name]) for name, value in policy.state_dict().items())
@@ -139,6 +139,6 @@ def test_export_leaves_policy_generators_and_loggers_alone(tmp_path):
 def test_a_missing_package_is_named(monkeypatch, tmp_path):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else found(name))
-    with pytest.raises(ImportError, match=r'needs onnxscript, not installed; .*pip install "sb3-flowsac\[export\]"'):
-        new("one action").to_onnx(tmp_path / "policy.onnx")
+    with pytest.raises(ImportError, match=r'needs onnxscript, .*pip install "sb3-flowsac\[export\]"'):
+        export_onnx(new("one action"), tmp_path / "policy.onnx")
     assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import torch
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
-from sb3_flowsac import FlowPolicy, FlowSAC
+from sb3_flowsac import FlowPolicy, FlowSAC, load_policy, save_policy
 
 OBS = np.array([[0.6, 0.8, 0.3], [-1.0, 0.0, -2.0]], np.float32)
 
@@ -182,11 +182,11 @@ def test_the_average_is_saved_and_loaded(apart, tmp_path):
     model = apart()
     model.save(tmp_path / "model")
     model.policy.save(tmp_path / "policy")
-    model.policy.save_pretrained(tmp_path / "pretrained")
+    save_policy(model.policy, tmp_path / "pretrained")
     policies = [
         FlowSAC.load(tmp_path / "model", device="cpu").policy,
         FlowPolicy.load(tmp_path / "policy", device="cpu"),
-        FlowPolicy.from_pretrained(tmp_path / "pretrained", device="cpu"),
+        load_policy(tmp_path / "pretrained", device="cpu"),
     ]
     actor, average = model.actor.state_dict(), model.policy.actor_average.state_dict()
     assert not equal(actor, average)

@@ -6,7 +6,7 @@ import torch
 from gymnasium import spaces
 from scipy import stats
 
-from sb3_flowsac import FlowPolicy, FlowSAC, MultiInputPolicy
+from sb3_flowsac import FlowPolicy, FlowSAC, MultiInputPolicy, load_policy, save_policy
 from sb3_flowsac.algorithm.candidates import centre_and_sobol_noise
 
 BATCH = np.array([[0.3, -0.5, 0.2], [-0.4, 0.1, 0.6], [1.5, 0.2, -0.3]], np.float32)
@@ -129,14 +129,14 @@ def test_settings_are_kept_with_model_and_policy(make_model, tmp_path):
 
     loaded.policy.n_action_candidates = 16
     loaded.policy.save(tmp_path / "policy.zip")
-    loaded.policy.save_pretrained(tmp_path / "folder")
+    save_policy(loaded.policy, tmp_path / "folder")
     more = loaded.predict(BATCH, deterministic=True)[0]
     for policy in (
         FlowPolicy.load(tmp_path / "policy.zip"),
-        FlowPolicy.from_pretrained(tmp_path / "folder", device="cpu"),
+        load_policy(tmp_path / "folder", device="cpu"),
     ):
         np.testing.assert_array_equal(policy.predict(BATCH, deterministic=True)[0], more)
-    policy = FlowPolicy.from_pretrained(tmp_path / "folder", device="cpu", n_action_candidates=8)
+    policy = load_policy(tmp_path / "folder", device="cpu", n_action_candidates=8)
     np.testing.assert_array_equal(policy.predict(BATCH, deterministic=True)[0], expected)
 
 

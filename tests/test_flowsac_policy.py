@@ -7,7 +7,7 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from sb3_flowsac import CnnPolicy, FlowPolicy, FlowSAC, MlpPolicy, MultiInputPolicy
+from sb3_flowsac import CnnPolicy, FlowPolicy, FlowSAC, MlpPolicy, MultiInputPolicy, load_policy, save_policy
 from sb3_flowsac.algorithm import chunks
 from sb3_flowsac.algorithm.actor import BoundedSize, FlowActor
 from sb3_flowsac.flow import FlowDistribution
@@ -311,10 +311,10 @@ def test_wrong_arguments_are_named(make_policy, name, value):
 def test_the_number_of_units_is_saved_whatever_the_default_will_be(make_policy, tmp_path, monkeypatch):
     policy = make_policy(**BOX, double=False)
     assert policy.actor.flow.field.hidden == 48
-    policy.save_pretrained(tmp_path / "safe")
+    save_policy(policy, tmp_path / "safe")
     policy.save(tmp_path / "policy.zip")
     monkeypatch.setattr("sb3_flowsac.algorithm.actor.default_units", lambda dim: 3)
-    for loaded in (FlowPolicy.load(tmp_path / "policy.zip"), FlowPolicy.from_pretrained(tmp_path / "safe")):
+    for loaded in (FlowPolicy.load(tmp_path / "policy.zip"), load_policy(tmp_path / "safe")):
         assert loaded.actor.flow.field.hidden == 48
 
 

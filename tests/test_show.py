@@ -11,7 +11,7 @@ from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.envs import BitFlippingEnv, FakeImageEnv
 from stable_baselines3.common.monitor import Monitor
 
-from sb3_flowsac import FlowPolicy
+from sb3_flowsac import FlowPolicy, save_policy
 from sb3_flowsac.cli import main
 from sb3_flowsac.files.loading import load_saved
 from sb3_flowsac.show import _with_infinite_bounds, states
@@ -78,7 +78,7 @@ def test_an_environment_with_arguments(make_model, opened, tmp_path, capsys):
 
 
 def test_a_policy_without_its_model(bandit, opened, tmp_path):
-    load_saved(bandit).policy.save_pretrained(tmp_path / "deep" / "policy")
+    save_policy(load_saved(bandit).policy, tmp_path / "deep" / "policy")
     main(["show", str(tmp_path / "deep" / "policy")])
     assert names(tmp_path / "deep" / "policy_pictures") == {"action_density.png", "flow_paths.png", "index.html"}
 
@@ -138,5 +138,5 @@ def test_what_cannot_be_read_or_written_is_named(bandit, tmp_path, capsys, monke
 
 
 def test_a_folder_gives_a_policy(tmp_path, make_model):
-    make_model("Pendulum-v1").policy.save_pretrained(tmp_path)
+    save_policy(make_model("Pendulum-v1").policy, tmp_path)
     assert type(load_saved(tmp_path)) is FlowPolicy

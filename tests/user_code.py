@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import CallbackList, EvalCallback
 from typing_extensions import assert_type
 
 import maxent_envs
-from sb3_flowsac import FlowPolicy, FlowSAC
+from sb3_flowsac import FlowPolicy, FlowSAC, load_policy, save_policy
 from sb3_flowsac.callbacks import LQROptimalityCallback, ResumableCheckpoint
 from sb3_flowsac.isfm import CurrentPolicy, Improvement, Mixture, Proposal, SamplingDistribution
 
@@ -65,8 +65,8 @@ def ask(model: FlowSAC, observation: np.ndarray) -> float:
     actions, log_prob = model.policy.sample(observation, n=10, generator=torch.Generator())
     assert_type(actions, torch.Tensor)
     assert_type(model.policy.log_prob(observation, actions), torch.Tensor)
-    model.policy.save_pretrained("policy")
-    assert_type(FlowPolicy.from_pretrained("policy", device="cpu"), FlowPolicy)
+    save_policy(model.policy, "policy")
+    assert_type(load_policy("policy", device="cpu"), FlowPolicy)
     return float(log_prob.mean() + model.policy.entropy(observation).mean())
 
 

@@ -19,7 +19,7 @@ import onnxruntime
 import torch
 from gymnasium import spaces
 
-from sb3_flowsac import FlowPolicy
+from sb3_flowsac import FlowPolicy, export_onnx
 
 SIZES = {"Pendulum-v1": (3, 1), "HalfCheetah-v5": (17, 6), "Humanoid-v5": (348, 17)}
 """Numbers in an observation and in an action, of the environments of docs/speed.md."""
@@ -40,7 +40,7 @@ def make_policy(n_obs: int, n_actions: int) -> FlowPolicy:
 def load(policy: FlowPolicy, folder: Path, deterministic: bool) -> onnxruntime.InferenceSession:
     """The policy in onnxruntime, on one thread."""
     path = folder / f"policy_{deterministic}.onnx"
-    policy.to_onnx(path, deterministic)
+    export_onnx(policy, path, deterministic)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(path, options)

@@ -2,7 +2,6 @@
 
 import math
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
@@ -17,7 +16,6 @@ from stable_baselines3.common.torch_layers import (
     NatureCNN,
 )
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
-from stable_baselines3.common.utils import get_device
 from torch import nn
 
 from sb3_flowsac.algorithm.activations import Swish2
@@ -36,9 +34,6 @@ from sb3_flowsac.algorithm.chunks import in_chunks
 from sb3_flowsac.algorithm.critics import Critic, NetworkCritic, QuadraticCritic
 from sb3_flowsac.algorithm.extractors import check_extractor_fits
 from sb3_flowsac.checks import boolean, choice, integer, number
-from sb3_flowsac.files.export import exported_program, write_onnx
-from sb3_flowsac.files.model_card import Results
-from sb3_flowsac.files.pretrained import read_config, read_policy, write_policy
 from sb3_flowsac.flow import LOG_SCALE_MAX, LOG_SCALE_MIN, Density, FlowDistribution
 
 SelfFlowPolicy = TypeVar("SelfFlowPolicy", bound="FlowPolicy")
@@ -277,73 +272,6 @@ class FlowPolicy(BasePolicy):
         )
         return data
 
-    def save_pretrained(self, folder: str | Path, results: Results | None = None) -> None:
-        """
-        Write the policy to ``config.json`` and ``model.safetensors``, files without pickles that ``from_pretrained``
-        reads, and a model card to ``README.md``. Files of these names are replaced.
-
-        :param folder: where to write; made if needed
-        :param results: what the card's table of results says, texts or numbers by name; by default there is none
-        :raises ValueError: if a space is not a Box, Discrete, MultiDiscrete, MultiBinary or a Dict of them, an argument
-            of the policy is not a number, text, list, dictionary or class, or the results are no such dictionary
-        :raises OSError: if a file cannot be written
-        """
-        write_policy(self, Path(folder), results)
-
-    @classmethod
-    def from_pretrained(
-        cls: type[SelfFlowPolicy], folder: str | Path, device: torch.device | str = "auto", **policy_kwargs: Any
-    ) -> SelfFlowPolicy:
-        """
-        Read a policy that ``save_pretrained`` has written. Nothing in the files can run code.
-
-        Called on ``FlowPolicy`` it gives the class that was saved, if that is one of this package's.
-
-        :param folder: where the files are
-        :param device: device on which the policy should run
-        :param policy_kwargs: arguments of the policy in place of those in the file: the custom classes that it names,
-            such as ``features_extractor_class``, and what has no weights, such as ``ode_steps``
-        :return: the policy, in evaluation mode
-        :raises ValueError: if the files are damaged, of an unknown version, or do not fit each other or this class;
-            names file and key
-        :raises OSError: if a file cannot be read
-        """
-        config = read_config(Path(folder))
-        name = config["policy"]
-        classes = {known.__name__: known for known in (FlowPolicy, CnnPolicy, MultiInputPolicy)}
-        policy_class = cls if name == cls.__name__ else classes.get(name)
-        if policy_class is None or not issubclass(policy_class, cls):
-            raise ValueError(f"{folder} holds a {name}, which is no {cls.__name__}; use {name}.from_pretrained")
-        policy = read_policy(policy_class, config, Path(folder), policy_kwargs)
-        return policy.to(get_device(device))  # type: ignore[return-value]
-
-    def to_onnx(self, path: str | Path, deterministic: bool = False) -> None:
-        """
-        Write what ``predict`` does as an ONNX file, for programs without torch (extra ``export``).
-
-        Inputs: ``observation``, one for each state of a batch of any size, shaped and typed as the observation space
-        says (images channels first, of a Dict ``observation.KEY`` for each key); and, unless deterministic, ``noise``,
-        standard normal numbers (batch, n_acting_candidates, action_dim). Output: ``action``, in the environment's units
-        and within the Box. Observations that were normalised in training (``VecNormalize``) must be normalised before.
-
-        :param path: the file, replaced if there is one
-        :param deterministic: write ``predict(..., deterministic=True)``, which needs no noise
-        :raises ImportError: if the extra ``export`` is not installed
-        :raises OSError: if the file cannot be written
-        """
-        write_onnx(self, Path(path), deterministic)
-
-    def to_exported_program(self, deterministic: bool = False) -> torch.export.ExportedProgram:
-        """
-        Trace what ``predict`` does with ``torch.export``: ``to_exported_program().module()(observation, noise)``.
-
-        Inputs and output are those of ``to_onnx``, as tensors or dictionaries of tensors.
-
-        :param deterministic: trace ``predict(..., deterministic=True)``, which needs no noise
-        :return: a program for batches of any size, which ``torch.export.save`` writes
-        """
-        return exported_program(self, deterministic)
-
     def train(self: SelfFlowPolicy, mode: bool = True) -> SelfFlowPolicy:
         """The same as ``set_training_mode``."""
         self.set_training_mode(mode)
@@ -360,9 +288,18 @@ class FlowPolicy(BasePolicy):
                 module.set_training_mode(mode)
         self.training = mode
 
-    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
+    def forward(self, obs: PyTorchObs, deterministic: bool = False, noise: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        Actions as SB3's ``predict`` expects them: scaled if squashed, else in the environment's units.
+
+        :param obs: a batch of observations, as the networks take them
+        :param deterministic: whether to predict deterministically
+        :param noise: standard normal numbers (batch, n_acting_candidates, action_dim) in place of fresh ones
+        :return: (batch, action_dim)
+        """
         features = self.actor_average.features(obs)
-        return self._act(obs, self.actor_average.flow(features).push(self._noise(features, deterministic)))
+        noise = self._noise(features, deterministic) if noise is None else noise
+        return self._act(obs, self.actor_average.flow(features).push(noise))
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
         """Scaled actions if squashed, else actions in the environment's units: what SB3's ``predict`` expects."""

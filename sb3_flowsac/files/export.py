@@ -8,36 +8,83 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
+from sb3_flowsac.algorithm import FlowPolicy
 from sb3_flowsac.files.writing import replacing
-
-if TYPE_CHECKING:
-    from sb3_flowsac.algorithm.policies import FlowPolicy
 
 NEEDED = ("onnx", "onnxscript")
 EXAMPLE_BATCH = 2  # sizes 0 and 1 are special to torch.export, and would be fixed
-QUIET = ("torch.onnx", "onnxscript", "onnx_ir")  # loggers that report on their own work
+LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")  # that report on the exporter's own work
 
 
-class Prediction(nn.Module):
+def export_onnx(policy: FlowPolicy, path: str | Path, deterministic: bool = False) -> None:
     """
-    What ``policy.predict`` computes, from a batch of observations and noise to actions in the environment's units.
+    Write what ``policy.predict`` does as an ONNX file, for programs without torch (extra ``export``).
 
-    It holds a copy of the policy, on the CPU and in evaluation mode.
+    Inputs: ``observation``, one for each state of a batch of any size, shaped and typed as the observation space says
+    (images channels first, of a Dict ``observation.KEY`` for each key); and, unless deterministic, ``noise``, standard
+    normal numbers (batch, n_acting_candidates, action_dim). Output: ``action``, in the environment's units and within
+    the Box. Observations that were normalised in training (``VecNormalize``) must be normalised before.
 
-    :param policy: the policy
+    :param policy: the policy, for example ``model.policy``
+    :param path: the file, replaced if there is one
+    :param deterministic: write ``predict(..., deterministic=True)``, which needs no noise
+    :raises ImportError: if the extra ``export`` is not installed
+    :raises OSError: if the file cannot be written
     """
+    if missing := [module for module in NEEDED if importlib.util.find_spec(module) is None]:
+        packages = " and ".join(missing)
+        raise ImportError(f'writing ONNX needs {packages}, not installed: pip install "sb3-flowsac[export]"')
+    observation = _example(policy)
+    names = [f"observation.{key}" for key in observation] if isinstance(observation, dict) else ["observation"]
+    with _quiet_exporter():
+        onnx_program = torch.onnx.export(
+            export_program(policy, deterministic),
+            input_names=names if deterministic else [*names, "noise"],
+            output_names=["action"],
+            dynamo=True,
+            verbose=False,
+        )
+    assert onnx_program is not None  # it is None only where torch writes the file itself
+    with replacing(Path(path)) as file:
+        file.write(onnx_program.model_proto.SerializeToString())
+
+
+def export_program(policy: FlowPolicy, deterministic: bool = False) -> torch.export.ExportedProgram:
+    """
+    Trace what ``policy.predict`` does with ``torch.export``: ``export_program(policy).module()(observation, noise)``.
+
+    Inputs and output are those of :func:`export_onnx`, as tensors or dictionaries of tensors, on the CPU.
+
+    :param policy: the policy, for example ``model.policy``
+    :param deterministic: trace ``predict(..., deterministic=True)``, which needs no noise
+    :return: a program for batches of any size, which ``torch.export.save`` writes
+    """
+    prediction = _Prediction(policy)
+    observation, size = _example(policy), {0: torch.export.Dim("batch")}
+    inputs: tuple[Any, ...] = (observation,)
+    sizes: tuple[Any, ...] = (dict.fromkeys(observation, size) if isinstance(observation, dict) else size,)
+    if not deterministic:
+        noise = torch.zeros(EXAMPLE_BATCH, policy.n_acting_candidates, prediction.low.numel())
+        inputs, sizes = (*inputs, noise.to(next(prediction.policy.parameters()).dtype)), (*sizes, size)
+    # Without gradients the critics work block by block, and the number of blocks would be fixed
+    with torch.enable_grad():
+        return torch.export.export(prediction, inputs, dynamic_shapes=sizes)
+
+
+class _Prediction(nn.Module):
+    """``policy.predict`` on tensors, by a copy of the policy on the CPU and in evaluation mode."""
 
     low: torch.Tensor
     high: torch.Tensor
 
-    def __init__(self, policy: "FlowPolicy") -> None:
+    def __init__(self, policy: FlowPolicy) -> None:
         super().__init__()
         self.policy = copy.deepcopy(policy).cpu()
         box = cast(spaces.Box, policy.action_space)
@@ -46,70 +93,15 @@ class Prediction(nn.Module):
         self.eval()
 
     def forward(self, observation: PyTorchObs, noise: torch.Tensor | None = None) -> torch.Tensor:
-        """
-        Actions, of the action space's shape, unscaled or clipped to it as SB3's ``predict`` does.
-
-        :param observation: as the policy's networks take them, see ``FlowPolicy.to_onnx``
-        :param noise: standard normal, (batch, n_acting_candidates, action_dim); ``None`` if deterministic
-        """
-        features = self.policy.actor_average.features(observation)
-        noise = self.policy._noise(features, deterministic=True) if noise is None else noise
-        latents = self.policy.actor_average.flow(features).push(noise)
-        actions = self.policy._act(observation, latents).reshape(-1, *self.low.shape)
+        """Actions, of the action space's shape, unscaled or clipped to it as SB3's ``predict`` does."""
+        actions: torch.Tensor = self.policy(observation, deterministic=noise is None, noise=noise)
+        actions = actions.reshape(-1, *self.low.shape)
         if self.policy.squash_output:
             return self.low + 0.5 * (actions + 1.0) * (self.high - self.low)
         return torch.clamp(actions, self.low, self.high)
 
 
-def exported_program(policy: "FlowPolicy", deterministic: bool) -> torch.export.ExportedProgram:
-    """
-    Trace a policy's prediction; see ``FlowPolicy.to_exported_program``.
-
-    :param policy: the policy
-    :param deterministic: whether to predict deterministically
-    """
-    prediction = Prediction(policy)
-    observation, size = _example(policy), {0: torch.export.Dim("batch")}
-    inputs: tuple[Any, ...] = (observation,)
-    sizes: tuple[Any, ...] = (dict.fromkeys(observation, size) if isinstance(observation, dict) else size,)
-    if not deterministic:
-        noise = torch.zeros(EXAMPLE_BATCH, policy.n_acting_candidates, len(policy.action_scale))
-        inputs, sizes = (*inputs, noise.to(prediction.policy.action_scale)), (*sizes, size)
-    with (
-        torch.enable_grad()
-    ):  # without gradients the critics work block by block, and the number of blocks would be fixed
-        return torch.export.export(prediction, inputs, dynamic_shapes=sizes)
-
-
-def write_onnx(policy: "FlowPolicy", path: Path, deterministic: bool) -> None:
-    """
-    Write a policy's prediction in ONNX; see ``FlowPolicy.to_onnx``.
-
-    :param policy: the policy
-    :param path: the file
-    :param deterministic: whether to predict deterministically
-    :raises ImportError: if the extra ``export`` is not installed
-    """
-    missing = [module for module in NEEDED if importlib.util.find_spec(module) is None]
-    if missing:
-        raise ImportError(
-            f'writing ONNX needs {" and ".join(missing)}, not installed; install it with: pip install "sb3-flowsac[export]"'
-        )
-    program = exported_program(policy, deterministic)
-    with _quietly():
-        onnx_program = torch.onnx.export(
-            program,
-            input_names=_input_names(policy, deterministic),
-            output_names=["action"],
-            dynamo=True,
-            verbose=False,
-        )
-    assert onnx_program is not None  # it is None only where torch writes the file itself
-    with replacing(path) as file:
-        file.write(onnx_program.model_proto.SerializeToString())
-
-
-def _example(policy: "FlowPolicy") -> PyTorchObs:
+def _example(policy: FlowPolicy) -> PyTorchObs:
     """Observations of the right shapes and types, as ``predict`` would make tensors of them."""
     space = copy.deepcopy(policy.observation_space)  # whose generator is not moved
     drawn = [space.sample() for _ in range(EXAMPLE_BATCH)]
@@ -118,16 +110,10 @@ def _example(policy: "FlowPolicy") -> PyTorchObs:
     return torch.stack([torch.as_tensor(each) for each in drawn])
 
 
-def _input_names(policy: "FlowPolicy", deterministic: bool) -> list[str]:
-    observation = _example(policy)
-    names = [f"observation.{key}" for key in observation] if isinstance(observation, dict) else ["observation"]
-    return names if deterministic else [*names, "noise"]
-
-
 @contextmanager
-def _quietly() -> Iterator[None]:
+def _quiet_exporter() -> Iterator[None]:
     """Without the exporter's remarks on packages that are not there and steps that it leaves out."""
-    levels = {logger: logger.level for logger in map(logging.getLogger, QUIET)}
+    levels = {logger: logger.level for logger in map(logging.getLogger, LOGGERS)}
     for logger in levels:
         logger.setLevel(logging.ERROR)
     try:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sb3_flowsac.algorithm import FlowPolicy, FlowSAC
+from sb3_flowsac.files.policy_folder import load_policy
 
 # What a model needs only to go on learning
 WITHOUT_MEMORY: dict[str, Any] = {
@@ -19,11 +20,11 @@ def load_saved(path: Path) -> FlowSAC | FlowPolicy:
     """
     Load what was saved, on the CPU. A zip file holds pickles, which can run code: load only those that you trust.
 
-    :param path: zip file of ``FlowSAC.save``, or folder of ``FlowPolicy.save_pretrained``
+    :param path: zip file of ``FlowSAC.save``, or folder of ``save_policy``
     :return: the model, or from a folder its policy
     """
     if path.is_dir():
-        return FlowPolicy.from_pretrained(path, device="cpu")
+        return load_policy(path, device="cpu")
     return FlowSAC.load(path, device="cpu", **WITHOUT_MEMORY)
 
 

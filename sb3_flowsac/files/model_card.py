@@ -2,17 +2,14 @@
 
 import platform
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import gymnasium
 import numpy as np
 import stable_baselines3
 import torch
 
+from sb3_flowsac.algorithm import FlowPolicy
 from sb3_flowsac.version import __version__
-
-if TYPE_CHECKING:
-    from sb3_flowsac.algorithm.policies import FlowPolicy
 
 Results = Mapping[str, str | float]
 """What a model card says of a policy's results: values by name, such as {"mean return, Pendulum-v1": "-151 ± 90"}."""
@@ -41,10 +38,10 @@ with importance sampling flow matching ([arXiv 2512.23870](https://arxiv.org/abs
 ## Use
 
 ```python
-from sb3_flowsac import {name}
+from sb3_flowsac import load_policy
 
-policy = {name}.from_pretrained("folder")  # of this file; from the hub:
-huggingface_hub.snapshot_download("user/repository") action, _ = policy.predict(observation, deterministic=True)
+policy = load_policy("folder")  # of this file; from the hub: huggingface_hub.snapshot_download("user/repository")
+action, _ = policy.predict(observation, deterministic=True)
 ```
 
 `config.json` and `model.safetensors` hold names and numbers, no pickles. Observations that were normalised in training
@@ -58,7 +55,7 @@ must be normalised alike.
 """
 
 
-def model_card(policy: "FlowPolicy", results: Results | None = None) -> str:
+def model_card(policy: FlowPolicy, results: Results | None = None) -> str:
     """
     Describe a policy.
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sb3_flowsac.flow import ConditionalFlow, GaussianBase, Identity, StructuredField, Tanh
+from sb3_flowsac.flow import Identity, Tanh, make_flow
 from sb3_flowsac.isfm import Improvement
 
 F64 = {"dtype": torch.float64}
@@ -18,7 +18,7 @@ def waves(actions):
 
 def flow_policy(perturb, dim=1, batch=1, n_steps=32, log_std=-0.7):
     """A non-Gaussian policy in ``batch`` states, without gradients; 32 steps are so fine that both densities agree."""
-    flow = ConditionalFlow(GaussianBase(3, dim, log_std), StructuredField(3, dim, hidden=8), n_steps=n_steps)
+    flow = make_flow(3, dim, log_std_init=log_std, field_kwargs={"units": 8}, ode_steps=n_steps)
     with torch.no_grad():
         return perturb(flow.double())(0.5 * torch.randn(batch, 3, **F64))
 

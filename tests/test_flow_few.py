@@ -4,18 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from sb3_flowsac.flow import SOLVERS, ConditionalFlow, GaussianBase, MLPField, StandardBase, StructuredField
+from sb3_flowsac.flow import SOLVERS, make_flow
 from sb3_flowsac.flow import flow as flow_module
 from sb3_flowsac.flow.few import MOST_POINTS, are_few
 
 DIM = 3
 
 
-def make_flow(perturb, base="gaussian", n_steps=3, **kwargs):
+def new_flow(perturb, base="gaussian", n_steps=3, **kwargs):
     torch.manual_seed(0)
-    of_state = GaussianBase(4, DIM) if base == "gaussian" else StandardBase(DIM)
-    field = StructuredField(4, DIM, hidden=8, affine=base == "standard")
-    return perturb(ConditionalFlow(of_state, field, n_steps=n_steps, **kwargs).double(), 0.3)
+    return perturb(make_flow(4, DIM, base=base, field_kwargs={"units": 8}, ode_steps=n_steps, **kwargs).double(), 0.3)
 
 
 @pytest.fixture
@@ -36,7 +34,7 @@ def taken(monkeypatch):
 @pytest.mark.parametrize(("batch", "n"), [(1, 1), (1, 5), (4, 1), (3, 4)])
 @torch.no_grad()
 def test_numpy_goes_where_torch_goes(perturb, taken, solver, base, batch, n):
-    flow = make_flow(perturb, base, solver=solver, grid_power=1.5)
+    flow = new_flow(perturb, base, ode_solver=solver, ode_grid_power=1.5)
     features, noise = torch.randn(batch, 4, dtype=torch.float64), torch.randn(batch, n, DIM, dtype=torch.float64)
     latents = flow(features).push(noise)
     torch.testing.assert_close(flow.push_few(features, noise), latents, rtol=1e-12, atol=1e-12)
@@ -47,7 +45,7 @@ def test_numpy_goes_where_torch_goes(perturb, taken, solver, base, batch, n):
 
 @torch.no_grad()
 def test_expanded_noise_is_taken_and_left_as_it_is(perturb, taken):
-    flow = make_flow(perturb)
+    flow = new_flow(perturb)
     noise = torch.randn(1, 2, DIM, dtype=torch.float64)
     before, features = noise.clone(), torch.randn(3, 4, dtype=torch.float64)
     latents = flow.push_few(features, noise.expand(3, -1, -1))
@@ -56,20 +54,20 @@ def test_expanded_noise_is_taken_and_left_as_it_is(perturb, taken):
 
 
 def test_gradients_many_points_and_other_precisions_are_torchs(perturb, taken):
-    flow = make_flow(perturb)
+    flow = new_flow(perturb)
     features, noise = torch.randn(2, 4, dtype=torch.float64), torch.randn(2, 1, DIM, dtype=torch.float64)
     assert flow.push_few(features, noise).requires_grad
     with torch.no_grad():
         flow.push_few(features, noise.expand(-1, MOST_POINTS // 2 + 1, -1))
         assert are_few(noise) and not are_few(noise.to(torch.bfloat16)) and not are_few(noise.to("meta"))
-        mlp = perturb(ConditionalFlow(StandardBase(DIM), MLPField(4, DIM, (8,))).double(), 0.3)
+        mlp = perturb(make_flow(4, DIM, base="standard", field="mlp", field_kwargs={"hidden": (8,)}).double(), 0.3)
         assert torch.equal(mlp.push_few(features, noise), mlp(features).push(noise))
     assert taken == []
 
 
 @torch.no_grad()
 def test_scales_at_their_limits_are_clamped(perturb):
-    flow = make_flow(perturb)
+    flow = new_flow(perturb)
     flow.base.head.bias[DIM : 2 * DIM] = torch.tensor([-9.0, 0.0, 9.0], dtype=torch.float64)
     features, noise = torch.zeros(2, 4, dtype=torch.float64), torch.randn(2, 1, DIM, dtype=torch.float64)
     torch.testing.assert_close(flow.push_few(features, noise), flow(features).push(noise), rtol=1e-12, atol=1e-12)

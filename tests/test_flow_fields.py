@@ -6,12 +6,12 @@ import torch
 from numpy.polynomial import chebyshev as numpy_chebyshev
 
 from sb3_flowsac.flow import MLPField, StructuredField
-from sb3_flowsac.flow.fields import StructuredVelocity, chebyshev
+from sb3_flowsac.flow.structured import StructuredVelocity, chebyshev
 
 F64 = {"dtype": torch.float64}
 KINDS = {
-    "structured": lambda dim: StructuredField(3, dim, hidden=8),
-    "affine": lambda dim: StructuredField(3, dim, hidden=8, affine=True),
+    "structured": lambda dim: StructuredField(3, dim, units=8),
+    "affine": lambda dim: StructuredField(3, dim, units=8, affine=True),
     "mlp": lambda dim: MLPField(3, dim, hidden=(8, 8)),
 }
 
@@ -178,11 +178,11 @@ def test_second_derivatives_reach_the_parameters(field):
 
 
 def test_unknown_divergence_is_named():
-    with pytest.raises(ValueError, match=r"divergence='trace'.*hutchinson"):
+    with pytest.raises(ValueError, match=r"divergence.*hutchinson.*'trace'"):
         MLPField(3, 2, divergence="trace")
 
 
 def test_the_plane_has_more_units():
     """Rings and separate modes need them there (docs/design.md)."""
-    assert [StructuredField(3, dim).hidden for dim in (1, 2, 3, 17)] == [16, 48, 16, 16]
-    assert StructuredField(3, 2, hidden=5).hidden == 5
+    assert [StructuredField(3, dim).units for dim in (1, 2, 3, 17)] == [16, 48, 16, 16]
+    assert StructuredField(3, 2, units=5).units == 5

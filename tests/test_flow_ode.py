@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sb3_flowsac.flow import SOLVERS, MLPField, StructuredField, get_solver, integrate, invert, ode, time_grid
+from sb3_flowsac.flow import SOLVERS, MLPField, StructuredField, integrate, invert, ode, time_grid
 from sb3_flowsac.flow.ode import _step, _step_jacobian, stage_times
 
 F64 = {"dtype": torch.float64}
@@ -76,8 +76,8 @@ class FoldingVelocity(Dense):
 def make_velocity(kind, dim, perturb, batch=2):
     """A non-trivial field in float64 for two states."""
     field = {
-        "structured": lambda: StructuredField(3, dim, hidden=8),
-        "affine": lambda: StructuredField(3, dim, hidden=8, affine=True),
+        "structured": lambda: StructuredField(3, dim, units=8),
+        "affine": lambda: StructuredField(3, dim, units=8, affine=True),
         "mlp": lambda: MLPField(3, dim, hidden=(8, 8)),
     }[kind]()
     return perturb(field.double())(0.5 * torch.randn(batch, 3, **F64))
@@ -87,7 +87,7 @@ def make_velocity(kind, dim, perturb, batch=2):
 @pytest.mark.parametrize("volume", ["trace", "exact"])
 @pytest.mark.parametrize("name", SOLVERS)
 def test_halving_the_step_divides_the_error_by_two_to_the_order(name, volume, power):
-    solver, x = get_solver(name), torch.linspace(-1.5, 1.6, 8, **F64).view(1, 4, 2)
+    solver, x = SOLVERS[name], torch.linspace(-1.5, 1.6, 8, **F64).view(1, 4, 2)
     end, log_volume = SeparableVelocity.solution(x)
 
     def errors(n_steps):
@@ -104,10 +104,10 @@ def test_halving_the_step_divides_the_error_by_two_to_the_order(name, volume, po
 @pytest.mark.parametrize("name", SOLVERS)
 def test_one_step_of_a_linear_field_is_the_truncated_exponential(name):
     matrix = torch.tensor([[0.3, -1.1], [0.7, -0.4]], **F64)
-    order = get_solver(name).order
+    order = SOLVERS[name].order
     expected = sum(torch.linalg.matrix_power(matrix, k) / math.factorial(k) for k in range(order + 1))
     x = torch.randn(1, 5, 2, **F64)
-    result = integrate(LinearVelocity(matrix), x, (0.0, 1.0), get_solver(name), "exact")
+    result = integrate(LinearVelocity(matrix), x, (0.0, 1.0), SOLVERS[name], "exact")
     torch.testing.assert_close(result.x, x @ expected.T, rtol=1e-13, atol=1e-13)
     torch.testing.assert_close(result.log_volume, expected.det().log().expand(1, 5), rtol=1e-12, atol=1e-12)
 
@@ -116,7 +116,7 @@ def test_one_step_of_a_linear_field_is_the_truncated_exponential(name):
 @pytest.mark.parametrize("kind", ["structured", "affine", "mlp"])
 @pytest.mark.parametrize("name", SOLVERS)
 def test_jacobian_of_a_step_is_that_of_autograd(name, kind, dim, perturb):
-    velocity, solver, x = make_velocity(kind, dim, perturb), get_solver(name), torch.randn(2, 4, dim, **F64)
+    velocity, solver, x = make_velocity(kind, dim, perturb), SOLVERS[name], torch.randn(2, 4, dim, **F64)
     jacobian = _step_jacobian(velocity, _step(velocity, x, 0.2, 0.3, solver, "exact").locals, solver)
     full = torch.func.jacrev(lambda y: _step(velocity, y, 0.2, 0.3, solver, "none").x)(x)
     for b in range(2):
@@ -128,7 +128,7 @@ def test_jacobian_of_a_step_is_that_of_autograd(name, kind, dim, perturb):
 @pytest.mark.parametrize("kind", ["structured", "affine", "mlp"])
 @pytest.mark.parametrize("name", SOLVERS)
 def test_exact_volume_is_the_determinant_of_the_whole_map(name, kind, dim, perturb):
-    velocity, solver, x = make_velocity(kind, dim, perturb), get_solver(name), torch.randn(2, 3, dim, **F64)
+    velocity, solver, x = make_velocity(kind, dim, perturb), SOLVERS[name], torch.randn(2, 3, dim, **F64)
     grid = time_grid(3, 1.4)
     result = integrate(velocity, x, grid, solver, "exact")
     full = torch.func.jacrev(lambda y: integrate(velocity, y, grid, solver).x)(x)
@@ -142,7 +142,7 @@ def test_exact_volume_is_the_determinant_of_the_whole_map(name, kind, dim, pertu
 @pytest.mark.parametrize("volume", ["none", "trace", "exact"])
 def test_end_points_do_not_depend_on_which_volume_is_asked_for(volume, perturb):
     velocity, x = make_velocity("affine", 2, perturb), torch.randn(2, 3, 2, **F64)
-    result = integrate(velocity, x, time_grid(4), get_solver("midpoint"), volume)
+    result = integrate(velocity, x, time_grid(4), SOLVERS["midpoint"], volume)
     reference = x
     for k in range(4):  # the paper's RK2, written out
         middle = reference + 0.125 * velocity(reference, k / 4)
@@ -155,7 +155,7 @@ def test_end_points_do_not_depend_on_which_volume_is_asked_for(volume, perturb):
 def test_a_decreasing_grid_integrates_backwards():
     x = torch.linspace(-1.0, 1.0, 6, **F64).view(1, 3, 2)
     end, log_volume = SeparableVelocity.solution(x)
-    back = integrate(SeparableVelocity(), end, time_grid(100)[::-1], get_solver("rk4"), "trace")
+    back = integrate(SeparableVelocity(), end, time_grid(100)[::-1], SOLVERS["rk4"], "trace")
     torch.testing.assert_close(back.x, x, rtol=0, atol=1e-8)
     torch.testing.assert_close(back.log_volume, -log_volume, rtol=0, atol=1e-8)
 
@@ -164,7 +164,7 @@ def test_a_decreasing_grid_integrates_backwards():
 @pytest.mark.parametrize("kind", ["structured", "affine", "mlp"])
 @pytest.mark.parametrize("name", SOLVERS)
 def test_invert_undoes_integrate(name, kind, dim, perturb):
-    velocity, solver, x = make_velocity(kind, dim, perturb), get_solver(name), torch.randn(2, 50, dim, **F64)
+    velocity, solver, x = make_velocity(kind, dim, perturb), SOLVERS[name], torch.randn(2, 50, dim, **F64)
     grid = time_grid(3)
     end = integrate(velocity, x, grid, solver, "exact")
     start = invert(velocity, end.x, grid, solver)
@@ -174,15 +174,15 @@ def test_invert_undoes_integrate(name, kind, dim, perturb):
 
 
 def test_running_backwards_is_not_the_inverse(perturb):
-    velocity, solver, x = make_velocity("structured", 2, perturb), get_solver("midpoint"), torch.randn(2, 50, 2, **F64)
+    velocity, solver, x = make_velocity("structured", 2, perturb), SOLVERS["midpoint"], torch.randn(2, 50, 2, **F64)
     end = integrate(velocity, x, time_grid(2), solver).x
     backwards = integrate(velocity, end, time_grid(2)[::-1], solver).x
     assert (backwards - x).abs().max() > 1e-3
 
 
 def test_invert_in_single_precision_is_not_flagged(perturb):
-    field = perturb(StructuredField(3, 3, hidden=8))
-    velocity, solver, x = field(torch.randn(2, 3)), get_solver("midpoint"), 3.0 * torch.randn(2, 500, 3)
+    field = perturb(StructuredField(3, 3, units=8))
+    velocity, solver, x = field(torch.randn(2, 3)), SOLVERS["midpoint"], 3.0 * torch.randn(2, 500, 3)
     end = integrate(velocity, x, time_grid(4), solver, "exact")
     start = invert(velocity, end.x, time_grid(4), solver)
     assert torch.equal(start.irregular, end.irregular)
@@ -192,13 +192,13 @@ def test_invert_in_single_precision_is_not_flagged(perturb):
 @pytest.mark.parametrize("kind", ["structured", "affine", "mlp"])
 def test_gradients_of_invert_are_those_of_finite_differences(kind, perturb):
     field = {
-        "structured": StructuredField(2, 2, hidden=3, n_basis=2),
-        "affine": StructuredField(2, 2, hidden=3, n_basis=2, affine=True),
+        "structured": StructuredField(2, 2, units=3, n_basis=2),
+        "affine": StructuredField(2, 2, units=3, n_basis=2, affine=True),
         "mlp": MLPField(2, 2, hidden=(3,)),
     }[kind]
     perturb(field.double())
     names, values = zip(*field.named_parameters(), strict=True)
-    features, grid, solver = torch.randn(1, 2, **F64), time_grid(2), get_solver("midpoint")
+    features, grid, solver = torch.randn(1, 2, **F64), time_grid(2), SOLVERS["midpoint"]
 
     def inverse(x, *parameters):
         velocity = torch.func.functional_call(field, dict(zip(names, parameters, strict=True)), (features,))
@@ -217,12 +217,12 @@ def test_gradients_of_integrate_do_not_depend_on_an_earlier_call_without_gradien
     features, x = torch.randn(2, 3, **F64), torch.randn(2, 3, 2, **F64)
 
     def gradients(velocity):
-        end = integrate(velocity, x, time_grid(2), get_solver("midpoint"), "exact")
+        end = integrate(velocity, x, time_grid(2), SOLVERS["midpoint"], "exact")
         return torch.autograd.grad(end.x.square().sum() + end.log_volume.sum(), field.parameters())
 
     expected, velocity = gradients(field(features)), field(features)
     with torch.no_grad():
-        integrate(velocity, x, time_grid(2), get_solver("midpoint"), "exact")
+        integrate(velocity, x, time_grid(2), SOLVERS["midpoint"], "exact")
     for actual, reference in zip(gradients(velocity), expected, strict=True):
         torch.testing.assert_close(actual, reference)
 
@@ -230,7 +230,7 @@ def test_gradients_of_integrate_do_not_depend_on_an_earlier_call_without_gradien
 def test_negative_determinant_is_reported_as_irregular():
     x = torch.linspace(-2.0, 2.0, 41, **F64).view(1, 41, 1)
     slope = 1.0 - 2.0 / torch.cosh(x[..., 0]) ** 2
-    result = integrate(FoldingVelocity(), x, (0.0, 1.0), get_solver("euler"), "exact")
+    result = integrate(FoldingVelocity(), x, (0.0, 1.0), SOLVERS["euler"], "exact")
     assert torch.equal(result.irregular, slope < 0)
     assert result.irregular.any() and not result.irregular.all()
     torch.testing.assert_close(result.log_volume, slope.abs().log())
@@ -240,7 +240,7 @@ def test_one_negative_eigenvalue_is_irregular_even_if_a_later_step_turns_space_b
     """Two steps that each mirror one axis have a positive determinant together."""
     matrix = torch.diag(torch.tensor([-6.0, 0.5], **F64))
     x = torch.randn(1, 4, 2, **F64)
-    result = integrate(LinearVelocity(matrix), x, time_grid(2), get_solver("euler"), "exact")
+    result = integrate(LinearVelocity(matrix), x, time_grid(2), SOLVERS["euler"], "exact")
     assert (result.x[..., 0] * x[..., 0] > 0).all()
     assert result.irregular.all()
 
@@ -255,7 +255,7 @@ def test_invert_reports_points_without_a_regular_preimage():
         def linearise(self, x, t):
             return self(x, t), torch.diag_embed(x / (1.0 + x**2).sqrt() - 1.0)
 
-    result = invert(Unreachable(), torch.tensor([[[0.0], [3.0]]], **F64), (0.0, 1.0), get_solver("euler"))
+    result = invert(Unreachable(), torch.tensor([[[0.0], [3.0]]], **F64), (0.0, 1.0), SOLVERS["euler"])
     assert result.irregular[0, 0]
     assert abs(result.x[0, 1, 0].item()) == pytest.approx(math.sqrt(8.0))
 
@@ -273,7 +273,7 @@ def test_invert_finds_points_that_newtons_method_alone_jumps_over(steepness):
             return self(x, t), torch.diag_embed(4.0 * steepness / torch.cosh(4.0 * x).square())
 
     x = torch.linspace(-3.0, 3.0, 601, **F64).view(1, -1, 1)
-    result = invert(Steep(), x + steepness * torch.tanh(4.0 * x), (0.0, 1.0), get_solver("euler"))
+    result = invert(Steep(), x + steepness * torch.tanh(4.0 * x), (0.0, 1.0), SOLVERS["euler"])
     torch.testing.assert_close(result.x, x, rtol=1e-12, atol=1e-12)
     assert not result.irregular.any()
 
@@ -281,9 +281,9 @@ def test_invert_finds_points_that_newtons_method_alone_jumps_over(steepness):
 @pytest.mark.parametrize("most_entries", [1, 100, 2**18])
 def test_the_volume_does_not_depend_on_how_many_steps_are_taken_together(most_entries, perturb, monkeypatch):
     velocity, x = make_velocity("affine", 2, perturb), torch.randn(2, 3, 2, **F64)
-    expected = integrate(velocity, x, time_grid(7, 1.4), get_solver("rk4"), "exact")
+    expected = integrate(velocity, x, time_grid(7, 1.4), SOLVERS["rk4"], "exact")
     monkeypatch.setattr(ode, "MOST_ENTRIES", most_entries)
-    actual = integrate(velocity, x, time_grid(7, 1.4), get_solver("rk4"), "exact")
+    actual = integrate(velocity, x, time_grid(7, 1.4), SOLVERS["rk4"], "exact")
     torch.testing.assert_close(actual.log_volume, expected.log_volume, rtol=1e-12, atol=1e-12)
     assert torch.equal(actual.irregular, expected.irregular)
 
@@ -297,8 +297,8 @@ def test_stage_times_are_those_at_which_the_velocity_is_asked_for(name):
             asked.append(t)
             return super().__call__(x, t)
 
-    integrate(Watched(), torch.ones(1, 1, 1), time_grid(3, 1.4), get_solver(name))
-    assert tuple(asked) == stage_times(time_grid(3, 1.4), get_solver(name))
+    integrate(Watched(), torch.ones(1, 1, 1), time_grid(3, 1.4), SOLVERS[name])
+    assert tuple(asked) == stage_times(time_grid(3, 1.4), SOLVERS[name])
 
 
 @pytest.mark.parametrize(
@@ -308,20 +308,6 @@ def test_time_grid(power, expected):
     assert time_grid(4, power) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("n_steps", [0, -1, 2.0, True, "4", None])
-def test_time_grid_refuses_a_wrong_number_of_steps(n_steps):
-    with pytest.raises(ValueError, match="n_steps"):
-        time_grid(n_steps)
-
-
-@pytest.mark.parametrize("power", [0.0, -1.0, math.inf, math.nan])
-def test_time_grid_refuses_a_wrong_power(power):
-    with pytest.raises(ValueError, match="power"):
-        time_grid(4, power)
-
-
-def test_unknown_solver_and_volume_are_named():
-    with pytest.raises(ValueError, match=r"solver='rk5'.*midpoint"):
-        get_solver("rk5")
+def test_unknown_volume_is_named():
     with pytest.raises(ValueError, match=r"volume='det'.*trace"):
-        integrate(LinearVelocity(torch.eye(1)), torch.zeros(1, 1, 1), (0.0, 1.0), get_solver("euler"), "det")
+        integrate(LinearVelocity(torch.eye(1)), torch.zeros(1, 1, 1), (0.0, 1.0), SOLVERS["euler"], "det")

@@ -3,17 +3,15 @@
 import pytest
 import torch
 
-from sb3_flowsac.flow import SOLVERS, ConditionalFlow, GaussianBase, MLPField, StandardBase, StructuredField, integrate
+from sb3_flowsac.flow import SOLVERS, integrate, make_flow
 from sb3_flowsac.flow.singles import push_singles
 
 DIM = 3
 
 
-def make_flow(perturb, base="gaussian", **kwargs):
+def new_flow(perturb, base="gaussian", **kwargs):
     torch.manual_seed(0)
-    of_state = GaussianBase(4, DIM) if base == "gaussian" else StandardBase(DIM)
-    field = StructuredField(4, DIM, hidden=8, affine=base == "standard")
-    return perturb(ConditionalFlow(of_state, field, n_steps=3, **kwargs).double(), 0.3)
+    return perturb(make_flow(4, DIM, base=base, field_kwargs={"units": 8}, ode_steps=3, **kwargs).double(), 0.3)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -21,7 +19,7 @@ def make_flow(perturb, base="gaussian", **kwargs):
 @pytest.mark.parametrize("batch", [1, 5])
 @torch.no_grad()
 def test_singles_go_where_all_go(perturb, solver, base, batch):
-    flow = make_flow(perturb, base, solver=solver, grid_power=1.5)
+    flow = new_flow(perturb, base, ode_solver=solver, ode_grid_power=1.5)
     features, points = torch.randn(batch, 4, dtype=torch.float64), torch.randn(batch, DIM, dtype=torch.float64)
     expected = integrate(flow(features).velocity, points.unsqueeze(1), flow.grid, flow.solver, "trace")
     x, log_volume = push_singles(flow.field, features, points, flow.grid, flow.solver)
@@ -33,9 +31,9 @@ def test_singles_go_where_all_go(perturb, solver, base, batch):
 @pytest.mark.parametrize("base", ["gaussian", "standard"])
 @pytest.mark.parametrize("field", ["structured", "mlp"])
 def test_a_sample_of_each_state_is_that_of_the_distribution(perturb, base, field):
-    flow = make_flow(perturb, base)
+    flow = new_flow(perturb, base)
     if field == "mlp":
-        flow = perturb(ConditionalFlow(flow.base, MLPField(4, DIM, (8,)), n_steps=3).double(), 0.3)
+        flow = perturb(make_flow(4, DIM, base=base, field="mlp", field_kwargs={"hidden": (8,)}).double(), 0.3)
     features = torch.randn(6, 4, dtype=torch.float64)
     torch.manual_seed(1)
     latents, log_prob = flow.sample_singles(features)

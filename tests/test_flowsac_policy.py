@@ -10,7 +10,7 @@ from torch import nn
 from sb3_flowsac import CnnPolicy, FlowPolicy, FlowSAC, MlpPolicy, MultiInputPolicy, load_policy, save_policy
 from sb3_flowsac.algorithm import chunks
 from sb3_flowsac.algorithm.actor import BoundedSize, FlowActor
-from sb3_flowsac.flow import FlowDistribution
+from sb3_flowsac.flow import FlowDistribution, StructuredField
 
 BATCH = np.array([[0.3, -0.5, 0.2], [-0.4, 0.1, 0.6]], np.float32)
 BOX = {"low": (-0.5, 1.0), "high": (3.0, 1.4)}
@@ -250,7 +250,7 @@ def test_deterministic_predictions_repeat_and_draw_no_random_numbers(make_policy
     "kwargs",
     [
         {"squash_output": False, "n_critics": 1, "critic_form": "quadratic", "log_std_init": -1.0},
-        {"field_units": 5, "ode_steps": 1},
+        {"field_kwargs": {"units": 5, "n_basis": 4}, "ode_steps": 1},
         {
             "base": "standard",
             "field": "mlp",
@@ -287,8 +287,6 @@ def test_a_policy_is_saved_and_loaded_alone(make_policy, kwargs, tmp_path):
     [
         ("base", "cauchy"),
         ("field", "unet"),
-        ("field_units", 0),
-        ("field_units", 2.5),
         ("ode_steps", 0),
         ("ode_steps", 2.5),
         ("ode_solver", "dopri5"),
@@ -310,17 +308,19 @@ def test_wrong_arguments_are_named(make_policy, name, value):
 
 def test_the_number_of_units_is_saved_whatever_the_default_will_be(make_policy, tmp_path, monkeypatch):
     policy = make_policy(**BOX, double=False)
-    assert policy.actor.flow.field.hidden == 48
+    assert policy.actor.flow.field.units == 48
     save_policy(policy, tmp_path / "safe")
     policy.save(tmp_path / "policy.zip")
-    monkeypatch.setattr("sb3_flowsac.algorithm.actor.default_units", lambda dim: 3)
+    monkeypatch.setattr(StructuredField, "default_kwargs", classmethod(lambda cls, dim: {"units": 3}))
     for loaded in (FlowPolicy.load(tmp_path / "policy.zip"), load_policy(tmp_path / "safe")):
-        assert loaded.actor.flow.field.hidden == 48
+        assert loaded.actor.flow.field.units == 48
 
 
-def test_a_field_without_units_takes_no_number_of_them(make_policy):
-    with pytest.raises(ValueError, match=r'field_units=8 must be None where field="mlp"'):
-        make_policy(field="mlp", field_units=8)
+def test_field_kwargs_that_do_not_fit_the_field_are_named(make_policy):
+    with pytest.raises(TypeError, match=r"field_kwargs.*units.*MLPField"):
+        make_policy(field="mlp", field_kwargs={"units": 8})
+    with pytest.raises(ValueError, match=r"units.*got 0"):
+        make_policy(field_kwargs={"units": 0})
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from sb3_flowsac.flow import ConditionalFlow, GaussianBase, Identity, StandardBase, StructuredField, Tanh
+from sb3_flowsac.flow import Identity, Tanh, make_flow
 from sb3_flowsac.isfm import CurrentPolicy, Improvement, NewtonGaussian, defensive, flow_matching_loss, isfm_loss
 
 F64 = {"dtype": torch.float64}
@@ -38,9 +38,8 @@ class Problem:
 
     def __init__(self, perturb, base, squashed, dim, proposals):
         torch.manual_seed(0)
-        base = GaussianBase(3, dim, -0.5) if base == "gaussian" else StandardBase(dim)
-        field = StructuredField(3, dim, hidden=8, affine=not base.learnable)
-        self.flow = perturb(ConditionalFlow(base, field, n_steps=4).double())
+        flow = make_flow(3, dim, base=base, log_std_init=-0.5, field_kwargs={"units": 8}, ode_steps=4)
+        self.flow = perturb(flow.double())
         self.transform, self.proposals, self.dim = (Tanh() if squashed else Identity()), proposals, dim
         self.features = 0.5 * torch.randn(1, 3, **F64)
 
@@ -147,7 +146,7 @@ def test_gradient_error_shrinks_with_the_root_of_the_number_of_proposals(perturb
 
 def test_weights_multiply_the_error_of_each_pair():
     """With one latent the weighted loss is the weight times the unweighted loss of the same draws."""
-    policy = ConditionalFlow(StandardBase(2), StructuredField(3, 2))(torch.randn(5, 3))
+    policy = make_flow(3, 2, base="standard")(torch.randn(5, 3))
     latents = torch.randn(5, 1, 2)
     losses = [
         flow_matching_loss(policy, latents, torch.full((5, 1), weight), torch.Generator().manual_seed(2)).item()
@@ -157,7 +156,7 @@ def test_weights_multiply_the_error_of_each_pair():
 
 
 def test_states_without_weight_teach_nothing(perturb):
-    flow = perturb(ConditionalFlow(GaussianBase(3, 2), StructuredField(3, 2)))
+    flow = perturb(make_flow(3, 2))
     features = torch.randn(2, 3, requires_grad=True)
     weights = torch.tensor([[0.0] * 4, [0.25] * 4])
     loss = isfm_loss(flow(features), torch.randn(2, 4, 2), weights)
@@ -166,7 +165,7 @@ def test_states_without_weight_teach_nothing(perturb):
 
 
 def test_the_flow_loss_does_not_move_the_base_nor_the_base_loss_the_field(perturb):
-    flow = perturb(ConditionalFlow(GaussianBase(3, 2), StructuredField(3, 2)))
+    flow = perturb(make_flow(3, 2))
     loss = isfm_loss(flow(torch.randn(2, 3)), torch.randn(2, 4, 2), torch.full((2, 4), 0.25))
     of_base, of_field = list(flow.base.parameters()), list(flow.field.parameters())
     for value, moved, untouched in ((loss.flow, of_field, of_base), (loss.base, of_base, of_field)):
@@ -175,13 +174,13 @@ def test_the_flow_loss_does_not_move_the_base_nor_the_base_loss_the_field(pertur
 
 
 def test_a_fixed_base_has_no_loss():
-    policy = ConditionalFlow(StandardBase(2), StructuredField(3, 2))(torch.randn(2, 3))
+    policy = make_flow(3, 2, base="standard")(torch.randn(2, 3))
     loss = isfm_loss(policy, torch.randn(2, 4, 2), torch.full((2, 4), 0.25))
     assert loss.base == 0 and loss.flow > 0
 
 
 def test_a_generator_leaves_torchs_random_state_alone(perturb):
-    policy = perturb(ConditionalFlow(GaussianBase(3, 2), StructuredField(3, 2)))(torch.randn(2, 3))
+    policy = perturb(make_flow(3, 2))(torch.randn(2, 3))
     latents, weights, before = torch.randn(2, 4, 2), torch.full((2, 4), 0.25), torch.get_rng_state()
     losses = [isfm_loss(policy, latents, weights, generator=torch.Generator().manual_seed(1)).flow for _ in range(2)]
     assert losses[0] == losses[1] and torch.equal(torch.get_rng_state(), before)
@@ -214,7 +213,7 @@ def test_a_defensive_share_brings_a_policy_back_into_the_box(start):
 
     def lost():
         torch.manual_seed(0)
-        flow = ConditionalFlow(GaussianBase(3, 1, -1.0), StructuredField(3, 1, hidden=16), n_steps=2)
+        flow = make_flow(3, 1, log_std_init=-1.0, ode_steps=2)
         with torch.no_grad():
             flow.base.head.bias[0] = start
         return flow
@@ -233,7 +232,7 @@ def test_a_defensive_share_brings_a_policy_back_into_the_box(start):
 
 def test_weights_become_equal_where_the_policy_is_the_target():
     """The fixed point of policy proposals: a Gaussian policy in the exponential of its own log-density."""
-    flow = ConditionalFlow(GaussianBase(3, 2, -2.5), StructuredField(3, 2)).double()
+    flow = make_flow(3, 2, log_std_init=-2.5).double()
     policy = flow(torch.ones(1, 3, **F64))
     with torch.no_grad():
         improvement = Improvement(policy, Identity(), lambda actions: -0.5 * (actions * np.exp(2.5)).square().sum(-1))

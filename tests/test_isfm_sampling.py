@@ -9,7 +9,7 @@ from improvements import F64, TRANSFORMS, everywhere, flow_policy, step_of
 from scipy.stats import kstest
 from torch.distributions import MultivariateNormal
 
-from sb3_flowsac.flow import ConditionalFlow, GaussianBase, Identity, StructuredField, Tanh
+from sb3_flowsac.flow import Identity, Tanh, make_flow
 from sb3_flowsac.isfm import (
     CurrentPolicy,
     GuidedKernels,
@@ -140,9 +140,8 @@ def test_policy_proposals_come_in_antithetic_pairs(perturb):
 
 
 def test_the_mean_of_antithetic_proposals_of_a_gaussian_has_no_error(perturb):
-    flow = ConditionalFlow(
-        perturb(GaussianBase(3, 2, -0.7)), StructuredField(3, 2, hidden=8)
-    ).double()  # the field starts at 0
+    flow = make_flow(3, 2, log_std_init=-0.7).double()
+    perturb(flow.base)  # the field starts at 0
     with torch.no_grad():
         policy = flow(torch.randn(4, 3, **F64))
         latents, _ = CurrentPolicy().given(step_of(policy, Identity()), 6).sample_with_log_prob()

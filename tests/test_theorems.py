@@ -20,8 +20,8 @@ from scipy.linalg import expm
 from scipy.stats import multivariate_normal, norm
 
 import maxent_envs
-from sb3_flowsac.flow import ConditionalFlow, FlowDistribution, StandardBase, StructuredField
-from sb3_flowsac.flow.fields import StructuredVelocity
+from sb3_flowsac.flow import FlowDistribution, make_flow
+from sb3_flowsac.flow.structured import StructuredVelocity
 
 F64 = {"dtype": torch.float64}
 PROBLEMS = ["default", "scalar", "unstable"]
@@ -42,7 +42,7 @@ def affine_flow(time, n_steps, solver):
     velocity = StructuredVelocity(
         torch.ones(1, 2, 1, **F64), torch.ones(1, 2, 1, **F64), torch.tensor(coefficients).view(1, 1, -1)
     )
-    flow = ConditionalFlow(StandardBase(2), StructuredField(1, 2), n_steps=n_steps, solver=solver, density="trace")
+    flow = make_flow(1, 2, base="standard", ode_steps=n_steps, ode_solver=solver, density="trace")
     return FlowDistribution(flow, flow.base(torch.zeros(1, 1, **F64)), velocity)
 
 
@@ -81,7 +81,7 @@ def test_equation_6_by_rk2_converges_with_the_square_of_the_step():
 def test_equation_6_is_a_density_on_the_line(perturb):
     """For a random field that makes it plainly non-Gaussian; by the trapezoidal rule, which is exact for such
     integrands."""
-    flow = ConditionalFlow(StandardBase(1), StructuredField(1, 1, hidden=16), n_steps=200, density="trace").double()
+    flow = make_flow(1, 1, base="standard", ode_steps=200, density="trace").double()
     distribution = perturb(flow, 0.5)(torch.ones(1, 1, **F64))
     axis = np.linspace(-30.0, 30.0, 6001)
     with torch.no_grad():

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from sb3_flowsac.files.writing import replacing
-from sb3_flowsac.flow import ConditionalFlow, GaussianBase, StructuredField
+from sb3_flowsac.flow import Density, make_flow
 
 STATES, FEATURES = 256, 256
 Sample = Callable[[], Any]
@@ -36,16 +36,11 @@ def perceptron(dim: int) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(256, dim))
 
 
-def ours(density: str) -> Callable[[int, int, int], Sample]:
+def ours(density: Density) -> Callable[[int, int, int], Sample]:
     """Our flow with one of its two densities."""
 
     def make(n: int, dim: int, steps: int) -> Sample:
-        flow = ConditionalFlow(
-            GaussianBase(FEATURES, dim),
-            StructuredField(FEATURES, dim),
-            n_steps=steps,
-            density=density,
-        )
+        flow = make_flow(FEATURES, dim, ode_steps=steps, density=density)
         nn.init.normal_(flow.field.head.weight, std=0.01)
         features = torch.randn(STATES, FEATURES)
         return torch.no_grad()(lambda: flow(features).sample_with_log_prob(n))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from sb3_flowsac.flow import ConditionalFlow, FlowDistribution, Gaussian, GaussianBase, Identity, StructuredField
+from sb3_flowsac.flow import FlowDistribution, Gaussian, Identity, make_flow
 from sb3_flowsac.isfm import Improvement, SamplingDistribution, effective_sample_size, get_sampling_distribution
 from sb3_flowsac.isfm.named import NAMED
 from sb3_flowsac.lqr_study.tasks import write_json
@@ -28,7 +28,7 @@ NO_FIXED_POINT = 4.0
 
 def fixed_point(distribution: SamplingDistribution, dim: int, n_proposals: int) -> dict[str, float]:
     """The ratio of variances at which the updates rest, its standard error, and the effective sample size there."""
-    flow = ConditionalFlow(GaussianBase(1, dim), StructuredField(1, dim), n_steps=1)
+    flow = make_flow(1, dim, ode_steps=1)
     features, ratio, ratios, shares = torch.zeros(N_STATES, 1), 1.0, [], []
     for _ in range(WARM_UP + AVERAGED):
         scale = ratio**0.5 * STD * torch.eye(dim)

@@ -24,7 +24,7 @@ from maxent_envs import Target
 from maxent_envs.targets import RotatingMixture, SharpGaussian
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.algorithm.actor import FlowActor
-from sb3_flowsac.flow import get_solver, time_grid
+from sb3_flowsac.flow import SOLVERS, time_grid
 from sb3_flowsac.isfm import isfm_loss
 from sb3_flowsac.lqr_study.tasks import write_json
 from sb3_flowsac.lqr_study.versions import machine, versions
@@ -68,7 +68,7 @@ def compare(actor: FlowActor, states: torch.Tensor, noise: torch.Tensor) -> list
     """Trace integral against exact density of each sampler, from the same noise, and the spread against fine steps."""
     rows = []
     for sampler in [FINE, *SAMPLERS]:
-        actor.flow.solver, actor.flow.grid = get_solver(sampler[0]), time_grid(*sampler[1:])
+        actor.flow.solver, actor.flow.grid = SOLVERS[sampler[0]], time_grid(*sampler[1:])
         rows.append({"sampler": sampler, **measure(actor, states, noise)})
     fine = rows[0]["std"]
     return [{**row, "std_ratio": row["std"] / fine} for row in rows]

@@ -8,7 +8,7 @@ from scipy.stats import multivariate_normal
 
 from experiments.theorem2.distances import Normal, empirical_w2_squared, flow_w2_bounds, normal_quadrature
 from maxent_envs.validation import FloatArray
-from sb3_flowsac.flow import ConditionalFlow, FlowDistribution, StandardBase, StructuredField
+from sb3_flowsac.flow import ConditionalFlow, FlowDistribution, make_flow
 from sb3_flowsac.isfm import effective_sample_size, flow_matching_loss, isfm_loss, self_normalize
 from sb3_flowsac.lqr_study.tasks import Result
 
@@ -94,9 +94,16 @@ def _new_flow(cell: Cell) -> ConditionalFlow:
     fit, count = cell.fit, len(cell.seeds)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cell.seeds[0])
-        field = StructuredField(count, DIM, hidden=fit.hidden, n_basis=fit.n_basis, affine=True)
-    field.head.bias.requires_grad_(False)
-    return ConditionalFlow(StandardBase(DIM), field, n_steps=fit.ode_steps, solver="rk4")
+        flow = make_flow(
+            count,
+            DIM,
+            base="standard",
+            field_kwargs={"units": fit.hidden, "n_basis": fit.n_basis},
+            ode_steps=fit.ode_steps,
+            ode_solver="rk4",
+        )
+    flow.field.head.bias.requires_grad_(False)
+    return flow
 
 
 def _distribution(flow: ConditionalFlow, cell: Cell) -> FlowDistribution:

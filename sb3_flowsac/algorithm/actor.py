@@ -1,6 +1,6 @@
 """The actor of FlowSAC: from observations to a conditional flow over actions."""
 
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from gymnasium import spaces
@@ -11,29 +11,19 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_flowsac.algorithm.activations import Swish2
-from sb3_flowsac.algorithm.checks import MAX_SIZE, check_activation, layer_sizes
-from sb3_flowsac.checks import boolean, choice, integer, number, positive
+from sb3_flowsac.algorithm.checks import check_activation, layer_sizes
+from sb3_flowsac.checks import boolean
 from sb3_flowsac.flow import (
-    DENSITIES,
-    LOG_SCALE_MAX,
-    LOG_SCALE_MIN,
-    SOLVERS,
     ActionTransform,
-    ConditionalFlow,
+    BaseName,
     Density,
     FlowDistribution,
-    GaussianBase,
     Identity,
-    MLPField,
-    StandardBase,
-    StructuredField,
+    Solver,
     Tanh,
-    default_units,
+    VelocityField,
+    make_flow,
 )
-
-BaseDistribution = Literal["gaussian", "standard"]
-Field = Literal["structured", "mlp"]
-MAX_ODE_STEPS = 1000  # far above any use: each costs as much as all of a small network
 
 
 class BoundedSize(nn.Module):
@@ -67,16 +57,14 @@ class FlowActor(BasePolicy):
     :param activation_fn: activation function of the trunk
     :param normalize_images: whether to divide images by 255
     :param squash_output: whether actions are squashed by tanh
-    :param base: "gaussian", a state-conditional Gaussian with the flow in its whitened coordinates, or "standard", the
-        paper's N(0, I)
-    :param log_std_init: logarithm of the Gaussian base's standard deviation at the start, in latents
-    :param field: "structured" (closed-form divergence) or "mlp"
-    :param field_units: number of tanh units of the structured field; default 48 in the plane, else 16
+    :param base: see ``make_flow``, as all that follow
+    :param log_std_init: in latents
+    :param field: structured, mlp or a class
+    :param field_kwargs: keyword arguments of the field
     :param ode_steps: number of steps from noise to action
-    :param ode_solver: "midpoint" (the paper's RK2), "heun", "rk4" or "euler"
-    :param ode_grid_power: 1 for uniform steps, above 1 for steps that get finer towards the action
-    :param density: "exact" for the density of the samples that the steps produce, "trace" for the paper's equation 6,
-        which ``action_log_prob`` takes in either case
+    :param ode_solver: name or ``Solver``
+    :param ode_grid_power: uniform steps or finer ones towards the action
+    :param density: exact or trace; ``action_log_prob`` takes "trace" in either case
     :raises ValueError: if an argument is out of range
     :raises TypeError: if an argument is of the wrong kind
     """
@@ -94,25 +82,18 @@ class FlowActor(BasePolicy):
         activation_fn: type[nn.Module] = Swish2,
         normalize_images: bool = True,
         squash_output: bool = True,
-        base: BaseDistribution = "gaussian",
+        base: BaseName = "gaussian",
         log_std_init: float = 0.0,
-        field: Field = "structured",
-        field_units: int | None = None,
+        field: str | type[VelocityField] = "structured",
+        field_kwargs: dict[str, Any] | None = None,
         ode_steps: int = 5,
-        ode_solver: str = "midpoint",
+        ode_solver: str | Solver = "midpoint",
         ode_grid_power: float = 1.0,
         density: Density = "exact",
     ) -> None:
         net_arch = layer_sizes("net_arch", net_arch)
         check_activation(activation_fn)
         boolean("squash_output", squash_output)
-        choice("base", base, get_args(BaseDistribution))
-        log_std_init = number("log_std_init", log_std_init, LOG_SCALE_MIN, LOG_SCALE_MAX)
-        field_units = number_of_units(field, field_units, get_action_dim(action_space))
-        ode_steps = integer("ode_steps", ode_steps, 1, MAX_ODE_STEPS)
-        choice("ode_solver", ode_solver, SOLVERS)
-        ode_grid_power = positive("ode_grid_power", ode_grid_power)
-        choice("density", density, DENSITIES)
         super().__init__(
             observation_space,
             action_space,
@@ -122,29 +103,23 @@ class FlowActor(BasePolicy):
         )
         self.features_dim = features_dim
         self.net_arch, self.activation_fn = net_arch, activation_fn
-        self.flow_kwargs = {
-            "squash_output": squash_output,
-            "base": base,
-            "log_std_init": log_std_init,
-            "field": field,
-            "field_units": field_units,
-            "ode_steps": ode_steps,
-            "ode_solver": ode_solver,
-            "ode_grid_power": ode_grid_power,
-            "density": density,
-        }
         self.transform: ActionTransform = Tanh() if squash_output else Identity()
         bound = [BoundedSize()] if net_arch else []  # raw features keep their size: a linear policy is to be linear
         self.trunk = nn.Sequential(*create_mlp(features_dim, -1, net_arch, activation_fn), *bound)
         latent_dim, action_dim = (net_arch[-1] if net_arch else features_dim), get_action_dim(action_space)
-        self.flow = ConditionalFlow(
-            _make_base(base, latent_dim, action_dim, log_std_init),
-            _make_field(field_units, latent_dim, action_dim, affine=base == "standard"),
-            n_steps=ode_steps,
-            solver=ode_solver,
-            grid_power=ode_grid_power,
+        self.flow = make_flow(
+            latent_dim,
+            action_dim,
+            base=base,
+            log_std_init=log_std_init,
+            field=field,
+            field_kwargs=field_kwargs,
+            ode_steps=ode_steps,
+            ode_solver=ode_solver,
+            ode_grid_power=ode_grid_power,
             density=density,
         )
+        self.flow_kwargs = {"squash_output": squash_output, **self.flow.options}
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
@@ -201,29 +176,3 @@ class FlowActor(BasePolicy):
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
         actions: torch.Tensor = self(observation, deterministic)
         return actions
-
-
-def _make_base(name: str, features_dim: int, dim: int, log_std_init: float) -> GaussianBase | StandardBase:
-    return GaussianBase(features_dim, dim, log_std_init) if name == "gaussian" else StandardBase(dim)
-
-
-def _make_field(n_units: int | None, features_dim: int, dim: int, affine: bool) -> StructuredField | MLPField:
-    return (
-        MLPField(features_dim, dim) if n_units is None else StructuredField(features_dim, dim, n_units, affine=affine)
-    )
-
-
-def number_of_units(field: Field, field_units: int | None, action_dim: int) -> int | None:
-    """
-    The number of units of the structured field, so that files say it whatever the default will be; ``None`` for "mlp".
-
-    :param field: "structured" or "mlp"
-    :param field_units: what the user gave, ``None`` for the default
-    :param action_dim: dimension of the action
-    :raises ValueError: if the field is unknown or has no such number, or it is out of range
-    """
-    if choice("field", field, get_args(Field)) == "structured":
-        return default_units(action_dim) if field_units is None else integer("field_units", field_units, 1, MAX_SIZE)
-    if field_units is not None:
-        raise ValueError(f'field_units={field_units!r} must be None where field="mlp"')
-    return None

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import (
     BaseFeaturesExtractor,
     CombinedExtractor,
@@ -19,7 +18,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
 from sb3_flowsac.algorithm.activations import Swish2
-from sb3_flowsac.algorithm.actor import BaseDistribution, Field, FlowActor, number_of_units
+from sb3_flowsac.algorithm.actor import FlowActor
 from sb3_flowsac.algorithm.candidates import centre_and_sobol_noise
 from sb3_flowsac.algorithm.checks import (
     MAX_SIZE,
@@ -34,7 +33,7 @@ from sb3_flowsac.algorithm.chunks import in_chunks
 from sb3_flowsac.algorithm.critics import Critic, NetworkCritic, QuadraticCritic
 from sb3_flowsac.algorithm.extractors import check_extractor_fits
 from sb3_flowsac.checks import boolean, choice, integer, number
-from sb3_flowsac.flow import LOG_SCALE_MAX, LOG_SCALE_MIN, Density, FlowDistribution
+from sb3_flowsac.flow import LOG_SCALE_MAX, LOG_SCALE_MIN, BaseName, Density, FlowDistribution, Solver, VelocityField
 
 SelfFlowPolicy = TypeVar("SelfFlowPolicy", bound="FlowPolicy")
 CriticForm = Literal["network", "quadratic"]
@@ -69,14 +68,14 @@ class FlowPolicy(BasePolicy):
     :param net_arch: sizes of the hidden layers, one list for both or ``dict(pi=[...], qf=[...])``; default [256, 256]
     :param activation_fn: activation function of the actor's trunk and of the critics
     :param squash_output: whether actions are squashed by tanh (default) or unbounded and clipped to the Box on acting
-    :param base: "gaussian" or "standard", see ``FlowActor``
-    :param log_std_init: logarithm of the base's standard deviation at the start, see ``FlowActor``
-    :param field: "structured" or "mlp", see ``FlowActor``
-    :param field_units: number of units of the structured field; default 48 if actions have two dimensions, else 16
+    :param base: "gaussian" or "standard", see ``make_flow``, as all that follow
+    :param log_std_init: logarithm of the base's standard deviation at the start
+    :param field: "structured", "mlp" or a class of one's own
+    :param field_kwargs: keyword arguments of the field, such as ``{"units": 32}``
     :param ode_steps: number of steps from noise to action
-    :param ode_solver: "midpoint" (the paper's RK2), "heun", "rk4" or "euler"
+    :param ode_solver: "midpoint" (the paper's RK2), "heun", "rk4", "euler" or a ``Solver``
     :param ode_grid_power: 1 for uniform steps, above 1 for steps that get finer towards the action
-    :param density: "exact" or "trace", see ``FlowActor``
+    :param density: "exact" or "trace"
     :param features_extractor_class: features extractor to use
     :param features_extractor_kwargs: keyword arguments to pass to the features extractor
     :param normalize_images: whether to divide images by 255
@@ -110,12 +109,12 @@ class FlowPolicy(BasePolicy):
         net_arch: list[int] | dict[str, list[int]] | None = None,
         activation_fn: type[nn.Module] = Swish2,
         squash_output: bool = True,
-        base: BaseDistribution = "gaussian",
+        base: BaseName = "gaussian",
         log_std_init: float = 0.0,
-        field: Field = "structured",
-        field_units: int | None = None,
+        field: str | type[VelocityField] = "structured",
+        field_kwargs: dict[str, Any] | None = None,
         ode_steps: int = 5,
-        ode_solver: str = "midpoint",
+        ode_solver: str | Solver = "midpoint",
         ode_grid_power: float = 1.0,
         density: Density = "exact",
         features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
@@ -161,18 +160,18 @@ class FlowPolicy(BasePolicy):
             "action_space": action_space,
             "normalize_images": normalize_images,
         }
-        self.flow_kwargs = {
+        flow_kwargs = {
             "squash_output": squash_output,
             "base": base,
             "log_std_init": log_std_init,
             "field": field,
-            "field_units": number_of_units(field, field_units, get_action_dim(action_space)),
+            "field_kwargs": field_kwargs,
             "ode_steps": ode_steps,
             "ode_solver": ode_solver,
             "ode_grid_power": ode_grid_power,
             "density": density,
         }
-        self.actor_kwargs = {**net_args, **self.flow_kwargs, "net_arch": actor_arch, "activation_fn": activation_fn}
+        self.actor_kwargs = {**net_args, **flow_kwargs, "net_arch": actor_arch, "activation_fn": activation_fn}
         self.critic_form: CriticForm = critic_form
         self.critic_kwargs = {**net_args, "n_critics": n_critics, "share_features_extractor": share_features_extractor}
         if critic_form == "network":
@@ -180,6 +179,7 @@ class FlowPolicy(BasePolicy):
         else:
             self.critic_kwargs.update(action_unit=math.exp(log_std_init))
         self._build(lr_schedule)
+        self.flow_kwargs = self.actor.flow_kwargs
         low, high = (
             torch.as_tensor(bound.ravel(), dtype=torch.float32) for bound in (action_space.low, action_space.high)
         )

@@ -8,24 +8,31 @@ from sb3_flowsac.flow.base import (
     StandardBase,
     standard_normal_log_prob,
 )
-from sb3_flowsac.flow.fields import MLPField, StructuredField, VelocityField, default_units
 from sb3_flowsac.flow.flow import DENSITIES, ConditionalFlow, Density, FlowDistribution
-from sb3_flowsac.flow.ode import SOLVERS, Solver, Transport, Velocity, get_solver, integrate, invert, time_grid
+from sb3_flowsac.flow.make import FIELDS, BaseName, make_flow
+from sb3_flowsac.flow.mlp import MLPField
+from sb3_flowsac.flow.ode import SOLVERS, Solver, Transport, integrate, invert, time_grid
 from sb3_flowsac.flow.paths import CondOTPath, NormalizedPath
+from sb3_flowsac.flow.structured import StructuredField
 from sb3_flowsac.flow.transforms import ActionTransform, Identity, Tanh
+from sb3_flowsac.flow.velocity import AutogradVelocity, HutchinsonVelocity, Velocity, VelocityField
 
 __all__ = [
     "DENSITIES",
+    "FIELDS",
     "LOG_SCALE_MAX",
     "LOG_SCALE_MIN",
     "SOLVERS",
     "ActionTransform",
+    "AutogradVelocity",
+    "BaseName",
     "CondOTPath",
     "ConditionalFlow",
     "Density",
     "FlowDistribution",
     "Gaussian",
     "GaussianBase",
+    "HutchinsonVelocity",
     "Identity",
     "MLPField",
     "NormalizedPath",
@@ -36,10 +43,9 @@ __all__ = [
     "Transport",
     "Velocity",
     "VelocityField",
-    "default_units",
-    "get_solver",
     "integrate",
     "invert",
+    "make_flow",
     "standard_normal_log_prob",
     "time_grid",
 ]

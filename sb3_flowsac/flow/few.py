@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 
 from sb3_flowsac.flow.base import LOG_SCALE_MAX, LOG_SCALE_MIN, GaussianBase, StandardBase
-from sb3_flowsac.flow.fields import StructuredField
 from sb3_flowsac.flow.ode import Solver
+from sb3_flowsac.flow.structured import StructuredField
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -58,7 +58,7 @@ def _integrate(
     field: StructuredField, features: torch.Tensor, x: Array, grid: Sequence[float], solver: Solver
 ) -> Array:
     """End points; features (..., features_dim) and points (..., n, dim) may have a batch axis or none."""
-    dim, hidden = field.dim, field.hidden
+    dim, hidden = field.dim, field.units
     flat: Array = field.head(features).numpy()
     w_in = flat[..., : dim * hidden].reshape(*features.shape[:-1], dim, hidden)
     w_out = flat[..., dim * hidden : 2 * dim * hidden].reshape(w_in.shape).swapaxes(-1, -2)

@@ -1,17 +1,19 @@
 """The conditional flow: a base distribution, a velocity field and a solver make a distribution with samples and
 density."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from sb3_flowsac.flow.base import Gaussian, GaussianBase, StandardBase, standard_normal_log_prob
 from sb3_flowsac.flow.few import are_few, push_few
-from sb3_flowsac.flow.fields import StructuredField, VelocityField
-from sb3_flowsac.flow.ode import Transport, Velocity, get_solver, integrate, invert, stage_times, time_grid
+from sb3_flowsac.flow.ode import Solver, Transport, integrate, invert, stage_times
 from sb3_flowsac.flow.paths import CondOTPath, NormalizedPath
 from sb3_flowsac.flow.singles import push_singles
+from sb3_flowsac.flow.structured import StructuredField
+from sb3_flowsac.flow.velocity import Velocity, VelocityField
 
 Density = Literal["exact", "trace"]
 DENSITIES: tuple[Density, ...] = ("exact", "trace")
@@ -24,32 +26,29 @@ class ConditionalFlow(nn.Module):
     With the ``StandardBase`` this is the paper's flow: loc = 0, L = I and the straight path. With a ``GaussianBase``
     the flow runs in whitened coordinates of constant spread, so that a zero field is a Gaussian with full covariance.
 
+    ``make_flow`` makes one from options.
+
     :param base: the base distribution
     :param field: the velocity field
-    :param n_steps: number of solver steps from noise to sample
-    :param solver: name of the Runge-Kutta method; "midpoint" is the paper's RK2
-    :param grid_power: 1 for uniform steps; above 1 the steps are finer near t = 1
-    :param density: "exact", the density of the samples that the discrete steps produce, or "trace", the paper's
-        equation 6 by the solver's quadrature, which is exact only as the number of steps grows
-    :raises ValueError: if an argument is out of range
+    :param solver: the Runge-Kutta method
+    :param grid: the times between which it steps, from 0 to 1
+    :param density: "exact" or "trace", see ``make_flow``
     """
+
+    options: dict[str, Any]
 
     def __init__(
         self,
         base: StandardBase | GaussianBase,
         field: VelocityField,
-        n_steps: int = 5,
-        solver: str = "midpoint",
-        grid_power: float = 1.0,
-        density: Density = "exact",
+        solver: Solver,
+        grid: Sequence[float],
+        density: Density,
     ) -> None:
         super().__init__()
-        if density not in DENSITIES:
-            raise ValueError(f"density={density!r} is unknown; choose one of {list(DENSITIES)}")
         self.base, self.field = base, field
         self.path: CondOTPath | NormalizedPath = NormalizedPath() if base.learnable else CondOTPath()
-        self.solver = get_solver(solver)
-        self.grid = time_grid(n_steps, grid_power)
+        self.solver, self.grid = solver, tuple(grid)
         self.density: Density = density
         field.prepare(stage_times(self.grid, self.solver))
 

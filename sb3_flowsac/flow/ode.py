@@ -9,39 +9,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 
 from sb3_flowsac.flow.matrices import log_abs_det, matmul
+from sb3_flowsac.flow.velocity import Velocity
 
 Volume = Literal["none", "trace", "exact"]
-Time = float | torch.Tensor  # one time for all points, or one for each point (batch, n)
 
 # Most entries of the Jacobians that are computed at once: about as much as a processor core has cache for
 MOST_ENTRIES = 2**18
 MOST_ITERATIONS = 20  # of Newton's method in a step
 MOST_HALVINGS = 6  # of a correction of Newton's method
-
-
-class Velocity(Protocol):
-    """A velocity field v(x, t) with its state already given. ``x`` has shape (batch, n, dim)."""
-
-    def __call__(self, x: torch.Tensor, t: Time) -> torch.Tensor:
-        """Velocity at ``x``, shape (batch, n, dim)."""
-
-    def divergence(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
-        """Velocity and tr(dv/dx), shapes (batch, n, dim) and (batch, n)."""
-
-    def linearise(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
-        """Velocity and what ``jacobian`` needs to know of these points, shapes (batch, n, dim) and (batch, n, ...)."""
-
-    def jacobian(self, local: torch.Tensor) -> torch.Tensor:
-        """
-        dv/dx from what ``linearise`` gave, (batch, n, ...) to (batch, n, dim, dim) with entry [..., i, j] = dv_i/dx_j.
-
-        It is linear in ``local``, and the points may be those of several calls: Jacobians are cheaper all at once.
-        """
 
 
 @dataclass(frozen=True)
@@ -53,12 +33,23 @@ class Solver:
     :param stages: the rows of a_ij below the diagonal, one per stage
     :param weights: the b_i, one per stage
     :param order: the order of convergence
+    :raises ValueError: if the parts do not fit each other, or it is not consistent (the weights sum to 1, each node is
+        the sum of its row)
     """
 
     nodes: tuple[float, ...]
     stages: tuple[tuple[float, ...], ...]
     weights: tuple[float, ...]
     order: int
+
+    def __post_init__(self) -> None:
+        if not len(self.nodes) == len(self.stages) == len(self.weights) > 0:
+            raise ValueError("nodes, stages and weights must have one entry for each stage, at least one")
+        for i, (node, row) in enumerate(zip(self.nodes, self.stages, strict=True)):
+            if len(row) > i or not math.isclose(sum(row), node, abs_tol=1e-9):
+                raise ValueError(f"stages[{i}] must have at most {i} entries with the sum nodes[{i}]={node}; got {row}")
+        if not math.isclose(sum(self.weights), 1.0, abs_tol=1e-9):
+            raise ValueError(f"weights must sum to 1, got {self.weights}")
 
 
 SOLVERS: dict[str, Solver] = {
@@ -71,30 +62,13 @@ SOLVERS: dict[str, Solver] = {
 }
 
 
-def get_solver(name: str) -> Solver:
-    """
-    Look a solver up by name.
-
-    :param name: one of ``SOLVERS``; "midpoint" is the paper's RK2
-    :raises ValueError: if there is no such solver
-    """
-    if not isinstance(name, str) or name not in SOLVERS:
-        raise ValueError(f"solver={name!r} is unknown; choose one of {sorted(SOLVERS)}")
-    return SOLVERS[name]
-
-
 def time_grid(n_steps: int, power: float = 1.0) -> tuple[float, ...]:
     """
     The times 0 = t_0 < ... < t_n = 1 between which the solver steps: t_k = 1 - (1 - k/n)^power.
 
     :param n_steps: number of steps, at least 1
     :param power: 1 is uniform; above 1 the grid is finer near t = 1, where flows to narrow targets are stiff
-    :raises ValueError: if either is out of range
     """
-    if isinstance(n_steps, bool) or not isinstance(n_steps, int) or n_steps < 1:
-        raise ValueError(f"n_steps={n_steps!r} must be an integer of at least 1")
-    if not (isinstance(power, int | float) and math.isfinite(power) and power > 0):
-        raise ValueError(f"power={power!r} must be a positive number")
     return tuple(1.0 - (1.0 - k / n_steps) ** power for k in range(n_steps + 1))
 
 

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import torch
 
-from sb3_flowsac.flow.fields import StructuredField
 from sb3_flowsac.flow.ode import Solver, combine
+from sb3_flowsac.flow.structured import StructuredField
 
 
 @torch.no_grad()
@@ -25,7 +25,7 @@ def push_singles(
     :param solver: the Runge-Kutta method
     :return: end points (batch, dim) and logarithms of the volume change (batch,)
     """
-    dim, hidden = field.dim, field.hidden
+    dim, hidden = field.dim, field.units
     columns = torch.addmm(field.head.bias.unsqueeze(1), field.head.weight, features.T)
     w_in, w_out, coefficients = torch.split(columns, field.sizes)
     w_in, w_out = w_in.view(dim, hidden, -1), w_out.view(dim, hidden, -1)

@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import version
 
 from sb3_flowsac import FlowPolicy, FlowSAC
-from sb3_flowsac.flow import default_units
+from sb3_flowsac.flow import StructuredField
 from sb3_flowsac.version import __version__
 
 PACKAGES = ("stable-baselines3", "torch", "gymnasium", "numpy", "scipy")
@@ -25,7 +25,7 @@ def defaults() -> dict[str, str]:
     """FlowSAC's and FlowPolicy's arguments where a study does not name them, and the fields' units in 1, 2, 3
     dimensions."""
     return {
-        "units": str([default_units(dim) for dim in (1, 2, 3)]),
+        "units": str([StructuredField.default_kwargs(dim)["units"] for dim in (1, 2, 3)]),
         **{
             f"{function.__name__}({name})": str(parameter.default)
             for function in (FlowSAC, FlowPolicy)

@@ -1,47 +1,14 @@
-"""Velocity fields: networks that give, for the features of a state, a field v(x, t) with its divergence and
-Jacobian."""
+"""The structured field: deep in the state and in time, shallow in x, its divergence and Jacobian in closed form."""
 
-from abc import ABC, abstractmethod
-from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.func import jvp, vmap
 
-from sb3_flowsac.flow.ode import Time, Velocity
+from sb3_flowsac.checks import integer
+from sb3_flowsac.flow.velocity import Time, VelocityField
 
-Divergence = Literal["exact", "hutchinson"]
-
-
-class VelocityField(nn.Module, ABC):
-    """
-    A velocity field that depends on a state.
-
-    :param features_dim: size of the state's features
-    :param dim: dimension of the space in which the flow lives
-    """
-
-    def __init__(self, features_dim: int, dim: int) -> None:
-        super().__init__()
-        self.features_dim = features_dim
-        self.dim = dim
-
-    def prepare(self, times: tuple[float, ...]) -> None:
-        """
-        Be told at which times the solver will ask for the velocity.
-
-        :param times: times in [0, 1]
-        """
-
-    @abstractmethod
-    def forward(self, features: torch.Tensor) -> Velocity:
-        """
-        The field of each state.
-
-        :param features: (batch, features_dim)
-        :return: a velocity that takes points of shape (batch, n, dim)
-        """
+MAX_UNITS, MAX_BASIS = 2**16, 64  # far above any use
 
 
 def chebyshev(t: torch.Tensor, n_terms: int) -> torch.Tensor:
@@ -59,15 +26,6 @@ def chebyshev(t: torch.Tensor, n_terms: int) -> torch.Tensor:
     return torch.stack(terms[:n_terms], dim=-1)
 
 
-def default_units(dim: int) -> int:
-    """
-    Number of tanh units: 48 in the plane, where densities may be rings and units cost little, else 16.
-
-    :param dim: dimension of x
-    """
-    return 48 if dim == 2 else 16
-
-
 class StructuredField(VelocityField):
     """
     A field that is deep in the state and in time but shallow in x, so that its divergence costs nothing:
@@ -80,28 +38,35 @@ class StructuredField(VelocityField):
 
     :param features_dim: size of the state's features
     :param dim: dimension of x
-    :param hidden: number of tanh units; default ``default_units(dim)``
-    :param n_basis: number of Chebyshev polynomials in t
     :param affine: whether to have the term M x, which alone carries a Gaussian to a Gaussian
+    :param units: number of tanh units; default 48 in the plane, where densities may be rings and units cost little,
+        else 16
+    :param n_basis: number of Chebyshev polynomials in t
+    :raises ValueError: if a number is out of range
     """
 
     basis: torch.Tensor
 
     def __init__(
-        self, features_dim: int, dim: int, hidden: int | None = None, n_basis: int = 4, affine: bool = False
+        self, features_dim: int, dim: int, *, affine: bool = False, units: int | None = None, n_basis: int = 4
     ) -> None:
         super().__init__(features_dim, dim)
-        hidden = default_units(dim) if hidden is None else hidden
-        self.hidden, self.n_basis, self.affine = hidden, n_basis, affine
+        self.units = integer("units", self.default_kwargs(dim)["units"] if units is None else units, 1, MAX_UNITS)
+        self.n_basis, self.affine = integer("n_basis", n_basis, 1, MAX_BASIS), affine
+        hidden = self.units
         self.sizes = [hidden * dim, hidden * dim, n_basis * self.n_coefficients]
         self.head = nn.Linear(features_dim, sum(self.sizes))
         self._reset_parameters()
         self.prepare(())
 
+    @classmethod
+    def default_kwargs(cls, dim: int) -> dict[str, Any]:
+        return {"units": 48 if dim == 2 else 16}
+
     @property
     def coefficient_sizes(self) -> list[int]:
         """Numbers of coefficients of each polynomial: of g, k, b, m and M."""
-        return [self.hidden, self.hidden, self.hidden, self.dim, self.dim**2 if self.affine else 0]
+        return [self.units, self.units, self.units, self.dim, self.dim**2 if self.affine else 0]
 
     @property
     def n_coefficients(self) -> int:
@@ -113,9 +78,9 @@ class StructuredField(VelocityField):
         """Random units in x that are alike in every state (in the bias), and a zero gain: v = 0."""
         w_in, w_out, coefficients = torch.split(self.head.bias, self.sizes)
         nn.init.normal_(w_in, std=self.dim**-0.5)
-        nn.init.normal_(w_out, std=self.hidden**-0.5)
+        nn.init.normal_(w_out, std=self.units**-0.5)
         nn.init.zeros_(coefficients)
-        hidden = self.hidden
+        hidden = self.units
         constant = coefficients.view(self.n_basis, -1)[0]
         nn.init.ones_(constant[hidden : 2 * hidden])
         nn.init.uniform_(constant[2 * hidden : 3 * hidden], -1.5, 1.5)
@@ -131,8 +96,8 @@ class StructuredField(VelocityField):
     def forward(self, features: torch.Tensor) -> "StructuredVelocity":
         w_in, w_out, coefficients = torch.split(self.head(features), self.sizes, dim=-1)
         return StructuredVelocity(
-            w_in.reshape(-1, self.dim, self.hidden),
-            w_out.reshape(-1, self.dim, self.hidden),
+            w_in.reshape(-1, self.dim, self.units),
+            w_out.reshape(-1, self.dim, self.units),
             coefficients.reshape(-1, self.n_basis, self.n_coefficients),
             self.times,
             self.basis,
@@ -264,87 +229,3 @@ class StructuredVelocity:
         activation = self._activation(x, at)
         slope = torch.addcmul(at.steepness, at.steepness * activation, activation, value=-1.0)
         return self._velocity(x, at, activation), slope, at.matrix
-
-
-class MLPField(VelocityField):
-    """
-    A plain multi-layer perceptron on [x, t, features].
-
-    :param features_dim: size of the state's features
-    :param dim: dimension of x
-    :param hidden: sizes of the hidden layers
-    :param activation_fn: activation between layers
-    :param divergence: "exact" (forward-mode differentiation, one pass per dimension) or "hutchinson" (one random
-        projection with entries +-1: unbiased, noisy, one pass; its randomness is its own and leaves torch's alone)
-    :raises ValueError: if ``divergence`` is unknown
-    """
-
-    def __init__(
-        self,
-        features_dim: int,
-        dim: int,
-        hidden: tuple[int, ...] = (256, 256),
-        activation_fn: type[nn.Module] = nn.SiLU,
-        divergence: Divergence = "exact",
-    ) -> None:
-        super().__init__(features_dim, dim)
-        if divergence not in ("exact", "hutchinson"):
-            raise ValueError(f"divergence={divergence!r} is unknown; choose 'exact' or 'hutchinson'")
-        self.divergence_estimator: Divergence = divergence
-        sizes = (dim + 1 + features_dim, *hidden)
-        layers: list[nn.Module] = []
-        for n_in, n_out in pairwise(sizes):
-            layers += [nn.Linear(n_in, n_out), activation_fn()]
-        last = nn.Linear(sizes[-1], dim)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.net = nn.Sequential(*layers, last)
-
-    def forward(self, features: torch.Tensor) -> "MLPVelocity":
-        return MLPVelocity(self.net, features, self.divergence_estimator)
-
-
-class MLPVelocity:
-    """
-    The field of ``MLPField`` for a batch of states.
-
-    :param net: maps [x, t, features] to the velocity
-    :param features: (batch, features_dim)
-    :param estimator: how ``divergence`` is computed
-    """
-
-    def __init__(self, net: nn.Module, features: torch.Tensor, estimator: Divergence) -> None:
-        self.net, self.features, self.estimator = net, features, estimator
-        self._generator = torch.Generator(device=features.device).manual_seed(0)
-
-    def __call__(self, x: torch.Tensor, t: Time) -> torch.Tensor:
-        time = torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(x.shape[:-1]).unsqueeze(-1)
-        features = self.features.unsqueeze(1).expand(-1, x.shape[1], -1)
-        velocity: torch.Tensor = self.net(torch.cat([x, time, features], dim=-1))
-        return velocity
-
-    def divergence(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
-        if self.estimator == "exact":
-            velocity, jacobian = self.linearise(x, t)
-            return velocity, jacobian.diagonal(dim1=-2, dim2=-1).sum(-1)
-        coins = torch.randint(2, x.shape, dtype=x.dtype, device=x.device, generator=self._generator)
-        probe = 2.0 * coins - 1.0
-        velocity, along = self._along(x, t, probe)
-        return velocity, (along * probe).sum(-1)
-
-    def linearise(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
-        directions = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
-
-        def column(direction: torch.Tensor) -> torch.Tensor:
-            return self._along(x, t, direction.expand_as(x))[1]
-
-        return self(x, t), vmap(column, out_dims=-1)(directions)
-
-    def jacobian(self, local: torch.Tensor) -> torch.Tensor:
-        return local
-
-    def _along(self, x: torch.Tensor, t: Time, direction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Velocity and its derivative along a direction, in forward mode."""
-        # Forward mode writes to its tangents: points that share memory (expanded ones) need memory of their own
-        velocity, derivative, *_ = jvp(lambda y: self(y, t), (x.contiguous(),), (direction.contiguous(),))
-        return velocity, derivative

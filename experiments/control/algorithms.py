@@ -1,0 +1,61 @@
+"""Algorithms to compare: a new one, or one with other settings, is one more line of the table."""
+
+import inspect
+import pkgutil
+import platform
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """
+    An algorithm with its settings.
+
+    :param name: ``"module:Class"``, imported when it is used
+    :param policy: name of the policy, as the class takes it
+    :param packages: whose versions the result depends on, besides those of all algorithms
+    :param arguments: of the constructor, where they are not the defaults
+    """
+
+    name: str
+    policy: str
+    packages: tuple[str, ...] = ()
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model_class(self) -> type[OffPolicyAlgorithm]:
+        """The class."""
+        found: type[OffPolicyAlgorithm] = pkgutil.resolve_name(self.name)
+        return found
+
+    def versions(self) -> dict[str, str]:
+        """Versions of Python and of the packages that the result depends on."""
+        packages = ("stable-baselines3", "gymnasium", "numpy", "torch", *self.packages)
+        return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+    def defaults(self) -> dict[str, str]:
+        """Default values of the arguments of the algorithm and of its policy."""
+        return {
+            f"{function.__name__}({name})": getattr(parameter.default, "__name__", str(parameter.default))
+            for function in (self.model_class, self.model_class.policy_aliases[self.policy])
+            for name, parameter in inspect.signature(function).parameters.items()
+            if parameter.default is not parameter.empty
+        }
+
+
+CONTRIB, SBX = ("sb3-contrib",), ("sbx-rl", "jax")
+SMALL_CRITICS = {"policy_kwargs": {"net_arch": {"pi": [256, 256], "qf": [256, 256]}}}
+
+ALGORITHMS = {
+    "flowsac": Algorithm("sb3_flowsac:FlowSAC", "FlowPolicy", ("sb3-flowsac",)),
+    "sac": Algorithm("stable_baselines3:SAC", "MlpPolicy"),
+    "sac_lr1e-3": Algorithm("stable_baselines3:SAC", "MlpPolicy", arguments={"learning_rate": 1e-3}),
+    "tqc": Algorithm("sb3_contrib:TQC", "MlpPolicy", CONTRIB),
+    "crossq": Algorithm("sb3_contrib:CrossQ", "MlpPolicy", CONTRIB),
+    "crossq_256": Algorithm("sb3_contrib:CrossQ", "MlpPolicy", CONTRIB, SMALL_CRITICS),
+    "sbx_crossq": Algorithm("sbx:CrossQ", "MlpPolicy", SBX),
+}

@@ -1,0 +1,87 @@
+"""The matrix of control: cells of all algorithms, kept, killed and gone on with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from experiments.control.cells import cell
+from sb3_flowsac.lqr_study.tasks import OtherStudyError, run_tasks
+
+QUIET = Console(quiet=True)
+
+
+def pendulum(out, name, steps=300, seed=0):
+    return cell(name, "Pendulum-v1", seed, steps, eval_freq=100, eval_episodes=2, save_freq=100, out=out)
+
+
+def curve(task):
+    return pd.read_csv(task.folder / "evaluations.csv").drop(columns=["wall_seconds", "processor_seconds"])
+
+
+@pytest.mark.parametrize("name", ["flowsac", "sac"])
+def test_cell_leaves_its_curve_and_is_not_run_again(name, tmp_path):
+    task = pendulum(tmp_path, name)
+    (result,) = run_tasks([task], tmp_path, 1, QUIET)
+    table = pd.read_csv(task.folder / "evaluations.csv")
+    assert table["steps"].tolist() == [100, 200, 300]
+    assert (np.diff(table["processor_seconds"]) > 0.0).all()
+    npz = np.load(task.folder / "evaluations.npz")
+    np.testing.assert_allclose(npz["results"], table[["return_0", "return_1"]])
+    assert result["final_return"] == pytest.approx(npz["results"].mean())
+    assert {path.name for path in task.folder.iterdir()} == {
+        "evaluations.csv",
+        "evaluations.npz",
+        "lock",
+        "model.zip",
+        "result.json",
+        "settings.json",
+    }
+    (task.folder / "model.zip").unlink()
+    assert run_tasks([task], tmp_path, 1, QUIET) == [result]
+    assert not (task.folder / "model.zip").exists()
+
+
+@pytest.mark.parametrize("name", ["flowsac", "sac"])
+def test_killed_cell_goes_on(name, tmp_path):
+    options = ["--algo", name, "--env", "Pendulum-v1", "--seed", "0", "--steps", "1400", "--save-freq", "100"]
+    options += ["--eval-freq", "100", "--eval-episodes", "2", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "experiments.control", *options]
+    task = cell(name, "Pendulum-v1", 0, 1400, 100, 2, 100, tmp_path)
+    process = subprocess.Popen(command)
+    deadline = time.monotonic() + 120.0
+    while not (task.folder / "checkpoints" / "600").exists() and not list(task.folder.glob("checkpoints/*600*")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = curve(task)
+    assert 5 <= len(before) < 14
+    subprocess.run(command, check=True)
+    after = curve(task)
+    assert after["steps"].tolist() == list(range(100, 1401, 100))
+    pd.testing.assert_frame_equal(after[:6], before[:6])
+    assert np.load(task.folder / "evaluations.npz")["timesteps"].tolist() == after["steps"].tolist()
+    assert json.loads((task.folder / "result.json").read_text())["result"]["processor_seconds"] > 0.0
+
+
+def test_other_settings_are_not_mixed(tmp_path):
+    run_tasks([pendulum(tmp_path, "sac")], tmp_path, 1, QUIET)
+    with pytest.raises(OtherStudyError, match="steps"):
+        run_tasks([pendulum(tmp_path, "sac", steps=400)], tmp_path, 1, QUIET)
+    (tmp_path / "Pendulum-v1" / "sac" / "0" / "result.json").unlink()
+    with pytest.raises(OtherStudyError):
+        run_tasks([pendulum(tmp_path, "sac", steps=400)], tmp_path, 1, QUIET)
+
+
+def test_one_algorithm_does_not_depend_on_the_versions_of_another(tmp_path):
+    assert "sb3-flowsac" in pendulum(tmp_path, "flowsac").identity["versions"]
+    assert "sb3-flowsac" not in pendulum(tmp_path, "sac").identity["versions"]
+    assert not [name for name in pendulum(tmp_path, "sac").identity["defaults"] if "Flow" in name]

@@ -144,7 +144,7 @@ def make_policy(perturb):
             },
         )
         perturb(policy.actor, scale)
-        policy.actor_average.load_state_dict(policy.actor.state_dict())
+        policy.actor.load_state_dict(policy.actor.state_dict())
         return policy.double() if double else policy
 
     return make

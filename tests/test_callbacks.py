@@ -122,7 +122,7 @@ def test_fixed_temperature_compares_with_its_optimum():
 def test_learnt_temperature_compares_with_the_optimum_of_the_current_one():
     model, callback = make_model(ent_coef="auto_0.3", learning_rate=0.05), make_callback(eval_freq=30)
     model.learn(61, callback=callback)  # the last evaluation comes after the last update
-    alpha = model.current_ent_coef().item()
+    alpha = model.entropy_coefficient().item()
     assert alpha != pytest.approx(0.3, rel=0.05)
     solution = callback.problem.solve(alpha)
     returns, _ = paired_returns(LearntPolicy(model), solution, n_rollouts=16, horizon=5, seed=0)

@@ -30,7 +30,7 @@ def apart(make_model, perturb):
     def make(**kwargs):
         model = make_model("Pendulum-v1", **kwargs)
         perturb(model.actor, 0.1, seed=1)
-        perturb(model.policy.actor_average, 0.1, seed=2)
+        perturb(model.policy.actor, 0.1, seed=2)
         return model
 
     return make
@@ -51,7 +51,7 @@ def test_the_average_follows_its_recursion(make_model, policy_delay, actor_tau):
     model = make_model(
         "Pendulum-v1", policy_delay=policy_delay, actor_tau=actor_tau, learning_rate=1e-2, actor_epochs=1
     )
-    expected = copies(model.policy.actor_average)
+    expected = copies(model.policy.actor)
     assert equal(expected, model.actor.state_dict())
     model.learn(20)
     for step in range(1, 37):
@@ -60,7 +60,7 @@ def test_the_average_follows_its_recursion(make_model, policy_delay, actor_tau):
             rate = max(actor_tau, 10 / (10 + step // policy_delay))
             for name, value in model.actor.state_dict().items():
                 expected[name] = (1 - rate) * expected[name] + rate * value
-        average = model.policy.actor_average.state_dict()
+        average = model.policy.actor.state_dict()
         for name, value in expected.items():
             torch.testing.assert_close(average[name], value, rtol=1e-5, atol=1e-6)
     assert equal(average, model.actor.state_dict()) == (actor_tau == 1.0)
@@ -73,7 +73,7 @@ def test_the_average_answers_for_the_policy(apart, squashed):
     policy = apart(policy_kwargs={"squash_output": squashed}).policy
     alone = FlowPolicy(**policy._get_constructor_parameters())
     alone.load_state_dict(policy.state_dict())
-    alone.actor.load_state_dict(policy.actor_average.state_dict())
+    alone.actor.load_state_dict(policy.actor.state_dict())
 
     def answers(asked):
         generator = torch.Generator().manual_seed(3)
@@ -86,7 +86,7 @@ def test_the_average_answers_for_the_policy(apart, squashed):
 
     expected, actual = answers(alone), answers(policy)
     assert all(torch.equal(*pair) for pair in zip(expected, actual, strict=True))
-    policy.actor_average.load_state_dict(policy.actor.state_dict())
+    policy.actor.load_state_dict(policy.actor.state_dict())
     assert not any(torch.equal(*pair) for pair in zip(expected, answers(policy), strict=True))
 
 
@@ -102,7 +102,7 @@ def test_the_average_acts_in_the_environment(apart):
     model.set_env(Recorded(gym.make("Pendulum-v1")))
     # The width of a policy so narrow that its draws tell its mean
     with torch.no_grad():
-        for actor, mean in ((model.actor, -1.0), (model.policy.actor_average, 1.0)):
+        for actor, mean in ((model.actor, -1.0), (model.policy.actor, 1.0)):
             actor.flow.base.head.weight.zero_()
             actor.flow.base.head.bias.copy_(torch.tensor([mean, -6.0]))
             for parameter in actor.flow.field.parameters():
@@ -122,14 +122,14 @@ def test_the_average_is_backed_up(apart):
     def figures():
         stats = {name: [] for name in ("critic_loss", "q_value", "log_prob", "clip_fraction")}
         torch.manual_seed(4)
-        return model._critic_loss(batch, model.current_ent_coef(), stats).item(), stats["log_prob"][0].item()
+        return model._critic_loss(batch, model.entropy_coefficient(), stats).item(), stats["log_prob"][0].item()
 
     first = figures()
     with torch.no_grad():
         for parameter in model.actor.parameters():
             parameter.add_(1.0)
     assert figures() == first
-    model.policy.actor_average.load_state_dict(model.actor.state_dict())
+    model.policy.actor.load_state_dict(model.actor.state_dict())
     second = figures()
     assert second[0] != first[0] and second[1] != first[1]
 
@@ -144,7 +144,7 @@ def test_the_actor_proposes(apart, monkeypatch):
         return type(model.sampling_distribution).given(model.sampling_distribution, improvement, n)
 
     monkeypatch.setattr(model.sampling_distribution, "given", given)
-    locs = [actor.distribution(torch.as_tensor(OBS)).base.loc for actor in (model.actor, model.policy.actor_average)]
+    locs = [actor.distribution(torch.as_tensor(OBS)).base.loc for actor in (model.actor, model.policy.actor)]
     stats = {name: [] for name in ("actor_loss", "irregular_fraction", "n_proposals", "ess")}
     stats |= {name: [] for name in ("renyi_2", "renyi_4", "max_weight")}
     model.improve_actor(torch.as_tensor(OBS), torch.zeros(2, 1), torch.tensor(0.2), stats)
@@ -153,10 +153,10 @@ def test_the_actor_proposes(apart, monkeypatch):
 
 def test_no_optimizer_trains_the_average(make_model):
     model = make_model("Pendulum-v1", policy_kwargs={"features_extractor_class": Normalized}).learn(40)
-    average = {id(p) for p in model.policy.actor_average.parameters()}
+    average = {id(p) for p in model.policy.actor.parameters()}
     for optimizer in (model.actor.optimizer, model.critic.optimizer, model.ent_coef_optimizer):
         assert not average & {id(p) for group in optimizer.param_groups for p in group["params"]}
-    assert all(p.grad is None for p in model.policy.actor_average.parameters())
+    assert all(p.grad is None for p in model.policy.actor.parameters())
     assert not average & {
         id(p) for module in (model.actor, model.critic, model.critic_target) for p in module.parameters()
     }
@@ -167,11 +167,11 @@ def test_batch_statistics_are_copied(make_model, shared):
     kwargs = {"features_extractor_class": Normalized, "share_features_extractor": shared}
     model = make_model("Pendulum-v1", policy_delay=1, policy_kwargs=kwargs)
     model.policy.set_training_mode(True)
-    assert not model.policy.actor_average.training and not model.policy.actor_average.features_extractor.training
-    assert model.policy.train().actor.training and not model.policy.actor_average.features_extractor.training
-    start = copies(model.policy.actor_average.features_extractor)
+    assert not model.policy.actor.training and not model.policy.actor.features_extractor.training
+    assert model.policy.train().actor.training and not model.policy.actor.features_extractor.training
+    start = copies(model.policy.actor.features_extractor)
     model.learn(40)
-    extractors = model.actor.features_extractor.net, model.policy.actor_average.features_extractor.net
+    extractors = model.actor.features_extractor.net, model.policy.actor.features_extractor.net
     for name in ("running_mean", "running_var"):
         ours, average = (getattr(extractor, name) for extractor in extractors)
         assert torch.equal(ours, average) and not torch.equal(average, start[f"net.{name}"])
@@ -188,8 +188,8 @@ def test_the_average_is_saved_and_loaded(apart, tmp_path):
         FlowPolicy.load(tmp_path / "policy", device="cpu"),
         load_policy(tmp_path / "pretrained", device="cpu"),
     ]
-    actor, average = model.actor.state_dict(), model.policy.actor_average.state_dict()
+    actor, average = model.actor.state_dict(), model.policy.actor.state_dict()
     assert not equal(actor, average)
     for policy in policies:
-        assert equal(policy.actor.state_dict(), actor) and equal(policy.actor_average.state_dict(), average)
+        assert equal(policy.actor.state_dict(), actor) and equal(policy.actor.state_dict(), average)
         np.testing.assert_array_equal(*[p.predict(OBS, deterministic=True)[0] for p in (policy, model.policy)])

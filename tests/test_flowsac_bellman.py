@@ -59,9 +59,9 @@ def test_critic_loss_is_the_soft_bellman_error(
     batch = random_batch(discounts=torch.rand(6, 1) if discounted else None)
     next_actions, log_prob = 1.5 * torch.randn(6, n_next_actions, 2), torch.randn(6, n_next_actions)
     next_actions = torch.tanh(next_actions) if squashed else next_actions
-    monkeypatch.setattr(model.policy.actor_average, "action_log_prob", lambda obs, n=1: (next_actions, log_prob))
+    monkeypatch.setattr(model.policy.actor, "action_log_prob", lambda obs, n=1: (next_actions, log_prob))
     stats = defaultdict(list)
-    loss = model._critic_loss(batch, model.current_ent_coef(), stats)
+    loss = model._critic_loss(batch, model.entropy_coefficient(), stats)
 
     alpha, expected = {0.3: 0.3, "auto_0.2": 0.2}[ent_coef], 0.0
     with torch.no_grad():
@@ -82,9 +82,9 @@ def test_critic_loss_is_the_soft_bellman_error(
 
 def test_the_target_has_no_gradient(make_model):
     model = make_model(Blind(), ent_coef=0.2)
-    loss = model._critic_loss(random_batch(), model.current_ent_coef(), defaultdict(list))
+    loss = model._critic_loss(random_batch(), model.entropy_coefficient(), defaultdict(list))
     loss.backward()
-    others = (model.actor, model.policy.actor_average, model.critic_target)
+    others = (model.actor, model.policy.actor, model.critic_target)
     assert all(p.grad is None for module in others for p in module.parameters())
     assert all(p.grad is not None for p in model.critic.parameters())
 
@@ -223,18 +223,18 @@ def test_states_without_support_are_logged_without_nan(make_model):
 @pytest.mark.parametrize("target_entropy", ["auto", -0.5])
 def test_the_temperature_falls_while_the_entropy_is_above_its_target(make_model, target_entropy):
     model = make_model(Blind(), ent_coef="auto_0.5", target_entropy=target_entropy)
-    assert model.current_ent_coef().item() == pytest.approx(0.5)
+    assert model.entropy_coefficient().item() == pytest.approx(0.5)
     target = -2.0 if target_entropy == "auto" else -0.5
     assert model.target_entropy == target
     for entropy, falls in ((target + 1.0, True), (target - 1.0, False)):
-        before = model.current_ent_coef().item()
+        before = model.entropy_coefficient().item()
         stats = {"log_prob": [torch.tensor(-entropy)], "ent_coef_loss": [], "ent_coef": []}
         model.ent_coef_optimizer.state.clear()
         log_ent_coef = model.log_ent_coef.item()
         model._update_ent_coef(stats)
         # SAC's loss, -(log alpha) (log pi + target entropy)
         assert stats["ent_coef_loss"][0].item() == pytest.approx(-log_ent_coef * (-entropy + target))
-        assert (model.current_ent_coef().item() < before) == falls
+        assert (model.entropy_coefficient().item() < before) == falls
 
 
 def test_the_temperature_only_rises_while_one_proposal_has_all_the_weight(make_model):
@@ -252,7 +252,7 @@ def test_the_temperature_only_rises_while_one_proposal_has_all_the_weight(make_m
 def test_a_fixed_temperature_stays(make_model):
     model = make_model(Blind(), ent_coef=0.3)
     model._update_ent_coef({"log_prob": [torch.tensor(5.0)], "ent_coef": []})
-    assert model.current_ent_coef().item() == pytest.approx(0.3)
+    assert model.entropy_coefficient().item() == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize(("interval", "delay"), [(1, 1), (2, 3), (3, 2)])

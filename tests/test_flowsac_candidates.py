@@ -20,7 +20,7 @@ def best_by_hand(policy, noise):
     """One state and one candidate at a time: actions in the environment's units, clipped, and the index of each."""
     chosen, indices = [], []
     for obs, points in zip(torch.as_tensor(BATCH), noise, strict=True):
-        latents = policy.actor_average.distribution(obs[None]).push(points[None])[0].detach()
+        latents = policy.actor.distribution(obs[None]).push(points[None])[0].detach()
         scaled = latents.tanh() if policy.squash_output else latents.clamp(-1, 1)
         values = [min(policy.critic(obs[None], action[None])[:, 0].tolist()) for action in scaled]
         indices.append(values.index(max(values)))

@@ -195,7 +195,7 @@ def test_an_unsquashed_policy_has_density_outside_the_box(make_policy):
 def test_saturated_samples_lie_in_the_box_with_finite_densities(make_policy, bounds, latent):
     policy = make_policy(*bounds, double=False)
     with torch.no_grad():
-        policy.actor_average.flow.base.head.bias[:2] = latent
+        policy.actor.flow.base.head.bias[:2] = latent
         actions, log_prob = policy.sample(OBS, 100)
         again = policy.log_prob(OBS, actions)
     low, high = (torch.tensor(bound, dtype=actions.dtype) for bound in bounds)

@@ -104,7 +104,7 @@ def test_images_and_integers_are_finite():
 def test_actor_parameters_stop_training_before_the_environment_acts(make_model):
     def spoil(model):
         with torch.no_grad():
-            for actor in (model.actor, model.policy.actor_average):
+            for actor in (model.actor, model.policy.actor):
                 actor.trunk[0].bias[3] = np.nan
 
     env = Faulty()
@@ -151,7 +151,7 @@ def test_diverging_critics(make_model, sign):
 def test_a_diverging_density(make_model):
     def throw_far_out(model):
         with torch.no_grad():
-            for actor in (model.actor, model.policy.actor_average):
+            for actor in (model.actor, model.policy.actor):
                 actor.flow.base.head.bias[:2].fill_(MAX_LOG_PROB)
 
     message = (
@@ -179,7 +179,7 @@ class TestDegenerateWeights:
             torch.manual_seed(0)
             model = make_model("Pendulum-v1", ent_coef=ent_coef, **kwargs)
             model.critic.q_values = lambda features, actions: q_values(actions).expand(2, -1, -1)
-            return weighted_proposals(model, torch.zeros(4, 3), model.current_ent_coef())
+            return weighted_proposals(model, torch.zeros(4, 3), model.entropy_coefficient())
 
         return weights
 

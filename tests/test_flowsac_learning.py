@@ -80,4 +80,4 @@ def test_an_automatic_temperature_reaches_the_target_entropy(make_model):
         entropy = model.policy.entropy(np.array([[-1.0], [1.0]], np.float32), 2000).mean().item()
     assert entropy == pytest.approx(target + np.log(2.0), abs=0.3)
     # A Gaussian of that entropy has variance e^(2 h - 1) / (2 pi), and alpha = 2 variance for this reward
-    assert model.current_ent_coef().item() == pytest.approx(np.exp(2 * (target + np.log(2.0)) - 1) / np.pi, rel=0.3)
+    assert model.entropy_coefficient().item() == pytest.approx(np.exp(2 * (target + np.log(2.0)) - 1) / np.pi, rel=0.3)

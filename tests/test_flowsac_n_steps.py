@@ -41,7 +41,7 @@ def exact_model(make_model, monkeypatch, n_steps):
     bound = 3.0 * derived_action_bound(problem, ALPHA)  # so wide that no action is clipped
     model = make_model(
         LQREnv(action_bound=bound, alpha=ALPHA),
-        policy_kwargs={"squash_output": False, "critic_form": "quadratic", "n_critics": 1},
+        policy_kwargs={"squash_output": False, "critic": "quadratic", "n_critics": 1},
         ent_coef=ALPHA,
         gamma=problem.gamma,
         n_steps=n_steps,
@@ -62,7 +62,7 @@ def exact_model(make_model, monkeypatch, n_steps):
         return torch.as_tensor(u / bound, dtype=torch.float32), torch.as_tensor(log_prob, dtype=torch.float32)
 
     rng = np.random.default_rng(1)
-    monkeypatch.setattr(model.policy.actor_average, "action_log_prob", action_log_prob)
+    monkeypatch.setattr(model.policy.actor, "action_log_prob", action_log_prob)
     return model, optimum, bound
 
 
@@ -93,7 +93,7 @@ def test_the_missing_entropy_biases_the_critic_as_in_closed_form(make_model, mon
     model, optimum, bound = exact_model(make_model, monkeypatch, n_steps)
     starts = store_trajectories(model.replay_buffer, optimum, bound, n_steps)
     batch = model.replay_buffer._get_samples(starts)
-    loss = model._critic_loss(batch, model.current_ent_coef(), defaultdict(list))
+    loss = model._critic_loss(batch, model.entropy_coefficient(), defaultdict(list))
     loss.backward()
     mean = -model.critic.constant.grad.item() / model.critic.CONSTANT_SCALE
     standard_error = ((2 * loss.item() - mean**2) / len(starts)) ** 0.5

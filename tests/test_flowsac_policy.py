@@ -47,7 +47,7 @@ def test_observations_as_predict_takes_them(make_policy, convert, single):
 @pytest.mark.parametrize("convert", [np.asarray, torch.as_tensor], ids=["numpy", "tensor"])
 def test_observations_that_are_dictionaries(convert, perturb):
     policy = dict_policy()
-    perturb(policy.actor_average)
+    perturb(policy.actor)
     single = {"position": convert(np.array([0.1, 0.2], np.float32)), "gripper": convert(np.array([0.5], np.float32))}
     batch = {key: convert(np.stack([value, 2 * np.asarray(value)])) for key, value in single.items()}
     for obs, n_states in ((single, 1), (batch, 2)):
@@ -120,7 +120,7 @@ def test_without_a_generator_the_global_one_decides(make_policy):
 def test_gradients_are_those_of_finite_differences(make_policy, what, squashed, base, field, density):
     """Along a random direction of all the averaged actor's parameters."""
     policy = make_policy(**BOX, squash_output=squashed, density=density, base=base, field=field, ode_steps=2)
-    parameters = list(policy.actor_average.parameters())
+    parameters = list(policy.actor.parameters())
     actions = policy.sample(BATCH, 4, generator())[0].detach()
 
     def value():
@@ -227,7 +227,7 @@ def test_predict_is_in_the_box_and_of_the_policy(make_policy, squashed):
 def test_deterministic_predictions_are_the_image_of_the_bases_centre(make_policy, squashed):
     policy = make_policy(**BOX, squash_output=squashed, scale=0.0)
     with torch.no_grad():
-        policy.actor_average.flow.base.head.bias[:2] = torch.tensor([0.5, -0.3])
+        policy.actor.flow.base.head.bias[:2] = torch.tensor([0.5, -0.3])
     centre = np.tanh([0.5, -0.3]) if squashed else np.array([0.5, -0.3])
     expected = np.array([1.25, 1.2]) + np.array([1.75, 0.2]) * centre
     np.testing.assert_allclose(policy.predict(BATCH[0], deterministic=True)[0], expected, rtol=1e-5)
@@ -249,7 +249,7 @@ def test_deterministic_predictions_repeat_and_draw_no_random_numbers(make_policy
 @pytest.mark.parametrize(
     "kwargs",
     [
-        {"squash_output": False, "n_critics": 1, "critic_form": "quadratic", "log_std_init": -1.0},
+        {"squash_output": False, "n_critics": 1, "critic": "quadratic", "log_std_init": -1.0},
         {"field_kwargs": {"units": 5, "n_basis": 4}, "ode_steps": 1},
         {
             "base": "standard",
@@ -293,7 +293,7 @@ def test_a_policy_is_saved_and_loaded_alone(make_policy, kwargs, tmp_path):
         ("ode_grid_power", 0.0),
         ("density", "hutchinson"),
         ("log_std_init", 10.0),
-        ("critic_form", "cubic"),
+        ("critic", "cubic"),
         ("n_critics", 0),
         ("n_critics", 1.5),
         ("n_critics", True),
@@ -350,7 +350,7 @@ def test_a_folded_map_is_reported(monkeypatch, chunk):
     policy = FlowPolicy(
         spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,)), lambda _: 1e-3, net_arch=[16], ode_steps=1, ode_solver="euler"
     )
-    for parameter in policy.actor_average.parameters():
+    for parameter in policy.actor.parameters():
         parameter.data.add_(0.5 * torch.randn(parameter.shape))
     with pytest.warns(RuntimeWarning, match="fold"):
         policy.sample(np.zeros(3, np.float32), 2000)

@@ -9,7 +9,7 @@ import torch
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_flowsac import FlowSAC
-from sb3_flowsac.algorithm.checks import proposal_budget
+from sb3_flowsac.algorithm.arguments import proposal_budget
 from sb3_flowsac.isfm import (
     CurrentPolicy,
     Mixture,
@@ -189,7 +189,7 @@ def test_alpha_adapts_at_every_gradient_step(make_model, policy_delay):
     log_alpha = torch.full((1,), 0.5).log().requires_grad_()
     adam = torch.optim.Adam([log_alpha], lr=1e-2)
     for _ in range(8):
-        before = model.current_ent_coef().item()
+        before = model.entropy_coefficient().item()
         model.train(1, 16)
         figures = model.logger.name_to_value
         loss = -(log_alpha * (figures["train/log_prob"] - 1.0)).mean()  # the target entropy is minus the dimension
@@ -198,5 +198,5 @@ def test_alpha_adapts_at_every_gradient_step(make_model, policy_delay):
         loss.backward()
         adam.step()
         model.logger.dump(0)
-        assert model.current_ent_coef().item() != before
+        assert model.entropy_coefficient().item() != before
         assert model.log_ent_coef.item() == pytest.approx(log_alpha.item(), abs=1e-5)

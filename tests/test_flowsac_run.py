@@ -78,7 +78,7 @@ VARIANTS = {
     "euler": {"policy_kwargs": {"ode_solver": "euler"}},
     "one-critic": {"policy_kwargs": {"n_critics": 1}},
     "three-critics": {"policy_kwargs": {"n_critics": 3, "net_arch": {"pi": [8], "qf": [8, 8]}}},
-    "quadratic": {"policy_kwargs": {"critic_form": "quadratic", "n_critics": 1, "squash_output": False}},
+    "quadratic": {"policy_kwargs": {"critic": "quadratic", "n_critics": 1, "squash_output": False}},
     "no-hidden-layer": {"policy_kwargs": {"net_arch": []}},
     "activation": {"policy_kwargs": {"activation_fn": nn.Tanh}},
     "optimizer": {"policy_kwargs": {"optimizer_class": torch.optim.AdamW, "optimizer_kwargs": {"weight_decay": 0.01}}},

@@ -19,7 +19,7 @@ VARIANTS = {
     },
     "scheduled": {"n_proposals": "auto_64", "sampling_distribution": "guided", "actor_tau": 0.3},
     "quadratic": {
-        "policy_kwargs": {"critic_form": "quadratic", "n_critics": 1},
+        "policy_kwargs": {"critic": "quadratic", "n_critics": 1},
         "n_next_actions": 2,
         "policy_delay": 1,
     },
@@ -28,7 +28,7 @@ VARIANTS = {
 
 def everything(model):
     """All tensors that training changes."""
-    tensors = {**model.policy.state_dict(), "alpha": model.current_ent_coef()}
+    tensors = {**model.policy.state_dict(), "alpha": model.entropy_coefficient()}
     for name in ("actor", "critic"):
         state = getattr(model, name).optimizer.state_dict()["state"]
         tensors |= {f"{name}.{i}.{key}": value for i, entry in state.items() for key, value in entry.items()}

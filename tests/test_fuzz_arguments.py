@@ -159,7 +159,7 @@ SETTINGS = st.fixed_dictionaries(
                 "ode_grid_power": st.floats(0.1, 10.0),
                 "density": st.sampled_from(["exact", "trace"]),
                 "n_critics": st.integers(1, 3),
-                "critic_form": st.sampled_from(["network", "quadratic"]),
+                "critic": st.sampled_from(["network", "quadratic"]),
                 "share_features_extractor": st.booleans(),
                 "n_action_candidates": st.integers(1, 4),
                 "n_acting_candidates": st.integers(1, 4),

@@ -73,7 +73,7 @@ def test_paths_lead_from_the_base_to_the_samples(make_policy, base):
     times, paths = trace_paths(policy, OBS, 200, seed=4)
     with torch.no_grad():
         samples, _ = policy.sample(OBS, 200, torch.Generator().manual_seed(4))
-        gaussian = policy.actor_average.distribution(policy.obs_to_tensor(OBS)[0]).base
+        gaussian = policy.actor.distribution(policy.obs_to_tensor(OBS)[0]).base
     np.testing.assert_allclose(times, [0.0, 1 / 3, 2 / 3, 1.0])
     np.testing.assert_allclose(paths[:, :, -1], samples, rtol=1e-12)
     scaled = torch.as_tensor(paths[:, :, 0]).sub(policy.action_low).div(policy.action_scale).sub(1.0)

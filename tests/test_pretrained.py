@@ -57,7 +57,7 @@ POLICIES = {
     "quadratic": (
         FlowPolicy,
         VECTOR,
-        {"critic_form": "quadratic", "log_std_init": -1.4, "share_features_extractor": True},
+        {"critic": "quadratic", "log_std_init": -1.4, "share_features_extractor": True},
     ),
     "images": (CnnPolicy, IMAGE, {"features_extractor_kwargs": {"features_dim": 8}, "share_features_extractor": True}),
     "dictionaries": (MultiInputPolicy, MIXED, {}),

@@ -78,7 +78,7 @@ def rewards():
 
 def everything(model):
     """All that training changes and that can be seen from outside."""
-    tensors = {**model.policy.state_dict(), "alpha": model.current_ent_coef()}
+    tensors = {**model.policy.state_dict(), "alpha": model.entropy_coefficient()}
     for name, optimizer in (("actor", model.actor.optimizer), ("critic", model.critic.optimizer)):
         states = optimizer.state_dict()["state"]
         tensors |= {f"{name}.{i}.{key}": value for i, state in states.items() for key, value in state.items()}

@@ -113,11 +113,11 @@ def test_the_average_is_that_of_flowsac():
     """After n steps of the actor the rate is 10 / (10 + n), counted from 1."""
     fit = fitted("isfm", TwoHumps(), 2)
     fit.model.actor_epochs = 1
-    before = [parameter.clone() for parameter in fit.model.policy.actor_average.parameters()]
+    before = [parameter.clone() for parameter in fit.model.policy.actor.parameters()]
     fit.update(*fit.batch())
     rate = 10.0 / 13.0
     for old, now, trained in zip(
-        before, fit.model.policy.actor_average.parameters(), fit.model.actor.parameters(), strict=True
+        before, fit.model.policy.actor.parameters(), fit.model.actor.parameters(), strict=True
     ):
         torch.testing.assert_close(now, (1.0 - rate) * old + rate * trained)
 

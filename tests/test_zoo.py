@@ -259,7 +259,7 @@ def test_plots_list_their_options(capsys):
 
 def parameters(number):
     model = FlowSAC.load(f"logs/flowsac/MaxEntLQR-v0_{number}/MaxEntLQR-v0.zip", device="cpu")
-    return [*model.policy.state_dict().values(), model.current_ent_coef()]
+    return [*model.policy.state_dict().values(), model.entropy_coefficient()]
 
 
 def test_a_killed_run_goes_on_by_the_same_command(empty_folder, monkeypatch):

@@ -19,7 +19,7 @@ entry["policy_kwargs"] = dict(
     squash_output=False,
     activation_fn=nn.SiLU,
     n_critics=1,
-    critic_form="quadratic",
+    critic="quadratic",
     density="trace",
     log_std_init=-1.4,
     optimizer_kwargs=dict(betas=(0.9, 0.99)),

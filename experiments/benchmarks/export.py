@@ -32,7 +32,7 @@ def make_policy(n_obs: int, n_actions: int) -> FlowPolicy:
         spaces.Box(-np.inf, np.inf, (n_obs,)), spaces.Box(-1.0, 1.0, (n_actions,)), lambda _: 1e-3
     ).cpu()
     with torch.no_grad():
-        for parameter in policy.actor_average.parameters():
+        for parameter in policy.actor.parameters():
             parameter.add_(0.01 * torch.randn(parameter.shape))
     return policy
 

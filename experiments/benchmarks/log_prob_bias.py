@@ -25,7 +25,6 @@ from maxent_envs.targets import RotatingMixture, SharpGaussian
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.algorithm.actor import FlowActor
 from sb3_flowsac.flow import SOLVERS, time_grid
-from sb3_flowsac.isfm import isfm_loss
 from sb3_flowsac.lqr_study.tasks import write_json
 from sb3_flowsac.lqr_study.versions import machine, versions
 
@@ -48,18 +47,16 @@ SAMPLERS = [
 def stages(target: Target, base: str, updates: list[int], seed: int) -> list[tuple[int, FlowActor]]:
     """The averaged actor after each number of updates on true samples."""
     env = gym.make("BoltzmannBandit-v0", target=target)
-    model = FlowSAC("FlowPolicy", env, ent_coef=0.1, seed=seed, policy_kwargs={"base": base}, policy_delay=1)
+    model = FlowSAC("FlowPolicy", env, ent_coef=0.1, seed=seed, policy_kwargs={"base": base}, actor_epochs=1)
     rng, kept = env.unwrapped.np_random, []
     for update in range(1, max(updates) + 1):
-        model._n_updates = update
         states = target.sample_states(128, rng)
         actions = torch.as_tensor(target.sample(states, N_SAMPLES, rng), dtype=torch.float32)
-        policy = model.actor.distribution(torch.as_tensor(states, dtype=torch.float32))
-        loss = isfm_loss(policy, model.actor.transform.inverse(actions), torch.full((128, N_SAMPLES), 1.0 / N_SAMPLES))
-        model._optimize(model.actor.optimizer, loss.flow + loss.base)
-        model._update_actor_average()
+        u, weights = model.actor.transform.inverse(actions), torch.full((128, N_SAMPLES), 1.0 / N_SAMPLES)
+        with model.actor_average.ahead():
+            model.match_flow(torch.as_tensor(states, dtype=torch.float32), u, weights)
         if update in updates:
-            kept.append((update, copy.deepcopy(model.policy.actor_average)))
+            kept.append((update, copy.deepcopy(model.policy.actor)))
     return kept
 
 

@@ -27,8 +27,8 @@ def variants() -> dict[str, dict[str, Any]]:
 
     return {
         "as in the study": {},
-        "network critic [128, 128]": policy(critic_form="network", net_arch={"pi": [64, 64], "qf": [128, 128]}),
-        "network critic, two": policy(critic_form="network", net_arch={"pi": [64, 64], "qf": [128, 128]}, n_critics=2),
+        "network critic [128, 128]": policy(critic="network", net_arch={"pi": [64, 64], "qf": [128, 128]}),
+        "network critic, two": policy(critic="network", net_arch={"pi": [64, 64], "qf": [128, 128]}, n_critics=2),
         "rectifiers": policy(activation_fn=nn.ReLU),
         "Adam's default betas": policy(optimizer_kwargs={}),
         "learning rate to 2%": {

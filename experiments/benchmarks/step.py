@@ -126,7 +126,7 @@ def split_by_phase(model: OffPolicyAlgorithm, steps: int) -> dict[str, float]:
     phases.wrap(model, "train", "the rest: temperature, statistics, log")
     phases.wrap(model.replay_buffer, "sample", "sampling from the buffer")
     phases.wrap(model, "_critic_loss", "critic loss")
-    phases.wrap(model.policy.actor_average, "action_log_prob", "target: next actions and their density")
+    phases.wrap(model.policy.actor, "action_log_prob", "target: next actions and their density")
     phases.wrap(model.critic_target, "forward", "target: values")
     phases.wrap(model, "improve_actor", "proposals: actions and their density; ISFM loss")
     phases.wrap(model.sampling_distribution, "given", "proposals: Q's gradient at the anchors")

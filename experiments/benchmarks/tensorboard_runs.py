@@ -15,7 +15,7 @@ POLICY = {
     "squash_output": False,
     "log_std_init": -1.5,
     "net_arch": [64, 64],
-    "critic_form": "quadratic",
+    "critic": "quadratic",
     "n_critics": 1,
 }
 SETTINGS = {"gamma": 0.95, "ent_coef": 0.5, "batch_size": 128, "actor_batch_size": 64}

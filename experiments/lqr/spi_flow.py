@@ -17,7 +17,7 @@ from maxent_envs.lqr.bounds import SPREAD_MULTIPLE
 from maxent_envs.lqr.spaces import observation, observation_space
 from maxent_envs.validation import FloatArray, integer, positive_float
 from sb3_flowsac.algorithm.actor import FlowActor
-from sb3_flowsac.algorithm.chunks import in_chunks
+from sb3_flowsac.algorithm.density import in_parts
 from sb3_flowsac.evaluation.lqr import EvaluationSettings
 from sb3_flowsac.evaluation.policies import StochasticPolicy
 from sb3_flowsac.flow import FlowDistribution
@@ -116,7 +116,7 @@ class FlowLQRPolicy:
         """
         with torch.no_grad():
             policy = self.distribution(states)
-            draws = in_chunks(policy, policy.noise(n, generator), policy.push_with_log_prob)
+            draws = in_parts(policy, policy.noise(n, generator), policy.push_with_log_prob)
         actions, log_prob = (torch.cat(found, dim=1).double().cpu().numpy() for found in zip(*draws, strict=True))
         return actions * self.scale, log_prob - np.log(self.scale).sum()
 

@@ -11,19 +11,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_flowsac.algorithm.activations import Swish2
-from sb3_flowsac.algorithm.checks import check_activation, layer_sizes
-from sb3_flowsac.checks import boolean
-from sb3_flowsac.flow import (
-    ActionTransform,
-    BaseName,
-    Density,
-    FlowDistribution,
-    Identity,
-    Solver,
-    Tanh,
-    VelocityField,
-    make_flow,
-)
+from sb3_flowsac.flow import ActionTransform, FlowDistribution, Identity, Tanh, make_flow
 
 
 class BoundedSize(nn.Module):
@@ -47,7 +35,7 @@ class BoundedSize(nn.Module):
 
 class FlowActor(BasePolicy):
     """
-    Actor network: from observations to a conditional flow over latents, and a transform to scaled actions [-1, 1].
+    Actor network: from observations to a conditional flow over u, and a transform of u to scaled actions in [-1, 1].
 
     :param observation_space: observation space
     :param action_space: action space
@@ -57,14 +45,7 @@ class FlowActor(BasePolicy):
     :param activation_fn: activation function of the trunk
     :param normalize_images: whether to divide images by 255
     :param squash_output: whether actions are squashed by tanh
-    :param base: see ``make_flow``, as all that follow
-    :param log_std_init: in latents
-    :param field: structured, mlp or a class
-    :param field_kwargs: keyword arguments of the field
-    :param ode_steps: number of steps from noise to action
-    :param ode_solver: name or ``Solver``
-    :param ode_grid_power: uniform steps or finer ones towards the action
-    :param density: exact or trace; ``action_log_prob`` takes "trace" in either case
+    :param flow_kwargs: base distribution, velocity field and solver, see ``sb3_flowsac.flow.make_flow``
     :raises ValueError: if an argument is out of range
     :raises TypeError: if an argument is of the wrong kind
     """
@@ -82,18 +63,8 @@ class FlowActor(BasePolicy):
         activation_fn: type[nn.Module] = Swish2,
         normalize_images: bool = True,
         squash_output: bool = True,
-        base: BaseName = "gaussian",
-        log_std_init: float = 0.0,
-        field: str | type[VelocityField] = "structured",
-        field_kwargs: dict[str, Any] | None = None,
-        ode_steps: int = 5,
-        ode_solver: str | Solver = "midpoint",
-        ode_grid_power: float = 1.0,
-        density: Density = "exact",
+        **flow_kwargs: Any,
     ) -> None:
-        net_arch = layer_sizes("net_arch", net_arch)
-        check_activation(activation_fn)
-        boolean("squash_output", squash_output)
         super().__init__(
             observation_space,
             action_space,
@@ -106,34 +77,23 @@ class FlowActor(BasePolicy):
         self.transform: ActionTransform = Tanh() if squash_output else Identity()
         bound = [BoundedSize()] if net_arch else []  # raw features keep their size: a linear policy is to be linear
         self.trunk = nn.Sequential(*create_mlp(features_dim, -1, net_arch, activation_fn), *bound)
-        latent_dim, action_dim = (net_arch[-1] if net_arch else features_dim), get_action_dim(action_space)
-        self.flow = make_flow(
-            latent_dim,
-            action_dim,
-            base=base,
-            log_std_init=log_std_init,
-            field=field,
-            field_kwargs=field_kwargs,
-            ode_steps=ode_steps,
-            ode_solver=ode_solver,
-            ode_grid_power=ode_grid_power,
-            density=density,
-        )
-        self.flow_kwargs = {"squash_output": squash_output, **self.flow.options}
+        trunk_dim = net_arch[-1] if net_arch else features_dim
+        self.flow = make_flow(trunk_dim, get_action_dim(action_space), **flow_kwargs)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
         data.update(
-            self.flow_kwargs,
+            self.flow.options,
             net_arch=self.net_arch,
             features_extractor=self.features_extractor,
             features_dim=self.features_dim,
             activation_fn=self.activation_fn,
+            squash_output=self.squash_output,
         )
         return data
 
     def distribution(self, obs: PyTorchObs) -> FlowDistribution:
-        """The flow over latents in each of a batch of observations."""
+        """The flow over u in each of a batch of observations."""
         distribution: FlowDistribution = self.flow(self.features(obs))
         return distribution
 
@@ -156,22 +116,21 @@ class FlowActor(BasePolicy):
     @torch.no_grad()
     def action_log_prob(self, obs: PyTorchObs, n: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        n scaled actions in each state, in antithetic pairs, and the logarithm of their density with respect to scaled
-        actions.
+        n scaled actions in each state, in antithetic pairs, and the log-density of scaled actions there.
 
-        What the critics' targets and alpha are made of, without gradients.
-        The density is that of equation 6, the trace integral, whatever ``density`` says: it is cheap, and averages have
-        little of its errors. ``train/log_prob_bias`` says how large they are.
+        The critics' targets and alpha are made of them, without gradients. The density is the trace integral of
+        equation 6, whatever ``density`` says: it is cheap, and its errors nearly cancel in averages.
+        ``train/log_prob_bias`` says how large they are.
 
         :param obs: observations
         :param n: number of actions
         :return: (batch, n, action_dim) and (batch, n)
         """
         if n == 1:
-            latents, log_prob = self.flow.sample_singles(self.features(obs))
+            u, log_prob = self.flow.sample_singles(self.features(obs))
         else:
-            latents, log_prob = self.distribution(obs).sample_with_log_prob(n, density="trace", antithetic=True)
-        return self.transform(latents), log_prob - self.transform.log_det(latents)
+            u, log_prob = self.distribution(obs).sample_with_log_prob(n, density="trace", antithetic=True)
+        return self.transform(u), log_prob - self.transform.log_det(u)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
         actions: torch.Tensor = self(observation, deterministic)

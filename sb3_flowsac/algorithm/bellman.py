@@ -5,45 +5,22 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
-from stable_baselines3.common.type_aliases import PyTorchObs, ReplayBufferSamples
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
 from sb3_flowsac.algorithm.actor import FlowActor
-from sb3_flowsac.algorithm.critics import Critic
-
-
-class SoftValue(NamedTuple):
-    """Values (batch, 1), and the scaled actions (batch, n, dim) and log-densities (batch, n) that they average over."""
-
-    values: torch.Tensor
-    actions: torch.Tensor
-    log_prob: torch.Tensor
+from sb3_flowsac.algorithm.critics import Critic, SoftTransitions
 
 
 class BellmanError(NamedTuple):
-    """The critics' loss, and without gradients the means of Q, of log pi and of the share of next actions out of the
-    box."""
+    """
+    The critics' loss, and without gradients the means of Q, of log pi of the next actions, and of the share of their
+    components outside the Box.
+    """
 
     loss: torch.Tensor
     q_value: torch.Tensor
     log_prob: torch.Tensor
     clip_fraction: torch.Tensor
-
-
-def soft_value(actor: FlowActor, critic: Critic, obs: PyTorchObs, n: int, ent_coef: torch.Tensor) -> SoftValue:
-    """
-    The soft value V(s) = E[min Q(s, a) - alpha log pi(a|s)], averaged over n actions of the policy in each state.
-
-    :param actor: the policy
-    :param critic: critics, of which the smallest counts
-    :param obs: observations of the states
-    :param n: number of actions
-    :param ent_coef: alpha
-    """
-    actions, log_prob = actor.action_log_prob(obs, n)
-    # The environment would clip an unsquashed action to its box
-    q_values = critic(obs, actions.clamp(-1.0, 1.0)).amin(0)
-    return SoftValue((q_values - ent_coef * log_prob).mean(-1, keepdim=True), actions, log_prob)
 
 
 def bellman_error(
@@ -56,7 +33,7 @@ def bellman_error(
     ent_coef: torch.Tensor,
 ) -> BellmanError:
     """
-    Squared error of the soft Bellman equation (1), half the mean over the batch, summed over the critics.
+    The critics' loss in the soft Bellman equation (1), with next actions of the policy and their density by equation 6.
 
     :param actor: the policy that acts in the next states
     :param critic: critics, with gradients
@@ -66,14 +43,18 @@ def bellman_error(
     :param n: number of next actions in each state
     :param ent_coef: alpha
     """
-    with torch.no_grad():
-        following = soft_value(actor, critic_target, batch.next_observations, n, ent_coef)
-        discounts = gamma if batch.discounts is None else batch.discounts
-        targets = batch.rewards + (1.0 - batch.dones) * discounts * following.values
-    q_values = critic(batch.observations, batch.actions)
-    loss = 0.5 * F.mse_loss(q_values, targets.T.expand_as(q_values)) * critic.n_critics
-    clip_fraction = (following.actions.abs() > 1.0).float().mean()
-    return BellmanError(loss, q_values.detach().mean(), following.log_prob.mean(), clip_fraction)
+    next_actions, log_prob = actor.action_log_prob(batch.next_observations, n)
+    transitions = SoftTransitions(
+        observations=batch.observations,
+        actions=batch.actions,
+        rewards=batch.rewards,
+        discounts=(1.0 - batch.dones) * (gamma if batch.discounts is None else batch.discounts),
+        next_observations=batch.next_observations,
+        next_actions=next_actions.clamp(-1.0, 1.0),  # the environment would clip an unsquashed action to its Box
+        next_bonuses=-ent_coef * log_prob,
+    )
+    loss, q_value = critic.loss(critic_target, transitions)
+    return BellmanError(loss, q_value, log_prob.mean(), (next_actions.abs() > 1.0).float().mean())
 
 
 # The kernels are called from C++, which saves a tenth of a millisecond

@@ -16,24 +16,46 @@ MAX_LOG_PROB = 1e6
 REMEDY = "networks of this model are no longer of use, go on from a checkpoint saved before"
 
 
+def first_not_finite(name: str, values: Any) -> str | None:
+    """
+    What a message says of the first number that is not finite; ``None`` if all are.
+
+    :param name: what the numbers are
+    :param values: an array or tensor (the first axis of a batch is the environment) or a dictionary of them
+    """
+    if isinstance(values, dict):
+        return next(filter(None, (first_not_finite(f"{name}[{key!r}]", part) for key, part in values.items())), None)
+    array = np.asarray(values)
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return None
+    place = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
+    return f"{name}[{', '.join(map(str, place))}] is {array[place]}"
+
+
+def check_observation(observation: Any) -> None:
+    """
+    Refuse observations with numbers that are not finite.
+
+    :param observation: as ``predict`` takes them
+    :raises ValueError: with index and value of the first such number
+    """
+    found = first_not_finite("observation", observation)
+    if found is not None:
+        raise ValueError(f"{found}; it must be finite")
+
+
 def check_finite(name: str, values: Any, timestep: int) -> None:
     """
-    Refuse numbers that are not finite.
+    Refuse numbers of a training run that are not finite.
 
     :param name: what the numbers are
     :param values: an array (the first axis of a batch is the environment) or a dictionary of arrays
     :param timestep: number of environment steps so far
-    :raises FloatingPointError: with name, index and value of the first that is not finite, and the step
+    :raises FloatingPointError: with name, index and value of the first such number, and the step
     """
-    if isinstance(values, dict):
-        for key, part in values.items():
-            check_finite(f"{name}[{key!r}]", part, timestep)
-        return
-    array = np.asarray(values)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        place = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
-        index = ", ".join(map(str, place))
-        raise FloatingPointError(f"{name}[{index}] is {array[place]} at environment step {timestep}; it must be finite")
+    found = first_not_finite(name, values)
+    if found is not None:
+        raise FloatingPointError(f"{found} at environment step {timestep}; it must be finite")
 
 
 def check_transition(reward: np.ndarray, observation: Any, infos: list[dict[str, Any]], timestep: int) -> None:

@@ -10,32 +10,25 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, ReplayBufferSamples, Schedule
-from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
-from torch import nn
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, Schedule
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from sb3_flowsac.algorithm import arguments
 from sb3_flowsac.algorithm.actor import FlowActor
+from sb3_flowsac.algorithm.averaging import WeightAverage
 from sb3_flowsac.algorithm.bellman import CompiledBellmanError, bellman_error
-from sb3_flowsac.algorithm.checks import (
-    check_arguments,
-    check_policy_class,
-    dictionary,
-    initial_ent_coef,
-    proposal_budget,
-    refuse_sde,
-    usable_device,
-    verbosity,
-    without_sde,
-)
 from sb3_flowsac.algorithm.collection import CheckedOffPolicyAlgorithm
 from sb3_flowsac.algorithm.critics import Critic
+from sb3_flowsac.algorithm.entropy_coefficient import EntropyCoefficient, read_ent_coef
 from sb3_flowsac.algorithm.finite import check_figures
 from sb3_flowsac.algorithm.policies import CnnPolicy, FlowPolicy, MlpPolicy, MultiInputPolicy
+from sb3_flowsac.checks import boolean, integer, positive
 from sb3_flowsac.flow import FlowDistribution
 from sb3_flowsac.isfm import (
+    MIN_PROPOSALS,
     Improvement,
     SamplingDistribution,
+    get_sampling_distribution,
     isfm_loss,
     running_ess_share,
     scheduled_proposals,
@@ -47,6 +40,7 @@ LEAST_EFFECTIVE = 1.5
 BIAS_INTERVAL = 100  # actor updates between two measurements of ``train/log_prob_bias``
 
 SelfFlowSAC = TypeVar("SelfFlowSAC", bound="FlowSAC")
+Figures = dict[str, list[torch.Tensor]]
 
 
 class FlowSAC(CheckedOffPolicyAlgorithm):
@@ -91,8 +85,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     :param policy_delay: improve the actor every ``policy_delay`` gradient steps
     :param actor_epochs: number of steps that the actor's optimizer takes on the proposals of an improvement, each with
         fresh draws from them: values of Q are dear, regressions on them are not
-    :param actor_tau: the soft update coefficient of the averaged actor, which acts, predicts and is backed up (between
-        0 and 1; with 1 it is the trained one)
+    :param actor_tau: rate of the running average of the actor's weights over the steps of its optimizer (above 0, at
+        most 1); ``policy.actor`` holds the average and acts with it; 1 for none
     :param torch_compile: compile the critics' loss and its gradient with ``torch.compile``: pays in long runs, since
         the first gradient step then takes up to a minute (seconds where torch's cache has it), and wants a C++ compiler
     :param stats_window_size: window size for the rollout logging: number of episodes to average over
@@ -114,8 +108,10 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     }
     policy: FlowPolicy
     actor: FlowActor
+    actor_average: WeightAverage
     critic: Critic
     critic_target: Critic
+    entropy_coefficient: EntropyCoefficient
     replay_buffer: ReplayBuffer
 
     def __init__(
@@ -158,9 +154,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         if not isinstance(policy, str):
-            check_policy_class(policy, FlowPolicy)
-        policy_kwargs = without_sde(dictionary("policy_kwargs", policy_kwargs))
-        refuse_sde(use_sde, sde_sample_freq, use_sde_at_warmup, policy_kwargs or {})
+            arguments.check_policy_class(policy, FlowPolicy)
         super().__init__(
             policy,
             env,
@@ -174,14 +168,14 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             gradient_steps,
             action_noise,
             replay_buffer_class=replay_buffer_class,
-            replay_buffer_kwargs=dictionary("replay_buffer_kwargs", replay_buffer_kwargs),
+            replay_buffer_kwargs=arguments.dictionary("replay_buffer_kwargs", replay_buffer_kwargs),
             optimize_memory_usage=optimize_memory_usage,
             n_steps=n_steps,
-            policy_kwargs=policy_kwargs,
+            policy_kwargs=arguments.refuse_sde(use_sde, sde_sample_freq, use_sde_at_warmup, policy_kwargs),
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
-            verbose=verbosity(verbose),
-            device=usable_device(device),
+            verbose=verbose if isinstance(verbose, bool) else integer("verbose", verbose, 0, 2),
+            device=arguments.usable_device(device),
             seed=seed,
             sde_support=False,
             supported_action_spaces=(spaces.Box,),
@@ -189,10 +183,10 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         )
         self.ent_coef = ent_coef
         self.target_update_interval = target_update_interval
-        self.target_entropy = target_entropy
-        self.n_proposals = n_proposals
-        # It may be a name until _setup_model looks it up, which load calls, too
+        # "auto" and a name until _setup_model looks them up, which load calls, too
+        self.target_entropy = cast(float, target_entropy)
         self.sampling_distribution = cast(SamplingDistribution, sampling_distribution)
+        self.n_proposals = n_proposals
         self.n_next_actions = n_next_actions
         self.actor_batch_size = actor_batch_size
         self.policy_delay = policy_delay
@@ -200,10 +194,6 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self.actor_tau = actor_tau
         self.torch_compile = torch_compile
         self._ess_share = 0.0  # running, for the schedule of n_proposals
-        self._effective_proposals: torch.Tensor  # of the latest actor update
-        self.log_ent_coef: torch.Tensor | None = None
-        self.ent_coef_optimizer: torch.optim.Adam | None = None
-
         if _init_setup_model:
             self._setup_model()
 
@@ -212,8 +202,25 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             raise ValueError(f"policy={policy_name!r} is unknown; choose one of {', '.join(self.policy_aliases)}")
         return self.policy_aliases[policy_name]
 
+    def _check_arguments(self) -> None:
+        """Check what the constructor, or a saved file, has set; numpy's numbers become Python's."""
+        if not hasattr(self, "observation_space"):
+            raise ValueError("env must be an environment or the id of one, got None")
+        arguments.check_numbers(self)
+        self.torch_compile = boolean("torch_compile", self.torch_compile)
+        self.actor_tau = positive("actor_tau", self.actor_tau, 1.0)
+        read_ent_coef(self.ent_coef)
+        self.target_entropy = arguments.target_entropy(self.target_entropy, get_action_dim(self.action_space))
+        self.sampling_distribution = get_sampling_distribution(self.sampling_distribution)
+        budget, is_scheduled = arguments.proposal_budget(self.n_proposals)
+        # Every number that the schedule may ask for: a mixture's shares are rounded, so it may take 12 and refuse 14
+        for n_proposals in [*range(MIN_PROPOSALS, budget, 2), budget] if is_scheduled else [budget]:
+            self.sampling_distribution.check(n_proposals)
+        arguments.check_policy_class(self.policy_class, FlowPolicy)
+        arguments.check_policy_kwargs(self.policy_class, self.policy_kwargs)
+
     def _setup_model(self) -> None:
-        check_arguments(self)
+        self._check_arguments()
         try:
             super()._setup_model()
         except MemoryError as error:
@@ -222,108 +229,102 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             ) from error
         self._create_aliases()
         self._bellman_error = CompiledBellmanError() if self.torch_compile else bellman_error
-        self.batch_norm_stats = get_parameters_by_name(self.critic, ["running_"])
-        self.batch_norm_stats_actor = get_parameters_by_name(self.actor, ["running_"])
-        self.batch_norm_stats_average = get_parameters_by_name(self.policy.actor_average, ["running_"])
-        self.batch_norm_stats_target = get_parameters_by_name(self.critic_target, ["running_"])
-        if self.target_entropy == "auto":
-            self.target_entropy = -float(get_action_dim(self.action_space))
-        self._effective_proposals = torch.full((1,), torch.inf, device=self.device)
-        initial, is_learnt = initial_ent_coef(self.ent_coef)
-        if is_learnt:
-            # The logarithm is learnt, so that the coefficient stays positive
-            self.log_ent_coef = torch.full((1,), initial, device=self.device).log().requires_grad_(True)
-            self.ent_coef_optimizer = torch.optim.Adam([self.log_ent_coef], lr=self.lr_schedule(1), fused=True)
-        else:
-            self.ent_coef_tensor = torch.tensor(initial, device=self.device)
+        self.actor_average = WeightAverage(self.actor.parameters(), self.actor_tau)
+        least_effective = min(LEAST_EFFECTIVE, arguments.proposal_budget(self.n_proposals)[0] / 4)
+        alpha = EntropyCoefficient(self.ent_coef, self.lr_schedule(1), least_effective)
+        self.entropy_coefficient = alpha.to(self.device)
 
     def _create_aliases(self) -> None:
         self.actor = self.policy.actor
         self.critic = self.policy.critic
-        self.critic_target = self.policy.critic_target
+        self.critic_target = self.policy.critic_target or self.policy.critic
+
+    def current_ent_coef(self) -> float:
+        """The entropy coefficient alpha that training uses now, fixed or learnt."""
+        return float(self.entropy_coefficient())
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """
-        Gradient steps of Algorithm 2.
+        Gradient steps of Algorithm 2 (SAC-ISFM).
 
         :param gradient_steps: number of gradient steps
         :param batch_size: number of transitions in each
         """
         self.policy.set_training_mode(True)
-        optimizers = [self.actor.optimizer, self.critic.optimizer]
-        if self.ent_coef_optimizer is not None:
-            optimizers.append(self.ent_coef_optimizer)
-        self._update_learning_rate(optimizers)
-
-        stats: dict[str, list[torch.Tensor]] = defaultdict(list)
+        self._update_learning_rate(
+            [
+                o
+                for o in (self.actor.optimizer, self.critic.optimizer, self.entropy_coefficient.optimizer)
+                if o is not None
+            ]
+        )
+        figures: Figures = defaultdict(list)  # for the log alone
         for _ in range(gradient_steps):
             self._n_updates += 1
             batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
             batch = batch._replace(actions=batch.actions.float())  # a buffer keeps half precision as it is
-            ent_coef = self.current_ent_coef()
-            # Policy evaluation (lines 6 to 8)
-            critic_loss = self._critic_loss(batch, ent_coef, stats)
-            self._optimize(self.critic.optimizer, critic_loss)
-            self._update_ent_coef(stats)
-            if self._n_updates % self.policy_delay == 0:
-                # Policy improvement (lines 9 to 11)
-                self.improve_actor(batch.observations, batch.actions, ent_coef, stats)
-            if self._n_updates % self.target_update_interval == 0:
-                _move_average(self.critic_target, self.critic, self.tau)
-                polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
-        self._record(stats)
-        self.policy.set_training_mode(False)  # while it trains, and then no longer
+            alpha = self.entropy_coefficient()
 
-    def current_ent_coef(self) -> torch.Tensor:
-        """The entropy coefficient alpha, fixed or learnt, as a tensor without gradient."""
-        return self.ent_coef_tensor if self.log_ent_coef is None else self.log_ent_coef.detach().exp()
+            # Policy evaluation, lines 6 to 8: next actions of the policy, log pi by equation 6, regression of Q (1)
+            error = self._bellman_error(
+                self.actor, self.critic, self.critic_target, batch, self.gamma, self.n_next_actions, alpha
+            )
+            self.critic.minimize(error.loss)
 
-    def _critic_loss(
-        self, batch: ReplayBufferSamples, ent_coef: torch.Tensor, stats: dict[str, list[torch.Tensor]]
-    ) -> torch.Tensor:
-        """Squared error of the soft Bellman equation (1), log pi by the trace integral (6)."""
-        error = self._bellman_error(
-            self.policy.actor_average, self.critic, self.critic_target, batch, self.gamma, self.n_next_actions, ent_coef
-        )
-        stats["critic_loss"].append(error.loss.detach())
-        for name in ("q_value", "log_prob", "clip_fraction"):
-            stats[name].append(getattr(error, name))
-        return error.loss
+            # SAC's, not in Algorithm 2: alpha moves so that the entropy meets its target
+            ent_coef_loss = self.entropy_coefficient.step(-error.log_prob - self.target_entropy)
+
+            # Policy improvement, lines 9 to 11: proposals, weights (9), flow matching. Ours: not in every step, and
+            # from the first step on
+            if (self._n_updates - 1) % self.policy_delay == 0 and self._actor_learns():
+                for name, value in self.improve_actor(batch.observations, batch.actions, alpha).items():
+                    figures[name].append(value)
+
+            # SAC's: a target network
+            if self.critic.uses_target and self._n_updates % self.target_update_interval == 0:
+                _follow(self.critic_target, self.critic, self.tau)
+
+            figures["critic_loss"].append(error.loss.detach())
+            for name in ("q_value", "log_prob", "clip_fraction"):
+                figures[name].append(getattr(error, name))
+            figures["ent_coef"].append(alpha)
+            if self.entropy_coefficient.is_learnt:
+                figures["ent_coef_loss"].append(ent_coef_loss)
+        self._record(figures)
+        self.policy.set_training_mode(False)
 
     def improve_actor(
-        self,
-        observations: PyTorchObs,
-        actions: torch.Tensor,
-        ent_coef: torch.Tensor,
-        stats: dict[str, list[torch.Tensor]],
-    ) -> None:
+        self, observations: PyTorchObs, actions: torch.Tensor, ent_coef: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         """
-        One step of policy improvement by ISFM (equation 9): towards exp(Q / alpha) / Z in a batch of states.
+        Policy improvement by ISFM (equation 9): towards exp(Q / alpha) / Z in a batch of states.
 
-        The proposals are weighed once and serve ``actor_epochs`` steps of the optimizer.
+        Ours: the proposals are weighed once and serve ``actor_epochs`` steps of the optimizer.
 
         :param observations: the states; the first ``actor_batch_size`` of them are used
         :param actions: the scaled actions that the replay buffer holds for them, (batch, action_dim)
         :param ent_coef: alpha
-        :param stats: where the step's figures are appended
+        :return: figures for the log, by name
         """
         observations, actions = _first(observations, self.actor_batch_size), actions[: self.actor_batch_size]
-        policy = self.actor.distribution(observations)
-        latents, weights = self.weigh_proposals(policy, observations, actions, ent_coef)
-        for epoch in range(self.actor_epochs):
-            loss = isfm_loss(policy if epoch == 0 else self.actor.distribution(observations), latents, weights)
-            self._optimize(self.actor.optimizer, loss.flow + loss.base)
-            self._update_actor_average()
+        with self.actor_average.ahead():
+            with torch.no_grad():
+                policy = self.actor.distribution(observations)
+            proposals, weights = self.weigh_proposals(policy, observations, actions, ent_coef)
+            loss = self.match_flow(observations, proposals, weights)
 
-        for name, value in weight_statistics(weights).items():
-            stats[name].append(value)
-        stats["actor_loss"].append((loss.flow + loss.base).detach())
-        stats["irregular_fraction"].append(policy.irregular_fraction)
-        self._effective_proposals = (stats["ess"][-1] * stats["n_proposals"][-1]).reshape(1)
+        statistics = weight_statistics(weights)
+        self.entropy_coefficient.effective_proposals = statistics["ess"] * statistics["n_proposals"]
         if isinstance(self.n_proposals, str):
-            self._ess_share = running_ess_share(self._ess_share, stats["ess"][-1].item())
-        if self._n_updates // self.policy_delay % BIAS_INTERVAL == 1:
-            stats["log_prob_bias"].append(self._log_prob_bias(observations))
+            self._ess_share = running_ess_share(self._ess_share, statistics["ess"].item())
+        figures = {
+            **statistics,
+            "actor_loss": loss,
+            "irregular_fraction": policy.irregular_fraction,
+        }
+        if (self._n_updates // self.policy_delay) % BIAS_INTERVAL == 1:
+            figures["log_prob_bias"] = self._log_prob_bias(observations)
+        return figures
 
     @torch.no_grad()
     def weigh_proposals(
@@ -336,86 +337,68 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         :param observations: the states
         :param actions: scaled actions of the replay buffer, (batch, action_dim)
         :param ent_coef: alpha
-        :return: latents (batch, n, action_dim) and self-normalised weights (batch, n)
+        :return: proposals u (batch, n, action_dim) and self-normalised weights (batch, n)
         """
-        improvement = self._improvement(observations, actions, policy, ent_coef)
-        n_proposals = self._next_n_proposals()
-        latents, log_prob = self.sampling_distribution.given(improvement, n_proposals).sample_with_log_prob()
-        return latents, improvement.weights(latents, log_prob)
-
-    def _improvement(
-        self, observations: PyTorchObs, actions: torch.Tensor, policy: FlowDistribution, ent_coef: torch.Tensor
-    ) -> Improvement:
-        """The improvement step towards exp(Q / alpha) / Z in a batch of states."""
-        features = self.critic.extract_features(observations, self.critic.features_extractor)
+        features = self.critic.features(observations)
 
         def log_action_target(points: torch.Tensor) -> torch.Tensor:
-            q_values = self.critic.q_values(features, points).amin(0)
-            # Only differences within a state count: without the largest no Q / alpha overflows or rounds the densities
-            # away
-            return (q_values - q_values.detach().amax(-1, keepdim=True)) / ent_coef
+            values = self.critic.value(features, points)
+            # Only differences within a state count: without the largest, no Q / alpha overflows or swamps the densities
+            return (values - values.detach().amax(-1, keepdim=True)) / ent_coef
 
-        return Improvement(policy, self.actor.transform, log_action_target, actions)
+        improvement = Improvement(policy, self.actor.transform, log_action_target, actions)
+        budget, is_scheduled = arguments.proposal_budget(self.n_proposals)
+        n = scheduled_proposals(self._ess_share, budget) if is_scheduled else budget
+        proposals, log_prob = self.sampling_distribution.given(improvement, n).sample_with_log_prob()
+        return proposals, improvement.weights(proposals, log_prob)
 
-    def _next_n_proposals(self) -> int:
-        budget, is_scheduled = proposal_budget(self.n_proposals)
-        return scheduled_proposals(self._ess_share, budget) if is_scheduled else budget
+    def match_flow(self, observations: PyTorchObs, proposals: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """
+        ``actor_epochs`` steps of the actor's optimizer on the ISFM loss of weighed proposals, within
+        ``actor_average.ahead()``.
 
-    def _update_actor_average(self) -> None:
-        """The average over about 1 / ``actor_tau`` steps of the actor, at the start over a tenth of those so far."""
-        n_actor_steps = self._n_updates // self.policy_delay * self.actor_epochs
-        rate = max(self.actor_tau, 10.0 / (10.0 + n_actor_steps))
-        _move_average(self.policy.actor_average, self.actor, rate)
-        polyak_update(self.batch_norm_stats_actor, self.batch_norm_stats_average, 1.0)
+        :param observations: the states
+        :param proposals: u, (batch, n, action_dim)
+        :param weights: self-normalised weights (batch, n)
+        :return: the last loss, ()
+        """
+        for _ in range(self.actor_epochs):
+            flow, base = isfm_loss(self.actor.distribution(observations), proposals, weights)
+            self.actor.optimizer.zero_grad()
+            (flow + base).backward()  # type: ignore[no-untyped-call]
+            self.actor.optimizer.step()
+            self.actor_average.follow()
+        return (flow + base).detach()
+
+    def _actor_learns(self) -> bool:
+        """Whether there is anything to train: a frozen actor is left alone."""
+        return any(parameter.requires_grad for parameter in self.actor.parameters())
 
     @torch.no_grad()
     def _log_prob_bias(self, observations: PyTorchObs) -> torch.Tensor:
         """Mean of the trace integral (equation 6) minus the exact log-density of what the discrete steps draw, in
         nats."""
-        policy = self.policy.actor_average.distribution(observations)
+        policy = self.actor.distribution(observations)
         noise = policy.noise(1)
         return (policy.push_with_log_prob(noise, "trace")[1] - policy.push_with_log_prob(noise, "exact")[1]).mean()
 
-    def _update_ent_coef(self, stats: dict[str, list[torch.Tensor]]) -> None:
-        """
-        One step of alpha towards the target entropy, at the log-density of the averaged actor's next actions.
-
-        Where few proposals have nearly all the weight the policy hardly follows alpha: a lower one would not bring its
-        entropy down and alpha would fall until only the noise of Q is left, so there it may only rise.
-        """
-        ent_coef = self.current_ent_coef()
-        if self.log_ent_coef is not None and self.ent_coef_optimizer is not None:
-            excess = -(stats["log_prob"][-1] + float(self.target_entropy))  # of the entropy over its target
-            least = min(LEAST_EFFECTIVE, proposal_budget(self.n_proposals)[0] / 4)
-            excess = torch.where(self._effective_proposals < least, excess.clamp(max=0.0), excess)
-            stats["ent_coef_loss"].append(self.log_ent_coef.detach() * excess)
-            self.log_ent_coef.grad = excess  # of that product
-            self.ent_coef_optimizer.step()
-        stats["ent_coef"].append(ent_coef)
-
-    @staticmethod
-    def _optimize(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-    def _record(self, stats: dict[str, list[torch.Tensor]]) -> None:
+    def _record(self, figures: Figures) -> None:
         """
         Log the means over the gradient steps; the one place of a training call that waits for the device.
 
         :raises FloatingPointError: if a figure is not finite or the critics diverge
         """
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        if not stats:
+        if not figures:
             return
-        numbers = iter(torch.stack([value.reshape(()) for values in stats.values() for value in values]).tolist())
-        figures = {name: sum(islice(numbers, len(values))) / len(values) for name, values in stats.items()}
-        check_figures(figures, self.policy, self._n_updates, self.num_timesteps)
-        for name, mean in figures.items():
+        numbers = iter(torch.stack([value.reshape(()) for values in figures.values() for value in values]).tolist())
+        means = {name: sum(islice(numbers, len(values))) / len(values) for name, values in figures.items()}
+        check_figures(means, self.policy, self._n_updates, self.num_timesteps)
+        for name, mean in means.items():
             self.logger.record(f"train/{name}", mean)
-        self.logger.record("train/entropy", -figures["log_prob"])
-        if "n_proposals" in figures:
-            self.logger.record("train/ess_floor", 1.0 / figures["n_proposals"])
+        self.logger.record("train/entropy", -means["log_prob"])
+        if "n_proposals" in means:
+            self.logger.record("train/ess_floor", 1.0 / means["n_proposals"])
 
     def learn(
         self: SelfFlowSAC,
@@ -450,16 +433,15 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         return [*super()._excluded_save_params(), "actor", "critic", "critic_target", "_bellman_error"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        state_dicts = ["policy", "actor.optimizer", "critic.optimizer"]
-        if self.ent_coef_optimizer is None:
-            return state_dicts, ["ent_coef_tensor", "_effective_proposals"]
-        return [*state_dicts, "ent_coef_optimizer"], ["log_ent_coef", "_effective_proposals"]
+        return ["policy", "actor.optimizer", "actor_average", "critic.optimizer", "entropy_coefficient"], []
 
 
-def _move_average(average: nn.Module, module: nn.Module, rate: float) -> None:
-    """SB3's ``polyak_update`` of all parameters, in one call."""
-    move = get_ema_multi_avg_fn(1.0 - rate)  # type: ignore[no-untyped-call]
-    move(list(average.parameters()), list(module.parameters()), None)
+def _follow(target: Critic, critic: Critic, tau: float) -> None:
+    """Move target critics: Polyak averages of parameters; buffers, such as running statistics, are copied."""
+    move = get_ema_multi_avg_fn(1.0 - tau)  # type: ignore[no-untyped-call]
+    move(list(target.parameters()), list(critic.parameters()), None)
+    for followed, buffer in zip(target.buffers(), critic.buffers(), strict=True):
+        followed.copy_(buffer)
 
 
 def _first(observations: PyTorchObs, n: int | None) -> PyTorchObs:

@@ -1,50 +1,30 @@
 """The policy of FlowSAC: an actor that is a conditional flow, and its critics."""
 
-import math
 from functools import partial
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.torch_layers import (
-    BaseFeaturesExtractor,
-    CombinedExtractor,
-    FlattenExtractor,
-    NatureCNN,
-)
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
+from sb3_flowsac.algorithm import arguments
 from sb3_flowsac.algorithm.activations import Swish2
 from sb3_flowsac.algorithm.actor import FlowActor
 from sb3_flowsac.algorithm.candidates import centre_and_sobol_noise
-from sb3_flowsac.algorithm.checks import (
-    MAX_SIZE,
-    architectures,
-    check_action_space,
-    check_optimizer,
-    check_subclass,
-    dictionary,
-    fused_if_possible,
-)
-from sb3_flowsac.algorithm.chunks import in_chunks
-from sb3_flowsac.algorithm.critics import Critic, NetworkCritic, QuadraticCritic
-from sb3_flowsac.algorithm.extractors import check_extractor_fits
-from sb3_flowsac.checks import boolean, choice, integer, number
-from sb3_flowsac.flow import LOG_SCALE_MAX, LOG_SCALE_MIN, BaseName, Density, FlowDistribution, Solver, VelocityField
-
-SelfFlowPolicy = TypeVar("SelfFlowPolicy", bound="FlowPolicy")
-CriticForm = Literal["network", "quadratic"]
+from sb3_flowsac.algorithm.critics import Critic
+from sb3_flowsac.algorithm.density import in_parts
+from sb3_flowsac.algorithm.finite import check_observation
+from sb3_flowsac.checks import boolean, integer
+from sb3_flowsac.flow import FlowDistribution
 
 
 class FlowPolicy(BasePolicy):
     """
-    Policy class of FlowSAC: flow actor, its running average, critics and target critics.
-
-    All that asks for actions or their density (``predict``, ``sample``, ``log_prob``, ``entropy``) is answered by
-    ``actor_average``, the running average of the trained ``actor``'s weights.
+    Policy class of FlowSAC: flow actor, critics and target critics.
 
     Units. Actor and critics work in scaled actions: each component of the Box mapped to [-1, 1], u_i = c_i a_i + centre
     with c_i half the width of the Box. Entropies in training (``train/entropy``, ``target_entropy``, the entropy term
@@ -56,11 +36,11 @@ class FlowPolicy(BasePolicy):
     of positive density and need not be a mode.
 
     Best of several actions. With ``n_action_candidates`` above 1, deterministic prediction also carries fixed
-    quasi-random noise through the flow and takes, of all these actions and the centre's, the one of the largest Q (of
-    the smallest critic): still a function of the observation alone. With ``n_acting_candidates`` above 1, stochastic
-    prediction does the same with fresh draws, so also acting in training; what it draws is then no longer exp(Q /
-    alpha) / Z but greedier. Both can be set on a policy that is there: ``model.policy.n_action_candidates = 32``.
-    ``sample``, ``log_prob``, ``entropy`` and the soft value of the critics' targets are those of the flow itself.
+    quasi-random noise through the flow. Of all these actions and the centre's it takes the one that the critics value
+    most: still a function of the observation alone. With ``n_acting_candidates`` above 1, stochastic prediction does
+    the same with fresh draws, so also acting in training; what it draws is then no longer exp(Q / alpha) / Z but
+    greedier. Both can be set on an existing policy: ``model.policy.n_action_candidates = 32``. ``sample``,
+    ``log_prob``, ``entropy`` and the soft value of the critics' targets are those of the flow itself.
 
     :param observation_space: observation space
     :param action_space: action space
@@ -68,34 +48,27 @@ class FlowPolicy(BasePolicy):
     :param net_arch: sizes of the hidden layers, one list for both or ``dict(pi=[...], qf=[...])``; default [256, 256]
     :param activation_fn: activation function of the actor's trunk and of the critics
     :param squash_output: whether actions are squashed by tanh (default) or unbounded and clipped to the Box on acting
-    :param base: "gaussian" or "standard", see ``make_flow``, as all that follow
-    :param log_std_init: logarithm of the base's standard deviation at the start
-    :param field: "structured", "mlp" or a class of one's own
-    :param field_kwargs: keyword arguments of the field, such as ``{"units": 32}``
-    :param ode_steps: number of steps from noise to action
-    :param ode_solver: "midpoint" (the paper's RK2), "heun", "rk4", "euler" or a ``Solver``
-    :param ode_grid_power: 1 for uniform steps, above 1 for steps that get finer towards the action
-    :param density: "exact" or "trace"
     :param features_extractor_class: features extractor to use
     :param features_extractor_kwargs: keyword arguments to pass to the features extractor
     :param normalize_images: whether to divide images by 255
     :param optimizer_class: the optimizer to use, ``torch.optim.Adam`` by default
     :param optimizer_kwargs: additional keyword arguments, excluding the learning rate, to pass to the optimizer; Adam
         and AdamW are torch's fused ones unless an implementation is chosen here
+    :param critic: kind of the critics: "network", "quadratic" (the shape of a linear-quadratic regulator's values) or a
+        subclass of ``Critic``
+    :param critic_kwargs: keyword arguments of that kind
     :param n_critics: number of critics, at least 1; the soft value takes their minimum
-    :param critic_form: "network", or "quadratic" for a quadratic form in state and action: the shape of a
-        linear-quadratic regulator's values, see ``QuadraticCritic``
-    :param share_features_extractor: whether actor and critics share the features extractor, which then the actor trains
+    :param share_features_extractor: whether actor and critics share the features extractor, which the actor trains
     :param n_action_candidates: number of actions of which deterministic prediction takes the best by the critics
     :param n_acting_candidates: number of actions of which stochastic prediction takes the best by the critics
+    :param flow_kwargs: base distribution, velocity field and solver (``base``, ``field``, ``ode_steps``, ...), see
+        ``sb3_flowsac.flow.make_flow``
     :raises ValueError: if an argument is out of range or the observation space needs another policy class
     :raises TypeError: if an argument is of the wrong kind
     """
 
     actor: FlowActor
-    actor_average: FlowActor
     critic: Critic
-    critic_target: Critic
     action_low: torch.Tensor
     action_high: torch.Tensor
     action_scale: torch.Tensor
@@ -109,38 +82,34 @@ class FlowPolicy(BasePolicy):
         net_arch: list[int] | dict[str, list[int]] | None = None,
         activation_fn: type[nn.Module] = Swish2,
         squash_output: bool = True,
-        base: BaseName = "gaussian",
-        log_std_init: float = 0.0,
-        field: str | type[VelocityField] = "structured",
-        field_kwargs: dict[str, Any] | None = None,
-        ode_steps: int = 5,
-        ode_solver: str | Solver = "midpoint",
-        ode_grid_power: float = 1.0,
-        density: Density = "exact",
         features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
         features_extractor_kwargs: dict[str, Any] | None = None,
         normalize_images: bool = True,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
+        critic: str | type[Critic] = "network",
+        critic_kwargs: dict[str, Any] | None = None,
         n_critics: int = 2,
-        critic_form: CriticForm = "network",
         share_features_extractor: bool = False,
         n_action_candidates: int = 1,
         n_acting_candidates: int = 1,
+        **flow_kwargs: Any,
     ) -> None:
-        check_action_space(action_space)
-        check_subclass("features_extractor_class", features_extractor_class, BaseFeaturesExtractor)
-        dictionary("features_extractor_kwargs", features_extractor_kwargs)
-        boolean("normalize_images", normalize_images)
-        boolean("share_features_extractor", share_features_extractor)
-        check_extractor_fits(observation_space, features_extractor_class, normalize_images)
-        check_optimizer(optimizer_class, optimizer_kwargs)
-        choice("critic_form", critic_form, get_args(CriticForm))
-        n_critics = integer("n_critics", n_critics, 1, MAX_SIZE)
+        arguments.check_action_space(action_space)
+        arguments.check_subclass("features_extractor_class", features_extractor_class, BaseFeaturesExtractor)
+        arguments.dictionary("features_extractor_kwargs", features_extractor_kwargs)
+        arguments.check_activation(activation_fn)
+        arguments.check_optimizer(optimizer_class, optimizer_kwargs)
+        for name, value in {
+            "squash_output": squash_output,
+            "normalize_images": normalize_images,
+            "share_features_extractor": share_features_extractor,
+        }.items():
+            boolean(name, value)
+        arguments.check_extractor_fits(observation_space, features_extractor_class, normalize_images)
         # Here, too, and not in the properties alone: torch keeps a module that is assigned to any attribute
-        n_action_candidates = integer("n_action_candidates", n_action_candidates, 1, MAX_SIZE)
-        n_acting_candidates = integer("n_acting_candidates", n_acting_candidates, 1, MAX_SIZE)
-        log_std_init = number("log_std_init", log_std_init, LOG_SCALE_MIN, LOG_SCALE_MAX)
+        n_action_candidates = integer("n_action_candidates", n_action_candidates, 1, arguments.MAX_SIZE)
+        n_acting_candidates = integer("n_acting_candidates", n_acting_candidates, 1, arguments.MAX_SIZE)
         super().__init__(
             observation_space,
             action_space,
@@ -154,32 +123,24 @@ class FlowPolicy(BasePolicy):
         self.net_arch: list[int] | dict[str, list[int]] = [256, 256] if net_arch is None else net_arch
         self.activation_fn = activation_fn
         self.share_features_extractor = share_features_extractor
-        actor_arch, critic_arch = architectures(self.net_arch)
+        self.critic_class = arguments.critic_class(critic, critic_kwargs)
+        self._critic_arguments = {"critic": critic, "critic_kwargs": critic_kwargs}
+        actor_arch, critic_arch = arguments.architectures(self.net_arch)
         net_args = {
             "observation_space": observation_space,
             "action_space": action_space,
+            "activation_fn": activation_fn,
             "normalize_images": normalize_images,
         }
-        flow_kwargs = {
-            "squash_output": squash_output,
-            "base": base,
-            "log_std_init": log_std_init,
-            "field": field,
-            "field_kwargs": field_kwargs,
-            "ode_steps": ode_steps,
-            "ode_solver": ode_solver,
-            "ode_grid_power": ode_grid_power,
-            "density": density,
+        self.actor_kwargs = {**net_args, **flow_kwargs, "net_arch": actor_arch, "squash_output": squash_output}
+        self.critic_kwargs = {
+            **net_args,
+            **(critic_kwargs or {}),
+            "net_arch": critic_arch,
+            "n_critics": integer("n_critics", n_critics, 1, arguments.MAX_SIZE),
+            "share_features_extractor": share_features_extractor,
         }
-        self.actor_kwargs = {**net_args, **flow_kwargs, "net_arch": actor_arch, "activation_fn": activation_fn}
-        self.critic_form: CriticForm = critic_form
-        self.critic_kwargs = {**net_args, "n_critics": n_critics, "share_features_extractor": share_features_extractor}
-        if critic_form == "network":
-            self.critic_kwargs.update(net_arch=critic_arch, activation_fn=activation_fn)
-        else:
-            self.critic_kwargs.update(action_unit=math.exp(log_std_init))
         self._build(lr_schedule)
-        self.flow_kwargs = self.actor.flow_kwargs
         low, high = (
             torch.as_tensor(bound.ravel(), dtype=torch.float32) for bound in (action_space.low, action_space.high)
         )
@@ -195,7 +156,7 @@ class FlowPolicy(BasePolicy):
 
     @n_action_candidates.setter
     def n_action_candidates(self, n: int) -> None:
-        n = integer("n_action_candidates", n, 1, MAX_SIZE)
+        n = integer("n_action_candidates", n, 1, arguments.MAX_SIZE)
         noise = centre_and_sobol_noise(n, len(self.action_scale)).to(self.action_scale)
         self.register_buffer("candidate_noise", noise, persistent=False)
 
@@ -206,28 +167,27 @@ class FlowPolicy(BasePolicy):
 
     @n_acting_candidates.setter
     def n_acting_candidates(self, n: int) -> None:
-        self._n_acting_candidates = integer("n_acting_candidates", n, 1, MAX_SIZE)
+        self._n_acting_candidates = integer("n_acting_candidates", n, 1, arguments.MAX_SIZE)
 
     def _build(self, lr_schedule: Schedule) -> None:
-        """Create actor, its average, critics, target critics and the two optimizers."""
+        """Create actor, critics, target critics if they need any, and the two optimizers."""
         self.actor = self.make_actor()
         self.actor.optimizer = self._make_optimizer(list(self.actor.parameters()), lr_schedule)
-        self.actor_average = self.make_actor()
-        self.actor_average.load_state_dict(self.actor.state_dict())
-        self.actor_average.set_training_mode(False)
         self.critic = self.make_critic(self.actor.features_extractor if self.share_features_extractor else None)
         # A shared extractor is trained by the actor's loss alone
         parameters = [p for name, p in self.critic.named_parameters() if not self._is_shared(name)]
         self.critic.optimizer = self._make_optimizer(parameters, lr_schedule)
-        self.critic_target = self.make_critic()
-        self.critic_target.load_state_dict(self.critic.state_dict())
-        self.critic_target.set_training_mode(False)
+        self.critic_target: Critic | None = None
+        if self.critic.uses_target:
+            self.critic_target = self.make_critic()
+            self.critic_target.load_state_dict(self.critic.state_dict())
+            self.critic_target.set_training_mode(False)
 
     def _is_shared(self, parameter_name: str) -> bool:
         return self.share_features_extractor and "features_extractor" in parameter_name
 
     def _make_optimizer(self, parameters: list[nn.Parameter], lr_schedule: Schedule) -> torch.optim.Optimizer:
-        kwargs = {**fused_if_possible(self.optimizer_class, self.optimizer_kwargs), **self.optimizer_kwargs}
+        kwargs = {**arguments.fused_if_possible(self.optimizer_class, self.optimizer_kwargs), **self.optimizer_kwargs}
         return self.optimizer_class(parameters, lr=lr_schedule(1), **kwargs)  # type: ignore[call-arg]
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
@@ -250,17 +210,19 @@ class FlowPolicy(BasePolicy):
 
         :param features_extractor: the extractor to share; default a new one
         """
-        kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
-        return (NetworkCritic if self.critic_form == "network" else QuadraticCritic)(**kwargs).to(self.device)
+        return self.critic_class(**self._update_features_extractor(self.critic_kwargs, features_extractor)).to(
+            self.device
+        )
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
         data.update(
-            self.flow_kwargs,
+            self.actor.flow.options,
             net_arch=self.net_arch,
             activation_fn=self.activation_fn,
+            squash_output=self.squash_output,
+            **self._critic_arguments,
             n_critics=self.critic_kwargs["n_critics"],
-            critic_form=self.critic_form,
             share_features_extractor=self.share_features_extractor,
             n_action_candidates=self.n_action_candidates,
             n_acting_candidates=self.n_acting_candidates,
@@ -272,14 +234,14 @@ class FlowPolicy(BasePolicy):
         )
         return data
 
-    def train(self: SelfFlowPolicy, mode: bool = True) -> SelfFlowPolicy:
+    def train(self, mode: bool = True) -> "FlowPolicy":
         """The same as ``set_training_mode``."""
         self.set_training_mode(mode)
         return self
 
     def set_training_mode(self, mode: bool) -> None:
         """
-        Put actor and critics in training or evaluation mode; the average and target critics stay in evaluation mode.
+        Put actor and critics in training or evaluation mode; target critics stay in evaluation mode.
 
         :param mode: if true, set to training mode, else set to evaluation mode
         """
@@ -288,43 +250,52 @@ class FlowPolicy(BasePolicy):
                 module.set_training_mode(mode)
         self.training = mode
 
+    def obs_to_tensor(self, observation: Any) -> tuple[PyTorchObs, bool]:
+        """
+        As SB3's, for finite observations alone.
+
+        :param observation: the input observation
+        :return: the observation as tensor and whether it is batched
+        :raises ValueError: if a number of the observation is not finite
+        """
+        check_observation(observation)
+        return super().obs_to_tensor(observation)
+
     def forward(self, obs: PyTorchObs, deterministic: bool = False, noise: torch.Tensor | None = None) -> torch.Tensor:
         """
-        Actions as SB3's ``predict`` expects them: scaled if squashed, else in the environment's units.
+        Actions as ``_predict`` gives them, by operations that ``torch.export`` can trace.
 
-        :param obs: a batch of observations, as the networks take them
+        :param obs: observations as the networks take them
         :param deterministic: whether to predict deterministically
-        :param noise: standard normal numbers (batch, n_acting_candidates, action_dim) in place of fresh ones
-        :return: (batch, action_dim)
+        :param noise: base noise, (batch, n_acting_candidates, action_dim); drawn by default
         """
-        features = self.actor_average.features(obs)
-        noise = self._noise(features, deterministic) if noise is None else noise
-        return self._act(obs, self.actor_average.flow(features).push(noise))
+        features = self.actor.features(obs)
+        return self._act(obs, self.actor.flow(features).push(self._noise(features, deterministic, noise)))
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
         """Scaled actions if squashed, else actions in the environment's units: what SB3's ``predict`` expects."""
-        features = self.actor_average.features(observation)
-        return self._act(observation, self.actor_average.flow.push_few(features, self._noise(features, deterministic)))
+        features = self.actor.features(observation)
+        return self._act(observation, self.actor.flow.push_few(features, self._noise(features, deterministic)))
 
-    def _noise(self, features: torch.Tensor, deterministic: bool) -> torch.Tensor:
-        """The noise of the actions among which to choose in states of some features, (batch, n, action_dim)."""
+    def _noise(self, features: torch.Tensor, deterministic: bool, noise: torch.Tensor | None = None) -> torch.Tensor:
+        """Base noise of the actions of which prediction takes the best, (batch, n, action_dim)."""
         if deterministic:
             return self.candidate_noise.expand(features.shape[0], -1, -1)
         shape = (features.shape[0], self.n_acting_candidates, len(self.action_scale))
-        return torch.randn(shape, dtype=features.dtype, device=features.device)
+        return torch.randn(shape, dtype=features.dtype, device=features.device) if noise is None else noise
 
-    def _act(self, obs: PyTorchObs, latents: torch.Tensor) -> torch.Tensor:
-        """The best of the actions that latents (batch, n, action_dim) stand for, in the units of ``_predict``."""
-        actions = self._best(obs, self.actor_average.transform(latents))
+    def _act(self, obs: PyTorchObs, u: torch.Tensor) -> torch.Tensor:
+        """The best of the actions that u, (batch, n, action_dim), stands for, in the units of ``_predict``."""
+        actions = self._best(obs, self.actor.transform(u))
         return actions if self.squash_output else self._to_env(actions)
 
     def _best(self, obs: PyTorchObs, candidates: torch.Tensor) -> torch.Tensor:
-        """In each state the scaled action of the largest min Q: (batch, n, dim) to (batch, dim)."""
+        """In each state the scaled action of the largest value: (batch, n, dim) to (batch, dim)."""
         if candidates.shape[1] == 1:
             return candidates.squeeze(1)
-        # The environment would clip an unsquashed action to its box
-        q_values = self.critic(obs, candidates.clamp(-1.0, 1.0)).amin(0)
-        best = q_values.argmax(1)[:, None, None].expand(-1, 1, candidates.shape[-1])
+        # The environment would clip an unsquashed action to its Box
+        values = self.critic.value(self.critic.features(obs), candidates.clamp(-1.0, 1.0))
+        best = values.argmax(1)[:, None, None].expand(-1, 1, candidates.shape[-1])
         return candidates.gather(1, best).squeeze(1)
 
     def _to_env(self, scaled: torch.Tensor) -> torch.Tensor:
@@ -333,14 +304,25 @@ class FlowPolicy(BasePolicy):
     def _to_scaled(self, actions: torch.Tensor) -> torch.Tensor:
         return (actions - self.action_low) / self.action_scale - 1.0
 
+    @torch.no_grad()
     def sample(
         self, obs: Any, n: int = 1, generator: torch.Generator | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        Draw actions with their log-density, both in the environment's units.
+        Draw actions with their log-density, both in the environment's units, without gradients.
 
-        As those of ``log_prob`` and ``entropy`` the results carry gradients; under ``torch.no_grad`` any number of
-        actions is worked on in bounded memory.
+        :param obs: observations as ``predict`` takes them, numpy or tensor, single or batched
+        :param n: number of actions in each state
+        :param generator: source of the noise; default torch's global one
+        :return: actions (batch, n, action_dim), unclipped if unsquashed, and log-densities (batch, n)
+        """
+        return self.rsample(obs, n, generator)
+
+    def rsample(
+        self, obs: Any, n: int = 1, generator: torch.Generator | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        As ``sample``, with gradients to the actor's parameters (the reparameterisation of ``torch.distributions``).
 
         :param obs: observations as ``predict`` takes them, numpy or tensor, single or batched
         :param n: number of actions in each state
@@ -348,24 +330,24 @@ class FlowPolicy(BasePolicy):
         :return: actions (batch, n, action_dim), unclipped if unsquashed, and log-densities (batch, n)
         """
         n = integer("n", n, 1)
-        distribution = self.actor_average.distribution(self._observations(obs))
+        distribution = self.actor.distribution(self._observations(obs))
         # All the noise at once: how the work is divided must not change the draws
-        draws = in_chunks(distribution, distribution.noise(n, generator), distribution.push_with_log_prob)
-        latents, log_prob = torch.cat([u for u, _ in draws], dim=1), torch.cat([p for _, p in draws], dim=1)
-        log_prob = log_prob - self.actor.transform.log_det(latents) - self.action_scale.log().sum()
-        actions = self._to_env(self.actor.transform(latents))
+        draws = in_parts(distribution, distribution.noise(n, generator), distribution.push_with_log_prob)
+        u, log_prob = torch.cat([u for u, _ in draws], dim=1), torch.cat([p for _, p in draws], dim=1)
+        log_prob = log_prob - self.actor.transform.log_det(u) - self.action_scale.log().sum()
+        actions = self._to_env(self.actor.transform(u))
         return actions.clamp(self.action_low, self.action_high) if self.squash_output else actions, log_prob
 
     def log_prob(self, obs: Any, actions: np.ndarray | torch.Tensor) -> torch.Tensor:
         """
-        Log-density of given actions in the environment's units.
+        Log-density of given actions in the environment's units, with gradients as in ``torch.distributions``.
 
         :param obs: observations as ``predict`` takes them, numpy or tensor, single or batched
         :param actions: (batch, action_dim) or (batch, n, action_dim) with ``action_dim`` the flattened Box
         :return: (batch,) or (batch, n); -inf outside a squashed policy's Box
         :raises ValueError: if the shapes do not fit
         """
-        distribution = self.actor_average.distribution(self._observations(obs))
+        distribution = self.actor.distribution(self._observations(obs))
         actions = torch.as_tensor(actions, dtype=self.action_scale.dtype, device=self.device)
         expected = (distribution.batch_size, distribution.dim)
         if actions.dim() not in (2, 3) or (actions.shape[0], actions.shape[-1]) != expected:
@@ -374,14 +356,14 @@ class FlowPolicy(BasePolicy):
                 f"({expected[0]}, {expected[1]}) or ({expected[0]}, n, {expected[1]})"
             )
         scaled = self._to_scaled(actions if actions.dim() == 3 else actions.unsqueeze(1))
-        log_prob = torch.cat(in_chunks(distribution, scaled, partial(self._scaled_log_prob, distribution)), dim=1)
+        log_prob = torch.cat(in_parts(distribution, scaled, partial(self._scaled_log_prob, distribution)), dim=1)
         log_prob = log_prob - self.action_scale.log().sum()
         return log_prob if actions.dim() == 3 else log_prob.squeeze(1)
 
     def _scaled_log_prob(self, distribution: FlowDistribution, scaled: torch.Tensor) -> torch.Tensor:
         transform = self.actor.transform
-        latents = transform.inverse(scaled)
-        log_prob = distribution.log_prob(latents) - transform.log_det(latents)
+        u = transform.inverse(scaled)
+        log_prob = distribution.log_prob(u) - transform.log_det(u)
         if not transform.squashes:
             return log_prob
         # On the bound itself the environment's units are rounded; that is not outside
@@ -396,7 +378,7 @@ class FlowPolicy(BasePolicy):
         :param obs: observations as ``predict`` takes them, numpy or tensor, single or batched
         :param n: number of samples in each state
         :param generator: source of the noise; default torch's global one
-        :return: (batch,), in nats
+        :return: (batch,), in nats, without gradients
         """
         return -self.sample(obs, n, generator)[1].mean(-1)
 
@@ -416,43 +398,23 @@ class CnnPolicy(FlowPolicy):
     """
     ``FlowPolicy`` for images.
 
-    :param observation_space: observation space
-    :param action_space: action space
-    :param lr_schedule: learning rate schedule (could be constant)
-    :param features_extractor_class: features extractor to use
-    :param kwargs: keyword arguments of ``FlowPolicy``
+    :param args: arguments of ``FlowPolicy``
+    :param kwargs: keyword arguments of ``FlowPolicy``; ``features_extractor_class`` is ``NatureCNN`` by default
     """
 
-    def __init__(
-        self,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Box,
-        lr_schedule: Schedule,
-        features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN,
-        **kwargs: Any,
-    ) -> None:
-        kwargs["features_extractor_class"] = features_extractor_class
-        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("features_extractor_class", NatureCNN)
+        super().__init__(*args, **kwargs)
 
 
 class MultiInputPolicy(FlowPolicy):
     """
     ``FlowPolicy`` for observations that are dictionaries.
 
-    :param observation_space: observation space
-    :param action_space: action space
-    :param lr_schedule: learning rate schedule (could be constant)
-    :param features_extractor_class: features extractor to use
-    :param kwargs: keyword arguments of ``FlowPolicy``
+    :param args: arguments of ``FlowPolicy``
+    :param kwargs: keyword arguments of ``FlowPolicy``; ``features_extractor_class`` is ``CombinedExtractor`` by default
     """
 
-    def __init__(
-        self,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Box,
-        lr_schedule: Schedule,
-        features_extractor_class: type[BaseFeaturesExtractor] = CombinedExtractor,
-        **kwargs: Any,
-    ) -> None:
-        kwargs["features_extractor_class"] = features_extractor_class
-        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("features_extractor_class", CombinedExtractor)
+        super().__init__(*args, **kwargs)

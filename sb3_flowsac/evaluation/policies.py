@@ -151,7 +151,7 @@ def temperature(model: FlowSAC | SAC) -> float:
     :param model: the model
     """
     if isinstance(model, FlowSAC):
-        return model.current_ent_coef().item()
+        return model.current_ent_coef()
     return model.ent_coef_tensor.item() if model.log_ent_coef is None else model.log_ent_coef.exp().item()
 
 

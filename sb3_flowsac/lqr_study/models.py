@@ -53,7 +53,7 @@ FLOW_SETTINGS: dict[str, Any] = {
     "policy_kwargs": {
         **COMMON_POLICY_KWARGS,
         "squash_output": False,  # the optimum is a Gaussian
-        "critic_form": "quadratic",  # the exact shape of the problem's Q function
+        "critic": "quadratic",  # the exact shape of the problem's Q function
         "ode_steps": 2,
         "density": "trace",
         "log_std_init": LOG_STD_INIT,

@@ -63,7 +63,7 @@ def trace_paths(policy: FlowPolicy, obs: Any, n_paths: int, seed: int) -> tuple[
     :param seed: seed of the noise
     :return: times (steps + 1,), and points in the environment's units (batch, n_paths, steps + 1, action_dim)
     """
-    distribution = policy.actor_average.distribution(policy.obs_to_tensor(obs)[0])
+    distribution = policy.actor.distribution(policy.obs_to_tensor(obs)[0])
     flow = distribution.flow
     x = distribution.noise(n_paths, torch.Generator(policy.device).manual_seed(seed))
     points = [x]
@@ -72,7 +72,7 @@ def trace_paths(policy: FlowPolicy, obs: Any, n_paths: int, seed: int) -> tuple[
         points.append(x)
     spread = [(t**2 + (1.0 - t) ** 2) ** 0.5 if isinstance(flow.path, NormalizedPath) else 1.0 for t in flow.grid]
     latents = [distribution.base.unwhiten(r * point) for r, point in zip(spread, points, strict=True)]
-    scaled = policy.actor_average.transform(torch.stack(latents, dim=2))
+    scaled = policy.actor.transform(torch.stack(latents, dim=2))
     actions = policy.action_low + (scaled + 1.0) * policy.action_scale
     return np.array(flow.grid), actions.cpu().numpy().astype(np.float64)
 

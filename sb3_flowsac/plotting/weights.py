@@ -52,4 +52,4 @@ def _weights(model: FlowSAC, obs: Any, seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
         policy = model.actor.distribution(observations)
         actions = model.actor.transform(policy.sample(1)).squeeze(1).clamp(-1.0, 1.0)
-        return model.weigh_proposals(policy, observations, actions, model.current_ent_coef())[1]
+        return model.weigh_proposals(policy, observations, actions, model.entropy_coefficient())[1]

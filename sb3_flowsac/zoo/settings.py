@@ -14,7 +14,7 @@ from rl_zoo3.utils import get_class_by_name
 from stable_baselines3.common.policies import BasePolicy
 
 from sb3_flowsac import FlowSAC
-from sb3_flowsac.algorithm.checks import check_policy_kwargs
+from sb3_flowsac.algorithm.arguments import check_policy_kwargs
 
 # What the Zoo takes out of an entry before it makes the algorithm
 ZOO_KEYS = {"n_timesteps", "n_envs", "normalize", "env_wrapper", "vec_env_wrapper", "env_kwargs", "monitor_kwargs"}

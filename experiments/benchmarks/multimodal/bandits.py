@@ -97,6 +97,6 @@ def actor_and_critic(model: FlowSAC, target: Target) -> dict[str, float]:
 
 def _smallest_q(model: FlowSAC, states: np.ndarray, actions: np.ndarray) -> np.ndarray:
     with torch.no_grad():
-        tensors = (torch.as_tensor(array, dtype=torch.float32) for array in (states, actions))
-        values: np.ndarray = model.critic(*tensors).amin(0).double().numpy()
+        observations, candidates = (torch.as_tensor(array, dtype=torch.float32) for array in (states, actions))
+        values: np.ndarray = model.critic.value(model.critic.features(observations), candidates).double().numpy()
     return values

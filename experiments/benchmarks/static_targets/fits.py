@@ -17,7 +17,6 @@ from maxent_envs import BoltzmannBanditEnv, Target
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.algorithm.critics import Critic
 from sb3_flowsac.flow import Tanh
-from sb3_flowsac.isfm import isfm_loss
 from sb3_flowsac.isfm.named import NAMED
 
 N_STATES = 128  # in each update
@@ -99,12 +98,12 @@ class ISFM(Fit):
     def batch(self) -> Batch:
         states = self.states()
         with torch.no_grad():  # what a replay buffer would hold: actions of the averaged policy
-            return states, self.model.policy.actor_average(states)
+            return states, self.model.policy.actor(states)
 
     def update(self, *batch: torch.Tensor) -> None:
         states, replay_actions = batch
-        self.model._n_updates += self.model.policy_delay  # the averaging rate depends on the actor's updates so far
-        self.model.improve_actor(states, replay_actions, self.alpha, self.stats)
+        for name, value in self.model.improve_actor(states, replay_actions, self.alpha).items():
+            self.stats[name].append(value)
 
     def sample(self, states: np.ndarray, n: int, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
         with torch.no_grad():
@@ -126,13 +125,9 @@ class TrueSamples(ISFM):
 
     def update(self, *batch: torch.Tensor) -> None:
         states, samples = batch
-        self.model._n_updates += self.model.policy_delay
-        latents = self.model.actor.transform.inverse(samples)
-        weights = torch.full(samples.shape[:2], 1.0 / N_SAMPLES)
-        for _ in range(self.model.actor_epochs):
-            loss = isfm_loss(self.model.actor.distribution(states), latents, weights)
-            self.model._optimize(self.model.actor.optimizer, loss.flow + loss.base)
-            self.model._update_actor_average()
+        u, weights = self.model.actor.transform.inverse(samples), torch.full(samples.shape[:2], 1.0 / N_SAMPLES)
+        with self.model.actor_average.ahead():
+            self.model.match_flow(states, u, weights)
 
 
 class Gaussian(Fit):

@@ -1,4 +1,4 @@
-"""Checks of what users give to FlowSAC and FlowPolicy, before anything is built.
+"""What FlowSAC and FlowPolicy take, checked before anything is built.
 
 A wrong argument is refused with its name, what was given and what is allowed. Numpy's numbers become Python's.
 """
@@ -6,30 +6,29 @@ A wrong argument is refused with its name, what was given and what is allowed. N
 import copy
 import difflib
 import inspect
-import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise, VectorizedActionNoise
-from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 from torch import nn
 
-from sb3_flowsac.checks import abridged, boolean, integer, number
-from sb3_flowsac.isfm import MIN_PROPOSALS, get_sampling_distribution
-
-if TYPE_CHECKING:
-    from sb3_flowsac.algorithm.flowsac import FlowSAC
+from sb3_flowsac.algorithm.critics import CRITICS, Critic
+from sb3_flowsac.checks import abridged, boolean, choice, integer, number
+from sb3_flowsac.flow import make_flow
+from sb3_flowsac.isfm import MIN_PROPOSALS
 
 MAX_COUNT = 2**31 - 1  # of steps and transitions
-MAX_SIZE = 2**16  # of networks, of what is drawn in a state: far above any use, and refused before it fills the memory
-MAX_SEED = 2**32 - 1
+MAX_SIZE = 2**16  # of networks, of draws in a state: far above any use, and refused before it fills the memory
 DEFAULT_BUDGET = 32  # proposals of n_proposals="auto"
 # Attributes of the algorithm that are integers, with the smallest and largest value
 INTEGERS = {
@@ -44,45 +43,31 @@ INTEGERS = {
     "n_next_actions": (1, MAX_SIZE),
     "_stats_window_size": (1, MAX_COUNT),
 }
+OPTIONAL_INTEGERS = {"actor_batch_size": (1, MAX_COUNT), "seed": (0, 2**32 - 1)}
 # Arguments of a replay buffer that SB3 fills in from its own
 TAKEN_BY_SB3 = ["buffer_size", "observation_space", "action_space", "device", "n_envs", "optimize_memory_usage"]
-OPTIONAL_INTEGERS = {"actor_batch_size": (1, MAX_COUNT), "seed": (0, MAX_SEED)}
+SDE_ARGUMENTS = ("use_sde", "use_expln", "clip_mean")
 
 
-def check_arguments(model: "FlowSAC") -> None:
+def check_numbers(model: OffPolicyAlgorithm) -> None:
     """
-    Check the arguments that a FlowSAC keeps as attributes, also those that a saved file brought.
+    Check the numbers that a FlowSAC keeps as attributes, also those that a saved file brought.
 
     :param model: the algorithm, before its networks are built
-    :raises ValueError: if an argument is out of range
-    :raises TypeError: if an argument is of the wrong kind
+    :raises ValueError: if one is out of range
     """
-    if not hasattr(model, "observation_space"):
-        raise ValueError("env must be an environment or the id of one, got None")
-    for name, (low, high) in INTEGERS.items():
-        setattr(model, name, integer(name.lstrip("_"), getattr(model, name), low, high))
-    for name, (low, high) in OPTIONAL_INTEGERS.items():
+    for name, limits in INTEGERS.items():
+        setattr(model, name, integer(name.lstrip("_"), getattr(model, name), *limits))
+    for name, limits in OPTIONAL_INTEGERS.items():
         value = getattr(model, name)
-        setattr(model, name, None if value is None else integer(name, value, low, high))
+        setattr(model, name, None if value is None else integer(name, value, *limits))
+    model.tau, model.gamma = number("tau", model.tau, 0.0, 1.0), number("gamma", model.gamma, 0.0, 1.0)
     model.learning_rate = learning_rate(model.learning_rate)
-    model.tau, model.actor_tau = number("tau", model.tau, 0.0, 1.0), fraction("actor_tau", model.actor_tau)
-    model.gamma = number("gamma", model.gamma, 0.0, 1.0)
     model.train_freq = train_freq(model.train_freq, model.n_envs)  # type: ignore[assignment]
     model.optimize_memory_usage = boolean("optimize_memory_usage", model.optimize_memory_usage)
-    model.torch_compile = boolean("torch_compile", model.torch_compile)
-    model.sampling_distribution = get_sampling_distribution(model.sampling_distribution)
-    initial_ent_coef(model.ent_coef)
-    model.target_entropy = target_entropy(model.target_entropy)
-    budget, is_scheduled = proposal_budget(model.n_proposals)
-    # Every number that the schedule may ask for: shares are rounded, so a mixture can take a small one and refuse a
-    # larger
-    for n_proposals in [*range(MIN_PROPOSALS, budget, 2), budget] if is_scheduled else [budget]:
-        model.sampling_distribution.check(n_proposals)
     if model.action_noise is not None:
         check_action_noise(model.action_noise, model.action_space.shape)
     check_replay_buffer(model)
-    check_policy_class(model.policy_class, model.policy_aliases["FlowPolicy"])
-    check_policy_kwargs(model.policy_class, model.policy_kwargs)
 
 
 def proposal_budget(n_proposals: object) -> tuple[int, bool]:
@@ -91,7 +76,6 @@ def proposal_budget(n_proposals: object) -> tuple[int, bool]:
 
     :param n_proposals: a number, "auto" for a schedule with a budget of 32, or "auto_64" for one of 64
     :raises ValueError: if the text is none of these or the number out of range
-    :raises TypeError: if it is neither a number nor text
     """
     if not isinstance(n_proposals, str):
         return integer("n_proposals", n_proposals, 1, MAX_SIZE), False
@@ -101,11 +85,6 @@ def proposal_budget(n_proposals: object) -> tuple[int, bool]:
             f'n_proposals={n_proposals!r} must be a positive integer, "auto", or "auto_64" for a budget of 64'
         )
     return integer("n_proposals", int(budget) if separator else DEFAULT_BUDGET, MIN_PROPOSALS, MAX_SIZE), True
-
-
-def verbosity(value: object) -> int:
-    """Check the verbosity level; SB3 takes truth values, too."""
-    return value if isinstance(value, bool) else integer("verbose", value, 0, 2)
 
 
 def usable_device(value: object) -> torch.device:
@@ -125,54 +104,42 @@ def dictionary(name: str, value: object) -> dict[str, Any] | None:
     raise TypeError(f"{name} must be None or a dictionary whose keys are names, got {abridged(value)}")
 
 
-def without_sde(policy_kwargs: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The same without ``use_sde=False``, which SB3's SAC leaves in a dictionary that it was given."""
-    if policy_kwargs is None or policy_kwargs.get("use_sde") is not False:
-        return policy_kwargs
-    return {name: value for name, value in policy_kwargs.items() if name != "use_sde"}
-
-
 def refuse_sde(
-    use_sde: object, sde_sample_freq: object, use_sde_at_warmup: object, policy_kwargs: Mapping[str, Any]
-) -> None:
-    """Refuse gSDE, noise on the weights of a Gaussian policy's last layer: SAC's arguments for it mean nothing to a
-    flow."""
+    use_sde: object, sde_sample_freq: object, use_sde_at_warmup: object, policy_kwargs: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """
+    Refuse gSDE, noise on the weights of a Gaussian policy's last layer: SAC's arguments for it mean nothing to a flow.
+
+    :return: ``policy_kwargs`` without ``use_sde=False``, which SB3's SAC leaves in a dictionary that it was given
+    """
+    kwargs = {name: value for name, value in (policy_kwargs or {}).items() if name != "use_sde" or value is not False}
     is_default = {
         "use_sde": use_sde is False,
         "sde_sample_freq": isinstance(sde_sample_freq, int) and sde_sample_freq == -1,
         "use_sde_at_warmup": use_sde_at_warmup is False,
     }
     given = [name for name, default in is_default.items() if not default]
-    given += [f"policy_kwargs[{name!r}]" for name in ("use_sde", "use_expln", "clip_mean") if name in policy_kwargs]
+    given += [f"policy_kwargs[{name!r}]" for name in SDE_ARGUMENTS if name in kwargs]
     if given:
         raise ValueError(
-            f"{', '.join(given)}: a flow policy has no generalized state-dependent exploration (gSDE). It explores "
-            f"by its own "
-            "samples: leave this out, and pass action_noise to explore more"
+            f"{', '.join(given)}: a flow policy has no generalized state-dependent exploration (gSDE). It explores by "
+            "its own samples: leave this out, and pass action_noise to explore more"
         )
+    return None if policy_kwargs is None else kwargs
 
 
 def learning_rate(value: object) -> float | Schedule:
-    """Check a finite number of at least 0 (the RL Zoo replays models with 0), or a schedule whose first value is
-    one."""
+    """Check a finite number of at least 0 (the Zoo replays models with 0), or a schedule whose first value is one."""
     try:
         if not callable(value):
-            return number("learning_rate", value, 0.0, math.inf)
-        number("learning_rate(1.0)", value(1.0), 0.0, math.inf)
+            return number("learning_rate", value, 0.0)
+        number("learning_rate(1.0)", value(1.0), 0.0)
     except Exception as error:  # a user's function may raise anything
         raise ValueError(
-            f"learning_rate={abridged(value)} must be a number of at least 0 or a function of the remaining "
-            f"progress: {error}"
+            f"learning_rate={abridged(value)} must be a number of at least 0 or a function of the remaining progress: "
+            f"{error}"
         ) from error
     return value
-
-
-def fraction(name: str, value: object) -> float:
-    """Check a number above 0 and at most 1."""
-    result = number(name, value)
-    if not 0 < result <= 1:
-        raise ValueError(f"{name} must be above 0 and at most 1, got {result}")
-    return result
 
 
 def train_freq(value: object, n_envs: int) -> TrainFreq:
@@ -190,25 +157,10 @@ def train_freq(value: object, n_envs: int) -> TrainFreq:
     return result
 
 
-def initial_ent_coef(value: object) -> tuple[float, bool]:
-    """The number in ``ent_coef`` (1 in "auto") and whether it is learnt from there on."""
-    is_learnt = isinstance(value, str) and (value == "auto" or value.startswith("auto_"))
-    try:
-        text = str(value)
-        number = 1.0 if text == "auto" else float(text.removeprefix("auto_"))
-    except ValueError:
-        number = math.nan
-    if not 0 < torch.tensor(number).item() < math.inf:  # in single precision, as it is used
-        raise ValueError(
-            f'ent_coef={abridged(value)} must be a positive number, "auto" or "auto_" and a positive number'
-        )
-    return number, is_learnt
-
-
-def target_entropy(value: object) -> str | float:
-    """Check a finite number (of single precision) or "auto"."""
+def target_entropy(value: object, action_dim: int) -> float:
+    """A finite number (of single precision), or "auto": minus the dimension of the action."""
     if isinstance(value, str) and value == "auto":
-        return value
+        return -float(action_dim)
     limit = torch.finfo(torch.float32).max
     try:
         return number("target_entropy", value, -limit, limit)
@@ -237,45 +189,46 @@ def check_action_noise(noise: object, shape: tuple[int, ...] | None) -> None:
         )
 
 
-def check_replay_buffer(model: "FlowSAC") -> None:
+def check_replay_buffer(model: OffPolicyAlgorithm) -> None:
     """Check the class of the replay buffer and what SB3's own would only assert."""
-    given = model.replay_buffer_class
+    given, per_env = model.replay_buffer_class, max(1, model.buffer_size // model.n_envs)
     if given is not None:
         check_subclass("replay_buffer_class", given, ReplayBuffer)
     kind = given or (NStepReplayBuffer if model.n_steps > 1 else ReplayBuffer)
     taken = [*TAKEN_BY_SB3, "env"] if issubclass(kind, HerReplayBuffer) else TAKEN_BY_SB3
-    check_keys("replay_buffer_kwargs", model.replay_buffer_kwargs, kind, taken)
-    if model.n_steps > max(1, model.buffer_size // model.n_envs):
+    check_keys("replay_buffer_kwargs", model.replay_buffer_kwargs, parameter_names(kind) - {*taken}, kind)
+    if model.n_steps > per_env:
         raise ValueError(
             f"n_steps={model.n_steps} must be at most the transitions of an environment that "
-            f"buffer_size={model.buffer_size} "
-            f"holds, {model.buffer_size // model.n_envs}"
+            f"buffer_size={model.buffer_size} holds, {per_env}"
         )
-    if model.n_steps > 1 and model.optimize_memory_usage and given is None:
-        raise ValueError("optimize_memory_usage=True needs n_steps=1: SB3's n-step buffer has no such mode")
-    if isinstance(model.observation_space, spaces.Dict):
-        if model.n_steps > 1 and given is None:
-            raise ValueError(
-                f"n_steps={model.n_steps} must be 1 for Dict observations: SB3 has no n-step buffer for them"
-            )
-        if model.optimize_memory_usage and given is None:
-            raise ValueError(
-                "optimize_memory_usage=True must be False for Dict observations: SB3's buffer has no such mode"
-            )
+    is_dict = isinstance(model.observation_space, spaces.Dict)
+    if given is None and model.n_steps > 1 and (is_dict or model.optimize_memory_usage):
+        name = "Dict observations" if is_dict else "optimize_memory_usage=True"
+        raise ValueError(f"n_steps={model.n_steps} must be 1 with {name}: SB3's n-step buffer has no such mode")
+    if given is None and is_dict and model.optimize_memory_usage:
+        raise ValueError(
+            "optimize_memory_usage=True must be False for Dict observations: SB3's buffer has no such mode"
+        )
 
 
 def check_action_space(space: object) -> None:
-    """Check a Box of floating-point numbers between finite bounds: integers would be stored rounded, all at the
-    centre."""
-    if not isinstance(space, spaces.Box):
-        raise ValueError(f"action_space must be a Box, got {abridged(space)}")
-    if space.dtype.kind != "f":
+    """Check a Box of floats between finite bounds a finite width apart: integers would be stored rounded."""
+    if not isinstance(space, spaces.Box) or space.dtype.kind != "f":
         raise ValueError(f"action_space must be a Box of floating-point numbers, got {abridged(space)}")
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all() and (space.low < space.high).all()):
         raise ValueError(f"action_space must have finite bounds, the lower below the upper, got {abridged(space)}")
+    narrowest = np.result_type(np.float16 if space.dtype == np.float16 else np.float32)
+    with np.errstate(over="ignore"):
+        width = space.high.astype(narrowest) - space.low.astype(narrowest)
+    if not np.isfinite(width).all():
+        raise ValueError(
+            f"action_space must have a width, upper bound minus lower, of at most {np.finfo(narrowest).max:g} "
+            f"({narrowest}), got {abridged(space)}"
+        )
 
 
-def check_policy_class(policy: object, base: type[BasePolicy]) -> None:
+def check_policy_class(policy: object, base: type) -> None:
     """Refuse a policy that is not of the family which the algorithm trains."""
     if not (isinstance(policy, type) and issubclass(policy, base)):
         raise TypeError(
@@ -284,7 +237,7 @@ def check_policy_class(policy: object, base: type[BasePolicy]) -> None:
         )
 
 
-def check_policy_kwargs(policy: type[BasePolicy], kwargs: Mapping[str, Any]) -> None:
+def check_policy_kwargs(policy: type, kwargs: Mapping[str, Any]) -> None:
     """
     Refuse a key that the policy does not take, and name the nearest ones.
 
@@ -292,34 +245,35 @@ def check_policy_kwargs(policy: type[BasePolicy], kwargs: Mapping[str, Any]) -> 
     :param kwargs: keyword arguments for it
     :raises TypeError: if a key is unknown
     """
-    check_keys("policy_kwargs", kwargs, policy, ["observation_space", "action_space", "lr_schedule"])
+    flow = {name for name, p in inspect.signature(make_flow).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    known = parameter_names(policy) - {"observation_space", "action_space", "lr_schedule"} | flow
+    check_keys("policy_kwargs", kwargs, known, policy)
 
 
-def check_keys(argument: str, kwargs: Mapping[str, Any], owner: type, taken: Sequence[str]) -> None:
+def check_keys(argument: str, kwargs: Mapping[str, Any], known: Collection[str], owner: type) -> None:
     """Refuse a key that a class does not take, or takes from SB3, and name the nearest ones."""
-    known = sorted(_accepted(owner) - {"self", *taken})
     for key in kwargs:
         if key not in known:
-            near = difflib.get_close_matches(key, known)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join(known)}"
+            near = difflib.get_close_matches(key, sorted(known))
+            hint = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join(sorted(known))}"
             raise TypeError(f"{argument} has the key {key!r}, which {owner.__name__} does not take; {hint}")
 
 
-def _accepted(owner: type) -> set[str]:
-    """Names of what a constructor takes; one that passes ``**kwargs`` on takes what those of its bases take."""
+def parameter_names(owner: type) -> set[str]:
+    """Names of what a constructor takes; one that passes ``*args`` or ``**kwargs`` on takes what its bases take."""
     names: set[str] = set()
     for constructor in (vars(base).get("__init__") for base in owner.__mro__):
         if constructor is not None:
             parameters = inspect.signature(constructor).parameters.values()
             names.update(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
-            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            passed_on = {p.name for p in parameters if p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+            if not passed_on - {"flow_kwargs"}:
                 break
-    return names
+    return names - {"self"}
 
 
 def architectures(value: object) -> tuple[list[int], list[int]]:
-    """Check ``net_arch``, one list for both networks or ``dict(pi=[...], qf=[...])``, and return the actor's and
-    critics'."""
+    """Sizes of the actor's and the critics' hidden layers from ``net_arch``, a list or ``dict(pi=[...], qf=[...])``."""
     if isinstance(value, dict):
         if set(value) != {"pi", "qf"}:
             raise ValueError(f'net_arch must have the keys "pi" and "qf", got {abridged(value)}')
@@ -342,9 +296,7 @@ def check_activation(value: object) -> None:
         module = value() if callable(value) else None
         fits = isinstance(module, nn.Module) and module(probe).shape == probe.shape
     except Exception as error:  # what a class raises that needs arguments
-        raise TypeError(
-            f"activation_fn={abridged(value)} must be a module class that needs no arguments: {error}"
-        ) from error
+        raise TypeError(f"activation_fn={abridged(value)} must be a module class without arguments: {error}") from error
     if not fits:
         raise TypeError(
             f"activation_fn must be a class of elementwise modules such as torch.nn.ReLU, got {abridged(value)}"
@@ -355,6 +307,22 @@ def check_subclass(name: str, value: object, base: type) -> None:
     """Check a class."""
     if not (isinstance(value, type) and issubclass(value, base)):
         raise TypeError(f"{name} must be a subclass of {base.__name__}, got {abridged(value)}")
+
+
+def critic_class(critic: object, critic_kwargs: object) -> type[Critic]:
+    """
+    The class of the critics from a name or a class, its keyword arguments checked.
+
+    :param critic: a key of ``CRITICS`` or a subclass of ``Critic``
+    :param critic_kwargs: keyword arguments beside those that every critic takes
+    """
+    if isinstance(critic, str):
+        critic = CRITICS[choice("critic", critic, CRITICS)]
+    if not (isinstance(critic, type) and issubclass(critic, Critic)):
+        raise TypeError(f"critic must be one of {', '.join(CRITICS)} or a subclass of Critic, got {abridged(critic)}")
+    known = parameter_names(critic) - parameter_names(Critic)
+    check_keys("critic_kwargs", dictionary("critic_kwargs", critic_kwargs) or {}, known, critic)
+    return critic
 
 
 def check_optimizer(optimizer_class: object, kwargs: object) -> None:
@@ -383,3 +351,29 @@ def fused_if_possible(optimizer_class: type[torch.optim.Optimizer], kwargs: dict
     """
     chosen = kwargs.keys() & {"fused", "foreach", "capturable", "differentiable"}
     return {"fused": True} if optimizer_class in (torch.optim.Adam, torch.optim.AdamW) and not chosen else {}
+
+
+def check_extractor_fits(
+    space: spaces.Space[Any], extractor: type[BaseFeaturesExtractor], normalize_images: bool
+) -> None:
+    """
+    SB3's own extractors each fit one kind of observation space.
+
+    :param space: the observation space
+    :param extractor: class of the features extractor
+    :param normalize_images: whether images are divided by 255
+    :raises ValueError: if they do not fit; names the policy that fits
+    """
+    is_dict = isinstance(space, spaces.Dict)
+    fits = {
+        FlattenExtractor: not is_dict,
+        CombinedExtractor: is_dict,
+        NatureCNN: is_image_space(space, check_channels=False, normalized_image=not normalize_images),
+    }
+    if not fits.get(extractor, True):
+        better = "MultiInputPolicy" if is_dict else "CnnPolicy" if is_image_space(space) else "FlowPolicy"
+        of_floats = extractor is NatureCNN and is_image_space(space, check_channels=False, normalized_image=True)
+        raise ValueError(
+            f'this policy\'s {extractor.__name__} does not fit the observation space {space}; use "{better}"'
+            + (", or normalize_images=False for images that are not bytes" if of_floats else "")
+        )

@@ -3,6 +3,7 @@ ended."""
 
 import json
 import multiprocessing
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -55,7 +56,12 @@ class Task:
         return identity
 
 
-def run_tasks(tasks: Sequence[Task], folder: Path, jobs: int, console: Console) -> list[Result]:
+Outcomes = Iterator[tuple[Task, Result | Exception]]
+Backend = Callable[[Sequence[Task], Console], Outcomes]
+"""Runs tasks and gives the result of each, or the exception that ended it, as they come."""
+
+
+def run_tasks(tasks: Sequence[Task], folder: Path, jobs: int | Backend, console: Console) -> list[Result]:
     """
     Results of all tasks, kept ones read from ``folder``, the others computed and kept there as they come.
 
@@ -63,7 +69,7 @@ def run_tasks(tasks: Sequence[Task], folder: Path, jobs: int, console: Console) 
 
     :param tasks: the tasks
     :param folder: where results are kept, ``NAME.json`` for each task
-    :param jobs: number of tasks at the same time, each in a process of its own if more than one
+    :param jobs: number of tasks at the same time, each in a process of its own if more than one, or what runs them
     :param console: where progress is shown
     :return: the results in the order of the tasks
     :raises ValueError: if two tasks have one name
@@ -77,14 +83,18 @@ def run_tasks(tasks: Sequence[Task], folder: Path, jobs: int, console: Console) 
     if results:
         console.print(f"{len(results)} of {len(tasks)} results are kept in {folder}; delete them to compute them again")
     failures: list[Exception] = []
-    for number, (task, outcome) in enumerate(_outcomes(missing, jobs, console), start=1):
+    start = time.monotonic()
+    outcomes = jobs(missing, console) if callable(jobs) else _outcomes(missing, jobs, console)
+    for number, (task, outcome) in enumerate(outcomes, start=1):
+        hours = (time.monotonic() - start) / number * (len(missing) - number) / 3600
+        progress = f"{number} of {len(missing)}, about {hours:.1f} hours left"
         if isinstance(outcome, Exception):
-            console.print(f"Failed ({number} of {len(missing)}): {task.name}: {outcome}")
+            console.print(f"Failed ({progress}): {task.name}: {outcome}")
             failures.append(outcome)
             continue
         write_json(folder / f"{task.name}.json", {**task.identity, "result": outcome})
         results[task.name] = outcome
-        console.print(f"Done ({number} of {len(missing)}): {task.name}")
+        console.print(f"Done ({progress}): {task.name}")
     if failures:
         raise failures[0]
     return [results[task.name] for task in tasks]
@@ -139,7 +149,7 @@ def kept_results(tasks: Iterable[Task], folder: Path, console: Console) -> list[
     return found
 
 
-def _outcomes(tasks: Sequence[Task], jobs: int, console: Console) -> Iterator[tuple[Task, Result | Exception]]:
+def _outcomes(tasks: Sequence[Task], jobs: int, console: Console) -> Outcomes:
     """Results, and the exceptions of tasks that fail, as they come."""
     if min(jobs, len(tasks)) > 1:
         yield from _in_processes(tasks, min(jobs, len(tasks)), console)
@@ -152,7 +162,7 @@ def _outcomes(tasks: Sequence[Task], jobs: int, console: Console) -> Iterator[tu
             yield task, failure
 
 
-def _in_processes(tasks: Sequence[Task], jobs: int, console: Console) -> Iterator[tuple[Task, Result | Exception]]:
+def _in_processes(tasks: Sequence[Task], jobs: int, console: Console) -> Outcomes:
     """Processes are spawned: a forked one would inherit PyTorch's threads in an unknown state."""
     console.print(f"Running {len(tasks)} tasks, {jobs} at a time")
     executor = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))

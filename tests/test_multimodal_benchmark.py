@@ -1,28 +1,15 @@
 """The benchmark on targets of any shape: its own target is what it says, and its densities are the algorithms' own."""
 
-import runpy
-import sys
-from pathlib import Path
-
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from stable_baselines3 import SAC
 
+from experiments.distributions.multimodal import bandits
+from experiments.distributions.multimodal.crescents import Crescents
+from experiments.distributions.multimodal.peers import draw, make
 from sb3_flowsac import FlowSAC
-
-FOLDER = Path(__file__).parent.parent / "experiments" / "benchmarks" / "multimodal"
-MODULES = ("bandits", "crescents", "multigoal", "peers", "pictures", "summary")
-
-
-@pytest.fixture(autouse=True)
-def _benchmark_path(monkeypatch):
-    """Its modules can be imported as when it is started, and are forgotten afterwards."""
-    monkeypatch.syspath_prepend(FOLDER)
-    yield
-    for name in MODULES:
-        sys.modules.pop(name, None)
 
 
 def quadrature(n=400):
@@ -30,17 +17,7 @@ def quadrature(n=400):
     return np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(1, -1, 2), (2.0 / n) ** 2
 
 
-def test_help(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["multimodal", "--help"])
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(FOLDER), run_name="__main__")
-    assert stop.value.code == 0
-    assert "usage" in capsys.readouterr().out
-
-
 def test_the_own_target_is_normalised_and_sampled():
-    from crescents import Crescents
-
     target, rng = Crescents(), np.random.default_rng(0)
     grid, area = quadrature()
     for state in target.sample_states(3, rng)[:, None]:
@@ -58,8 +35,6 @@ def test_the_own_target_is_normalised_and_sampled():
 
 @pytest.mark.parametrize("algo", ["flowsac", "sac"])
 def test_draws_come_with_their_density_and_leave_training_alone(algo):
-    from peers import draw, make
-
     env = gym.make("BoltzmannBandit-v0")
     model = make(algo, env, seed=0, policy_kwargs={"net_arch": [16]})
     assert isinstance(model, FlowSAC if algo == "flowsac" else SAC)
@@ -81,8 +56,6 @@ def test_draws_come_with_their_density_and_leave_training_alone(algo):
 
 def test_the_actors_and_the_critics_part_of_a_known_error():
     """A critic that is alpha log p itself: its part is 0 and the actor's is all of it."""
-    import bandits
-
     env = gym.make("BoltzmannBandit-v0", target="rotating_mixture", temperature=bandits.TEMPERATURE)
     model, target = (
         FlowSAC("FlowPolicy", env, seed=0, device="cpu", policy_kwargs={"net_arch": [16]}),

@@ -2,33 +2,22 @@
 
 import runpy
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from experiments.distributions.static_targets.cases import Case
+from experiments.distributions.static_targets.evaluations import evaluations_table, until
+from experiments.distributions.static_targets.fits import METHODS, Gaussian
+from experiments.distributions.static_targets.goals import Goal
+from experiments.distributions.static_targets.measures import measures
 from maxent_envs.targets import RotatingMixture, TwoHumps
 
-FOLDER = Path(__file__).parent.parent / "experiments" / "benchmarks" / "static_targets"
 GRID = (np.arange(4000) + 0.5) / 2000 - 1.0
 
 
-@pytest.fixture(autouse=True)
-def modules(monkeypatch):
-    """The benchmark's modules can be imported, and are forgotten afterwards."""
-    monkeypatch.syspath_prepend(FOLDER)
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if name in {path.stem for path in FOLDER.glob("*.py")}:
-            del sys.modules[name]
-
-
 def fitted(method, target, n_updates, seed=0):
-    from cases import Case
-    from fits import METHODS
-
     fit = METHODS[method](Case(target, n_updates), seed)
     for _ in range(n_updates):
         fit.update(*fit.batch())
@@ -37,8 +26,6 @@ def fitted(method, target, n_updates, seed=0):
 
 @pytest.mark.parametrize("method", ["isfm", "sac_fast"])
 def test_measures_agree_with_quadrature(method):
-    from measures import measures
-
     target = TwoHumps()
     fit = fitted(method, target, 15)
     found, state, grid = measures(fit), np.zeros((1, 1), np.float32), GRID[None, :, None]
@@ -53,10 +40,6 @@ def test_measures_agree_with_quadrature(method):
 
 
 def test_the_target_itself_has_no_divergence():
-    from cases import Case
-    from fits import Gaussian
-    from measures import measures
-
     class Perfect(Gaussian):
         def sample(self, states, n, generator):
             actions = self.target.sample(states, n, np.random.default_rng(0))
@@ -73,7 +56,6 @@ def test_the_target_itself_has_no_divergence():
 
 def test_a_policy_with_other_modes_in_every_state_is_seen():
     """Each mode has its mass on average, and in no state."""
-    from measures import measures
 
     class OneMode:
         target = RotatingMixture(n_modes=2)
@@ -123,8 +105,6 @@ def test_the_average_is_that_of_flowsac():
 
 
 def test_goals_see_every_seed():
-    from goals import Goal
-
     def rows(*kls):
         return [{"updates": count, "kl": kl} for count, kl in zip((10, 20), kls, strict=True)]
 
@@ -140,8 +120,6 @@ def test_goals_see_every_seed():
 
 def test_values_of_the_critic_until_a_divergence():
     """Between measurements the divergence is a power of the values: from 4 at 1 to 1 at 4 million, 2 is at 2."""
-    from evaluations import evaluations_table, until
-
     curve = [(100, 1e6, 4.0), (400, 4e6, 1.0), (800, 8e6, 1.0)]
     assert [until(curve, kl) for kl in (4.0, 2.0, 1.0)] == pytest.approx([1e6, 2e6, 4e6])
     assert until(curve, 4.1) is None and until(curve, 0.9) is None and until([], 2.0) is None
@@ -163,7 +141,7 @@ def test_values_of_the_critic_until_a_divergence():
 def test_command_line_keeps_runs(tmp_path, monkeypatch, capsys):
     def start(*arguments):
         monkeypatch.setattr(sys, "argv", ["static_targets", "--out", str(tmp_path), "--updates", "1", "2", *arguments])
-        runpy.run_path(str(FOLDER), run_name="__main__")
+        runpy.run_module("experiments.distributions.static_targets", run_name="__main__")
         return capsys.readouterr().out
 
     start("--target", "unequal_modes", "--method", "true", "--seed", "3")

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from experiments.theorem2 import run_theorem2
-from experiments.theorem2.distances import (
+from experiments.theory.theorem2 import run_theorem2
+from experiments.theory.theorem2.distances import (
     empirical_w2_squared,
     flow_w2_bounds,
     gaussian_renyi,
     gaussian_w2_squared,
     normal_quadrature,
 )
-from experiments.theorem2.fit import Cell, FitSettings, fit_cell, target, weighted_samples
-from experiments.theorem2.slopes import log_mean_slope
+from experiments.theory.theorem2.fit import Cell, FitSettings, fit_cell, target, weighted_samples
+from experiments.theory.theorem2.slopes import log_mean_slope
 
 TINY = FitSettings(steps=3, pairs=16, hidden=4, n_basis=2, ode_steps=2, points=20)
 
@@ -132,7 +132,7 @@ def test_a_tiny_study_end_to_end_and_again(tmp_path, capsys, monkeypatch):
     def refuse(cell):
         raise AssertionError(f"{cell} was to be fitted again")
 
-    monkeypatch.setattr("experiments.theorem2.study.fit_cell", refuse)
+    monkeypatch.setattr("experiments.theory.theorem2.study.fit_cell", refuse)
     assert tiny_study(tmp_path) == content
     with pytest.raises(ValueError, match=r"holds a result of another study \(seeds differ\)"):
         tiny_study(tmp_path, seeds=(0, 2))

@@ -12,21 +12,20 @@ command is started again.
 import argparse
 from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 
 from experiments.control.algorithms import ALGORITHMS
 from experiments.control.cells import Cell, cell
+from experiments.runner.options import chosen_backend, command_line
 from sb3_flowsac.lqr_study.results import table_of
 from sb3_flowsac.lqr_study.tasks import kept_results, run_tasks
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("experiments/results/control"), help="folder of the results")
+    parser = command_line(__doc__, "experiments/results/control")
     parser.add_argument("--algo", nargs="+", choices=list(ALGORITHMS), default=["flowsac", "sac"], help="algorithms")
     parser.add_argument("--env", nargs="+", default=["HalfCheetah-v5", "Hopper-v5"], help="environments")
     parser.add_argument("--seed", type=int, nargs="+", default=[0, 1], help="random seeds")
@@ -34,7 +33,6 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--eval-freq", type=int, default=5_000, help="environment steps between evaluations")
     parser.add_argument("--eval-episodes", type=int, default=5, help="episodes of each evaluation")
     parser.add_argument("--save-freq", type=int, default=10_000, help="environment steps between checkpoints")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     parser.add_argument("--status", action="store_true", help="run nothing, show how far each cell is")
     return parser
 
@@ -80,7 +78,7 @@ def main() -> None:
     if arguments.status:
         show_status(cells, console)
         return
-    run_tasks(cells, arguments.out, arguments.jobs, console)
+    run_tasks(cells, arguments.out, chosen_backend(arguments), console)
     for task, result in kept_results(cells, arguments.out, console):
         print(f"{task.name}: return {result['final_return']:.1f}, {result['processor_seconds'] / 3600:.2f} hours")
 

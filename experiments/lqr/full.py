@@ -25,12 +25,12 @@ from experiments.lqr.report import (
 from experiments.lqr.robustness import SavedModel, Source, run_robustness
 from experiments.lqr.spi import run_spi
 from experiments.lqr.zero_temperature import run_zero_temperature
-from experiments.theorem2 import run_theorem2
+from experiments.theory.theorem2 import run_theorem2
 from maxent_envs import LQRProblem, LQRSolution
 from sb3_flowsac.lqr_study.arguments import distinct_seeds
 from sb3_flowsac.lqr_study.models import ALGORITHMS
 from sb3_flowsac.lqr_study.study import run_all, run_specs
-from sb3_flowsac.lqr_study.tasks import Result, write_json
+from sb3_flowsac.lqr_study.tasks import Backend, Result, write_json
 from sb3_flowsac.lqr_study.training import RunSpec
 
 ALPHAS = (0.1, 0.5, 1.0, 2.0)
@@ -47,7 +47,7 @@ def run_full(
     out: Path,
     problem: LQRProblem | None = None,
     timesteps: int | None = None,
-    jobs: int = 1,
+    jobs: int | Backend = 1,
     command: str | None = None,
 ) -> list[dict[str, Any]]:
     """
@@ -131,7 +131,9 @@ def _case_study_parts(summary: Sequence[dict[str, Any]]) -> dict[str, str]:
     }
 
 
-def _further_parts(problem: LQRProblem, specs: Sequence[RunSpec], out: Path, jobs: int) -> dict[str, Callable[[], str]]:
+def _further_parts(
+    problem: LQRProblem, specs: Sequence[RunSpec], out: Path, jobs: int | Backend
+) -> dict[str, Callable[[], str]]:
     """Functions that run the other studies and return their text, by heading."""
     alphas, seeds = list(dict.fromkeys(spec.alpha for spec in specs)), list(dict.fromkeys(spec.seed for spec in specs))
     steps = specs[0].timesteps
@@ -149,7 +151,10 @@ def _further_parts(problem: LQRProblem, specs: Sequence[RunSpec], out: Path, job
 
     def zero_temperature() -> str:
         rows = run_zero_temperature(problem=problem, timesteps=steps, out=out, jobs=jobs)
-        text = "FlowSAC, seed 0. K does not depend on alpha; what could fail is learning. Loss: return below that of u = -K x."
+        text = (
+            "FlowSAC, seed 0. K does not depend on alpha; what could fail is learning. "
+            "Loss: return below that of u = -K x."
+        )
         return f"{text}\n\n{zero_temperature_table(rows)}\n\n![](zero_temperature.png)"
 
     def robustness() -> str:
@@ -163,7 +168,10 @@ def _further_parts(problem: LQRProblem, specs: Sequence[RunSpec], out: Path, job
 
     def growing() -> str:
         rows = run_growing(timesteps=steps, out=out, jobs=jobs)
-        text = "FlowSAC on random stabilizable systems (not the problem above), alpha 0.5, seed 0, settings and steps unchanged."
+        text = (
+            "FlowSAC on random stabilizable systems (not the problem above), alpha 0.5, seed 0, "
+            "settings and steps unchanged."
+        )
         return f"{text}\n\n{growing_table(rows)}\n\n![](growing.png)"
 
     def theorem2() -> str:

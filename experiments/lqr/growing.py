@@ -14,7 +14,7 @@ from maxent_envs.validation import integer, positive_float
 from sb3_flowsac.evaluation.lqr import EvaluationSettings
 from sb3_flowsac.lqr_study.arguments import distinct, distinct_seeds
 from sb3_flowsac.lqr_study.results import publish, table_of
-from sb3_flowsac.lqr_study.tasks import Result, Task, run_tasks
+from sb3_flowsac.lqr_study.tasks import Backend, Result, Task, run_tasks
 from sb3_flowsac.lqr_study.training import FINAL_EVALUATION, TIMESTEPS, RunSpec
 from sb3_flowsac.lqr_study.training_log import BRIEF_EVALUATION, train_and_read_log
 from sb3_flowsac.plotting import LEARNT, OPTIMAL
@@ -30,7 +30,7 @@ def run_growing(
     out: Path,
     timesteps: int | None = None,
     evaluation: EvaluationSettings = FINAL_EVALUATION,
-    jobs: int = 1,
+    jobs: int | Backend = 1,
 ) -> list[Result]:
     """
     Learn random stabilizable problems with n states and m = n / 2 inputs, with the study's settings.
@@ -55,7 +55,7 @@ def run_growing(
         of ``training_figures``
     :raises ValueError: if an argument is out of range
     """
-    alpha, out, jobs = positive_float("alpha", alpha), Path(out), integer("jobs", jobs, 1)
+    alpha, out = positive_float("alpha", alpha), Path(out)
     specs = [
         _spec(n, alpha, seed, timesteps, out, evaluation)
         for n in distinct("sizes", sizes, partial(integer, minimum=2))

@@ -2,10 +2,11 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.runner.tables import markdown_table
 from maxent_envs import LQRProblem
 from sb3_flowsac.lqr_study.tasks import write_json, write_text
 from sb3_flowsac.lqr_study.versions import machine, versions
@@ -28,16 +29,6 @@ def write_summary(summary: Sequence[Row], out: Path) -> None:
     writer.writerows(summary)
     write_text(out / "summary.csv", text.getvalue())
     write_text(out / "summary.md", summary_table(summary) + "\n")
-
-
-def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """
-    A table in Markdown.
-
-    :param headings: of its columns
-    :param rows: the cells of each row
-    """
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, ["---"] * len(headings), *rows))
 
 
 def summary_table(summary: Sequence[Row]) -> str:

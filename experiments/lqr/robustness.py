@@ -27,7 +27,7 @@ from sb3_flowsac.algorithm import FlowSAC
 from sb3_flowsac.evaluation.policies import DeterministicPolicy, LearntPolicy, LinearPolicy, StochasticPolicy
 from sb3_flowsac.evaluation.rollouts import NextState, rollouts
 from sb3_flowsac.lqr_study.results import publish
-from sb3_flowsac.lqr_study.tasks import Result, Task, run_tasks
+from sb3_flowsac.lqr_study.tasks import Backend, Result, Task, run_tasks
 
 
 def _input_bias(problem: LQRProblem, magnitude: float) -> NextState:
@@ -138,7 +138,7 @@ def run_robustness(
     n_rollouts: int = 2000,
     horizon: int = 100,
     seed: int = 0,
-    jobs: int = 1,
+    jobs: int | Backend = 1,
 ) -> list[Result]:
     """
     Standard returns (no entropy) of policies under disturbances, on common random numbers.
@@ -167,7 +167,7 @@ def run_robustness(
         "horizon": integer("horizon", horizon, 1),
         "seed": integer("seed", seed, 0),
     }
-    out, jobs, console = Path(out), integer("jobs", jobs, 1), Console()
+    out, console = Path(out), Console()
     given = {"problem": problem, "disturbances": tuple(disturbances), **sizes}
     settings = {"problem": problem.to_dict(), "disturbances": [asdict(change) for change in disturbances], **sizes}
     tasks = [

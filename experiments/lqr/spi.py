@@ -29,11 +29,11 @@ from experiments.lqr.spi_flow import (
 from experiments.lqr.spi_plots import spi_figure
 from maxent_envs import EvaluatedPolicy, LQRProblem, optimal_spread
 from maxent_envs.lqr.linalg import spectral_radius
-from maxent_envs.validation import FloatArray, integer, positive_float
+from maxent_envs.validation import FloatArray, positive_float
 from sb3_flowsac.evaluation.lqr import evaluate_policy_on_lqr
 from sb3_flowsac.lqr_study.arguments import distinct, distinct_seeds
 from sb3_flowsac.lqr_study.results import publish, table_of
-from sb3_flowsac.lqr_study.tasks import Task, run_tasks
+from sb3_flowsac.lqr_study.tasks import Backend, Task, run_tasks
 
 DETUNED = 100.0  # how many times dearer inputs are to the regulator that starts an unstable problem
 
@@ -44,7 +44,7 @@ def run_spi(
     alphas: Sequence[float],
     seeds: Sequence[int],
     out: Path,
-    jobs: int = 1,
+    jobs: int | Backend = 1,
     settings: SPISettings | None = None,
 ) -> list[dict[str, Any]]:
     """
@@ -64,7 +64,6 @@ def run_spi(
     :raises RuntimeError: if a flow fails to stabilise the problem
     """
     temperatures, numbers = distinct("alphas", alphas, positive_float), distinct_seeds(seeds)
-    integer("jobs", jobs, 1)
     settings = settings or SPISettings()
     tasks = [_task(problem, alpha, seed, settings) for alpha in temperatures for seed in numbers]
     out, console = Path(out), Console()

@@ -29,7 +29,7 @@ from sb3_flowsac.evaluation.policies import DeterministicPolicy, LearntPolicy, L
 from sb3_flowsac.evaluation.rollouts import rollouts
 from sb3_flowsac.lqr_study.arguments import distinct, distinct_seeds
 from sb3_flowsac.lqr_study.results import publish, table_of
-from sb3_flowsac.lqr_study.tasks import Result, Task, run_tasks
+from sb3_flowsac.lqr_study.tasks import Backend, Result, Task, run_tasks
 from sb3_flowsac.lqr_study.training import FINAL_EVALUATION, TIMESTEPS, RunSpec
 from sb3_flowsac.lqr_study.training_log import BRIEF_EVALUATION, train_and_read_log
 from sb3_flowsac.plotting import LEARNT, OPTIMAL
@@ -43,7 +43,7 @@ def run_zero_temperature(
     out: Path,
     timesteps: int = TIMESTEPS,
     evaluation: EvaluationSettings = FINAL_EVALUATION,
-    jobs: int = 1,
+    jobs: int | Backend = 1,
 ) -> list[Result]:
     """
     Learn one problem at smaller and smaller temperatures, with the study's settings, and compare with u = -K x.
@@ -62,7 +62,7 @@ def run_zero_temperature(
         ``zero_temperature``), those of ``training_figures`` and of ``regulator_figures``
     :raises ValueError: if an argument is out of range
     """
-    steps, jobs, out = integer("timesteps", timesteps, 1), integer("jobs", jobs, 1), Path(out)
+    steps, out = integer("timesteps", timesteps, 1), Path(out)
     folder = out / "zero_temperature"
     specs = [
         RunSpec(problem, alpha, seed, steps, folder, evaluation=evaluation, curve_evaluation=BRIEF_EVALUATION)

@@ -13,7 +13,7 @@ from sb3_flowsac.checks import integer, positive
 from sb3_flowsac.lqr_study.arguments import distinct, distinct_seeds
 from sb3_flowsac.lqr_study.plots import save_plots
 from sb3_flowsac.lqr_study.results import table_of
-from sb3_flowsac.lqr_study.tasks import Result, run_tasks, write_json
+from sb3_flowsac.lqr_study.tasks import Backend, Result, run_tasks, write_json
 from sb3_flowsac.lqr_study.training import TIMESTEPS, RunSpec
 
 
@@ -61,7 +61,7 @@ def run_specs(
     seeds: Sequence[int],
     timesteps: int | None,
     out: Path,
-    jobs: int,
+    jobs: int | Backend,
 ) -> list[RunSpec]:
     """
     A run for each algorithm, temperature and seed; repeated ones count once.
@@ -77,7 +77,7 @@ def run_specs(
     """
     temperatures, numbers = distinct("alphas", alphas, positive), distinct_seeds(seeds)
     steps = TIMESTEPS if timesteps is None else integer("timesteps", timesteps, 1)
-    progress_bar = integer("jobs", jobs, 1) == 1
+    progress_bar = jobs == 1
     return [
         RunSpec(problem, alpha, seed, steps, out, algorithm, progress_bar)
         for algorithm in algorithms
@@ -86,7 +86,7 @@ def run_specs(
     ]
 
 
-def run_all(specs: Sequence[RunSpec], out: Path, jobs: int, console: Console) -> list[Result]:
+def run_all(specs: Sequence[RunSpec], out: Path, jobs: int | Backend, console: Console) -> list[Result]:
     """
     Results of all runs; what they kept to go on after an interruption is deleted.
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from sb3_flowsac.checks import integer
 from sb3_flowsac.files.writing import replacing
 from sb3_flowsac.lqr_study.versions import defaults, versions
 
@@ -72,9 +73,11 @@ def run_tasks(tasks: Sequence[Task], folder: Path, jobs: int | Backend, console:
     :param jobs: number of tasks at the same time, each in a process of its own if more than one, or what runs them
     :param console: where progress is shown
     :return: the results in the order of the tasks
-    :raises ValueError: if two tasks have one name
+    :raises ValueError: if two tasks have one name, or there are no jobs
     :raises OtherStudyError: before anything is computed, if a result of other settings would be overwritten
     """
+    if not callable(jobs):
+        integer("jobs", jobs, 1)
     names = [task.name for task in tasks]
     if len(set(names)) < len(names):
         raise ValueError(f"tasks must have different names, got {names}")

@@ -20,15 +20,17 @@ pytestmark = pytest.mark.ray
 STEPS = 400
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster():
-    """Two nodes, each for one task at a time."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    cluster.add_node(num_cpus=1)
-    ray.init(address=cluster.address, log_to_driver=False)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
+    """Two nodes, each for one task at a time; the last test removes one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_raylet_start_wait_time_s", "120")  # machines of CI may be slow to start it
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        cluster.add_node(num_cpus=1)
+        ray.init(address=cluster.address, log_to_driver=False)
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()
 
 
 def cells(out, seeds):
@@ -54,6 +56,20 @@ def wait_for(condition):
         time.sleep(0.05)
 
 
+def test_ray_gives_what_a_process_here_gives(cluster, tmp_path):
+    (there,), (here,) = cells(tmp_path / "ray", [0]), cells(tmp_path / "here", [0])
+    run_tasks([there], tmp_path / "ray", ray_backend(), Console(quiet=True))
+    run_tasks([here], tmp_path / "here", 1, Console(quiet=True))
+    pd.testing.assert_frame_equal(curve(there), curve(here))
+
+
+def test_a_failure_does_not_cost_the_others(cluster, tmp_path):
+    good, bad = cells(tmp_path, [0]), [cell("sac", "Pendulum-v1", -1, STEPS, 100, 1, 100, tmp_path)]
+    with pytest.raises(ValueError, match="Seed"):
+        run_tasks(bad + good, tmp_path, ray_backend(), Console(quiet=True))
+    assert (good[0].folder / "result.json").exists() and not (bad[0].folder / "result.json").exists()
+
+
 def test_every_cell_ends_once_though_a_worker_and_a_node_die(cluster, tmp_path):
     tasks, output = cells(tmp_path, range(4)), io.StringIO()
     killer = threading.Thread(target=kill_a_worker_then_a_node, args=(cluster, tmp_path))
@@ -65,17 +81,3 @@ def test_every_cell_ends_once_though_a_worker_and_a_node_die(cluster, tmp_path):
     for task in tasks:
         assert curve(task)["steps"].tolist() == [100, 200, 300, 400]
         assert (np.diff(pd.read_csv(task.folder / "evaluations.csv")["processor_seconds"]) > 0.0).all()
-
-
-def test_ray_gives_what_a_process_here_gives(cluster, tmp_path):
-    (there,), (here,) = cells(tmp_path / "ray", [0]), cells(tmp_path / "here", [0])
-    run_tasks([there], tmp_path / "ray", ray_backend(), Console(quiet=True))
-    run_tasks([here], tmp_path / "here", 1, Console(quiet=True))
-    pd.testing.assert_frame_equal(curve(there), curve(here))
-
-
-def test_a_failure_does_not_cost_the_others(cluster, tmp_path):
-    good, bad = cells(tmp_path, [0]), [cell("sac", "Pendulum-v1", -1, STEPS, 100, 1, 100, tmp_path)]
-    with pytest.raises(ValueError, match="seed"):
-        run_tasks(bad + good, tmp_path, ray_backend(), Console(quiet=True))
-    assert (good[0].folder / "result.json").exists() and not (bad[0].folder / "result.json").exists()

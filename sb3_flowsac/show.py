@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from maxent_envs import LQRProblem, Target
 from sb3_flowsac.algorithm import FlowPolicy, FlowSAC
-from sb3_flowsac.callbacks.known_task import task_of
+from sb3_flowsac.evaluation.known_optimum import task_of
 from sb3_flowsac.files.loading import policy_of
 from sb3_flowsac.files.writing import replacing
 from sb3_flowsac.plotting import learning_curves, policy_figures, read_curve, save_figure

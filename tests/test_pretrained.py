@@ -293,7 +293,7 @@ def test_a_wrong_config_is_named(saved, change, message):
         ({"net_arch": {"pi": [8], "qf": [65536] * 3}}, "model.safetensors: critic"),
         ({"n_critics": 65536, "net_arch": [65536, 65536]}, "safetensors: actor"),
         ({"features_extractor_class": {"class": "stable_baselines3.common.torch_layers.NatureCNN"}}, "config.json"),
-        ({"observation_space": {"type": "Box", "shape": [2**20] * 2, "dtype": "float64", "low": 0, "high": 1}}, "shape"),
+        ({"observation_space": {"type": "Box", "shape": [2**20] * 2, "dtype": "float64", "low": 0, "high": 1}}, "Box"),
         ({"observation_space": {"type": "Discrete", "n": 2**40, "start": 0, "dtype": "int64"}}, "safetensors: actor"),
         ({"observation_space": {"type": "Discrete", "n": 2**62, "start": 0, "dtype": "int64"}}, "describes no valid"),
     ],

@@ -18,7 +18,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from maxent_envs import LQRProblem, Target
 from sb3_flowsac.callbacks import FigureCallback, HParamsCallback, ResumableCheckpoint, hyperparameters
-from sb3_flowsac.callbacks.known_task import task_of
+from sb3_flowsac.evaluation.known_optimum import task_of
 
 FORMATS = ["stdout", "log", "csv", "json", "tensorboard"]
 METRICS = {"train/ess", "train/critic_loss", "train/entropy", "rollout/ep_rew_mean"}
@@ -133,7 +133,7 @@ def test_hyperparameters_reach_the_tab(make_model, tmp_path):
     content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     logged = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
     assert logged["ent_coef"].number_value == 0.25
-    assert logged["algorithm"].string_value == "FlowSAC" and logged["train_freq"].string_value == "1 step"
+    assert logged["algorithm"].string_value == "FlowSAC" and logged["train_freq"].string_value == '[1, "step"]'
     assert logged["policy_kwargs.ode_steps"].number_value == 2
     content = events.SummaryMetadata("_hparams_/experiment").plugin_data.content
     metrics = plugin_data_pb2.HParamsPluginData.FromString(content).experiment.metric_infos

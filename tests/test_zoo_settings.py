@@ -17,7 +17,7 @@ import rl_zoo3.utils
 from maxent_envs import preset
 from sb3_flowsac import FlowSAC, zoo
 from sb3_flowsac.cli import main
-from sb3_flowsac.files.resume.settings import run_settings
+from sb3_flowsac.files.run_settings import run_settings
 from sb3_flowsac.lqr_study.models import lqr_model
 from sb3_flowsac.lqr_study.training import TIMESTEPS
 from sb3_flowsac.zoo.settings import OPTIONS, ZOO_KEYS, check_settings

@@ -16,7 +16,7 @@ import torch
 
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.callbacks import ResumableCheckpoint
-from sb3_flowsac.files.resume.archive import read_archive
+from sb3_flowsac.files.checkpoints import read_checkpoint
 
 
 def train(folder: Path, timesteps: int) -> str:
@@ -38,10 +38,10 @@ def train(folder: Path, timesteps: int) -> str:
 
 def kill_once(context: multiprocessing.context.ForkServerContext, folder: Path, timesteps: int, delay: float) -> bool:
     """Start the run, let it write a checkpoint or more, kill it; whether that was in the middle of writing one."""
-    before = set(folder.glob("*.npz"))
+    before = set(folder.glob("*.zip"))
     process = context.Process(target=train, args=(folder, timesteps))
     process.start()
-    while set(folder.glob("*.npz")) == before and process.is_alive():
+    while set(folder.glob("*.zip")) == before and process.is_alive():
         time.sleep(0.001)
     time.sleep(delay)
     process.kill()
@@ -70,14 +70,14 @@ def main() -> None:
         folder, untouched = Path(name, "killed"), Path(name, "uninterrupted")
         for _ in range(arguments.kills):
             half_written += kill_once(context, folder, arguments.timesteps, rng.uniform(0, arguments.delay))
-            for path in folder.glob("*.npz"):
+            for path in folder.glob("*.zip"):
                 written += 1
                 try:
-                    read_archive(path)
+                    read_checkpoint(path)
                 except ValueError as error:
                     damaged += 1
                     print(error)
-        reached = max(folder.glob("*.npz")).stem.removeprefix("checkpoint-").lstrip("0")
+        reached = max(folder.glob("*.zip")).stem.removeprefix("checkpoint-").lstrip("0")
         same = train(folder, arguments.timesteps) == train(untouched, arguments.timesteps)
     print(
         f"{arguments.kills} kills, the last after the checkpoint at step {reached} of {arguments.timesteps}; "

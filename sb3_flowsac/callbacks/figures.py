@@ -8,12 +8,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure
 
 from sb3_flowsac.algorithm import FlowSAC
-from sb3_flowsac.callbacks.formats import TEXT_FORMATS
-from sb3_flowsac.callbacks.known_task import task_of
 from sb3_flowsac.checks import integer
+from sb3_flowsac.evaluation.known_optimum import task_of
 from sb3_flowsac.plotting import policy_figures
 
 N_OBSERVATIONS = 64
+TENSORBOARD_ONLY = ("stdout", "log", "csv", "json")  # formats to exclude
 
 
 class FigureCallback(BaseCallback):
@@ -73,7 +73,7 @@ class FigureCallback(BaseCallback):
         if self.observations is None:
             self.observations = _stored_observations(self._flow_model)
         for name, figure in policy_figures(self._flow_model, self.observations, self._task, self.n_states).items():
-            self.logger.record(f"figures/{name}", Figure(figure, close=True), exclude=TEXT_FORMATS)
+            self.logger.record(f"figures/{name}", Figure(figure, close=True), exclude=TENSORBOARD_ONLY)
         self._drawn_at = self.num_timesteps
         self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         self.logger.dump(self.num_timesteps)

@@ -1,18 +1,12 @@
 """The settings of a run in TensorBoard's HParams tab."""
 
-import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HParam
-from stable_baselines3.common.type_aliases import TrainFreq
 
-from sb3_flowsac.callbacks.formats import TEXT_FORMATS
-
-Value = bool | str | float | None
-# Arguments that say where a run is and what it prints, not how it learns
-LEFT_OUT = {"self", "policy", "env", "policy_kwargs", "tensorboard_log", "verbose", "device", "_init_setup_model"}
+from sb3_flowsac.callbacks.figures import TENSORBOARD_ONLY
+from sb3_flowsac.files.run_settings import hyperparameters
 
 
 class HParamsCallback(BaseCallback):
@@ -35,36 +29,7 @@ class HParamsCallback(BaseCallback):
     def _on_training_start(self) -> None:
         # The zeros only name the metrics: the tab reads their values from the scalars of the same names
         hparams = HParam(hyperparameters(self.model), dict.fromkeys(self.metrics, 0.0))
-        self.logger.record("hparams", hparams, exclude=TEXT_FORMATS)  # written with the first line of the log
+        self.logger.record("hparams", hparams, exclude=TENSORBOARD_ONLY)  # written with the first line of the log
 
     def _on_step(self) -> bool:
         return True
-
-
-def hyperparameters(model: Any) -> dict[str, Value]:
-    """
-    The arguments of a model's constructor, as it has them now, and those of its policy.
-
-    :param model: a model of Stable-Baselines3
-    :return: values by name, "algorithm" and "policy" first
-    """
-    found: dict[str, Any] = {"algorithm": type(model).__name__, "policy": model.policy_class.__name__}
-    names = [name for name in inspect.signature(type(model).__init__).parameters if name not in LEFT_OUT]
-    for name in names:
-        attribute = name if hasattr(model, name) else f"_{name}"  # SB3 keeps stats_window_size under that
-        if hasattr(model, attribute):
-            found[name] = getattr(model, attribute)
-    return {name: _value(value) for name, value in [*found.items(), *_flat("policy_kwargs", model.policy_kwargs or {})]}
-
-
-def _flat(prefix: str, values: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [(f"{prefix}.{name}", value) for name, value in values.items()]
-
-
-def _value(value: Any) -> Value:
-    if value is None or isinstance(value, bool | str | int | float):
-        return value
-    if isinstance(value, TrainFreq):
-        return f"{value.frequency} {value.unit.value}"
-    text = getattr(value, "__name__", None) or str(value)
-    return type(value).__name__ if " at 0x" in text else text  # not where in memory it is

@@ -3,13 +3,12 @@
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure
-from stable_baselines3.common.vec_env import VecEnv
 
 from maxent_envs import LQRProblem
 from sb3_flowsac.algorithm import FlowSAC
-from sb3_flowsac.callbacks.formats import TEXT_FORMATS
-from sb3_flowsac.callbacks.known_task import attributes, changes
+from sb3_flowsac.callbacks.figures import TENSORBOARD_ONLY
 from sb3_flowsac.checks import integer
+from sb3_flowsac.evaluation.known_optimum import require_task
 from sb3_flowsac.evaluation.lqr import EvaluationSettings, LQREvaluation, evaluate_policy_on_lqr
 from sb3_flowsac.evaluation.policies import LearntPolicy, temperature
 from sb3_flowsac.plotting import action_distribution_figure
@@ -71,8 +70,14 @@ class LQROptimalityCallback(BaseCallback):
         self.history: list[dict[str, float]] = []
 
     def _init_callback(self) -> None:
-        self._soft_model = _soft_actor_critic(self.model)
-        self.problem = _lqr_problem(self.training_env)
+        if not isinstance(self.model, FlowSAC | SAC):
+            raise ValueError(f"LQROptimalityCallback needs a FlowSAC or SAC model, got {type(self.model).__name__}")
+        task = require_task(self.training_env)
+        if not isinstance(task, LQRProblem):
+            raise ValueError(
+                f"LQROptimalityCallback needs MaxEntLQR-v0, got {self.training_env} of a {type(task).__name__}"
+            )
+        self._soft_model, self.problem = self.model, task
         if self._soft_model.gamma != self.problem.gamma:
             raise ValueError(
                 f"model.gamma={self._soft_model.gamma} must be the problem's gamma={self.problem.gamma}: "
@@ -118,28 +123,6 @@ class LQROptimalityCallback(BaseCallback):
             self.logger.record(f"lqr/{name}", metrics[name])
         errors = evaluation.errors
         figure = action_distribution_figure([(evaluation.solution, errors.example_states, errors.example_actions)])
-        self.logger.record("lqr/actions", Figure(figure, close=True), exclude=TEXT_FORMATS)
+        self.logger.record("lqr/actions", Figure(figure, close=True), exclude=TENSORBOARD_ONLY)
         self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         self.logger.dump(self.num_timesteps)
-
-
-def _soft_actor_critic(model: object) -> FlowSAC | SAC:
-    if not isinstance(model, (FlowSAC, SAC)):
-        raise ValueError(f"LQROptimalityCallback needs a FlowSAC or SAC model, got {type(model).__name__}")
-    return model
-
-
-def _lqr_problem(env: VecEnv) -> LQRProblem:
-    """The one problem that all environments pose, unchanged by any wrapper."""
-    problems = attributes(env, "problem")
-    if not problems or not all(isinstance(problem, LQRProblem) for problem in problems):
-        raise ValueError(f"LQROptimalityCallback needs MaxEntLQR-v0 as the environment, got {env}")
-    problem: LQRProblem = problems[0]
-    if any(other != problem for other in problems):
-        raise ValueError("LQROptimalityCallback needs the same problem in every environment, got different ones")
-    if changing := changes(env, problem):
-        raise ValueError(
-            f"LQROptimalityCallback needs MaxEntLQR-v0 with its own states, actions and rewards, got "
-            f"{', '.join(changing)}"
-        )
-    return problem

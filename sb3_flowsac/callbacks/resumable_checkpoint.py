@@ -9,7 +9,9 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList, Event
 
 from sb3_flowsac.algorithm import FlowSAC
 from sb3_flowsac.checks import integer
-from sb3_flowsac.files import resume
+from sb3_flowsac.files.checkpoints import Checkpoints, check_picklable
+from sb3_flowsac.files.run_settings import check_same_run, run_settings
+from sb3_flowsac.files.run_state import restore_run, run_state
 
 
 class ResumableCheckpoint(BaseCallback):
@@ -22,7 +24,8 @@ class ResumableCheckpoint(BaseCallback):
 
     A checkpoint holds networks, optimisers, the filled part of the replay buffer, ``VecNormalize``'s statistics, action
     noise, random generators, counters, the buffers for logging and the state of the environments. It is taken between
-    two rollouts and written under a temporary name first, so that none is ever half written. It holds no pickle.
+    two rollouts and written under a temporary name first, so that none is ever half written. Like SB3's own files it
+    holds pickles, which can run code: resume only your own runs.
 
     ``total_timesteps`` of ``learn`` is that of the whole run. It may be raised if the learning rate is constant.
 
@@ -38,14 +41,14 @@ class ResumableCheckpoint(BaseCallback):
     :param verbose: verbosity level: 0 for no output, 1 for a line on resuming, 2 for one at each checkpoint, too
     :raises ValueError: if a number is out of range; when training starts, if the model is no FlowSAC, the folder's
         checkpoints are of another run, or none can be read
-    :raises TypeError: when training starts, if the replay buffer holds other things than numbers
+    :raises TypeError: when training starts, if something of the run's state cannot be pickled
     :raises OSError: if a checkpoint cannot be written; the earlier ones are kept
     """
 
     def __init__(self, folder: str | Path, save_freq: int, keep: int = 2, verbose: int = 1) -> None:
         super().__init__(verbose)
         self.save_freq = integer("save_freq", save_freq, 1)
-        self.checkpoints = resume.Checkpoints(Path(folder), integer("keep", keep, 1))
+        self.checkpoints = Checkpoints(Path(folder), integer("keep", keep, 1))
         self._saved_call = 0
         self._between_rollouts = False
 
@@ -55,9 +58,11 @@ class ResumableCheckpoint(BaseCallback):
         self._flow_model = self.model
 
     def _on_training_start(self) -> None:
-        self._settings = resume.run_settings(self._flow_model, self.training_env)
-        resume.buffer_state(self._flow_model.replay_buffer)  # at once, if its state cannot be kept
-        if (latest := self.checkpoints.latest()) is not None:
+        self._settings = run_settings(self._flow_model, self.training_env)
+        latest = self.checkpoints.latest()
+        if latest is None:
+            check_picklable(run_state(self._flow_model))  # at once, and not after hours
+        else:
             self._restore(*latest)
         self._saved_call = self.n_calls
         self._between_rollouts = True
@@ -76,51 +81,34 @@ class ResumableCheckpoint(BaseCallback):
     def _on_training_end(self) -> None:
         # A callback that ends training stops within a rollout; and the RL Zoo calls this after an interruption, too,
         # which may be one of the gradient steps. No run could go on from there
-        if self._between_rollouts and self.n_calls > self._saved_call and self._has_come_to_its_end():
+        model = self._flow_model
+        is_finished = model.num_timesteps >= model._total_timesteps and not model.policy.training
+        if self._between_rollouts and is_finished and self.n_calls > self._saved_call:
             self._save()
 
-    def _has_come_to_its_end(self) -> bool:
-        model = self._flow_model
-        return model.num_timesteps >= model._total_timesteps and not model.policy.training
-
     def _save(self) -> None:
-        model = self._flow_model
-        content = {
-            "settings": self._settings,
-            "model": resume.model_state(model),
-            "buffer": resume.buffer_state(model.replay_buffer),
-            "environment": resume.environment_state(self.training_env),
-            "callbacks": [
-                [key, callback.n_calls, callback.get_state() if hasattr(callback, "get_state") else None]
-                for key, callback in self._callbacks().items()
-            ],
-            "random": resume.random_state(model),
+        callbacks = {
+            key: (callback.n_calls, callback.get_state() if hasattr(callback, "get_state") else None)
+            for key, callback in self._callbacks().items()
         }
-        path = self.checkpoints.write(model.num_timesteps, content)
+        content = {"settings": self._settings, "callbacks": callbacks, "run": run_state(self._flow_model)}
+        path = self.checkpoints.write(self.num_timesteps, content)
         self._saved_call = self.n_calls
         if self.verbose >= 2:
             print(f"Saved {path}")
 
     def _restore(self, path: Path, content: dict[str, Any]) -> None:
-        model = self._flow_model
-        resume.check_same_run(path, content["settings"], self._settings)
-        resume.restore_model(model, content["model"])
-        first_observations = resume.restore_environment(self.training_env, content["environment"])
-        resume.restore_buffer(model.replay_buffer, content["buffer"], first_observations is not None)
-        if first_observations is not None:
-            model._last_obs = first_observations
-            normalizer = model.get_vec_normalize_env()
-            model._last_original_obs = None if normalizer is None else normalizer.get_original_obs()
+        check_same_run(path, content["settings"], self._settings)
         callbacks = self._callbacks()
-        for key, n_calls, state in content["callbacks"]:
+        for key, (n_calls, state) in content["callbacks"].items():
             if key in callbacks:
                 callbacks[key].n_calls = n_calls
                 if state is not None:
                     callbacks[key].set_state(state)
-        resume.restore_random(model, content["random"])  # last: nothing draws from them before training does
-        self.num_timesteps = model.num_timesteps
+        restore_run(self._flow_model, content["run"])
+        self.num_timesteps = self._flow_model.num_timesteps
         if self.verbose >= 1:
-            print(f"Resuming at step {model.num_timesteps} from {path}")
+            print(f"Resuming at step {self.num_timesteps} from {path}")
 
     def _callbacks(self) -> dict[str, Any]:
         """All callbacks of the run, by their class and a number among those of the class."""

@@ -1,19 +1,49 @@
-"""SB3's collection of transitions, where numbers that are not finite are stopped on their way in and out."""
+"""SB3's loading and its collection of transitions, where damaged files and numbers that are not finite are stopped."""
 
-from typing import Any
+import json
+import pickle
+from typing import Any, TypeVar
 
 import numpy as np
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise, VectorizedActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.type_aliases import GymEnv
 
 from sb3_flowsac.algorithm.finite import REMEDY, check_finite, check_transition, spoilt_parameters
 
+SelfAlgorithm = TypeVar("SelfAlgorithm", bound="CheckedOffPolicyAlgorithm")
+DAMAGE = (AssertionError, EOFError, KeyError, json.JSONDecodeError, pickle.UnpicklingError)
+
 
 class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
-    """``OffPolicyAlgorithm`` that refuses what it gets from the environments, or would give them, if it is not
-    finite."""
+    """``OffPolicyAlgorithm`` that refuses damaged files, and what it gets from the environments, or would give them, if
+    it is not finite."""
+
+    @classmethod
+    def load(
+        cls: type[SelfAlgorithm], path: Any, env: GymEnv | None = None, *args: Any, **kwargs: Any
+    ) -> SelfAlgorithm:
+        """
+        Load a model from a zip file, which holds pickles: they can run code, so load only files that you trust.
+
+        :param path: the file, or a file-like object
+        :param env: the environment to go on in, with any number of copies; ``None`` if only to predict
+        :param args: further arguments of SB3's ``load``: device, custom_objects, print_system_info, force_reset
+        :param kwargs: the same by their names, and arguments of the algorithm in place of those in the file
+        :return: the model
+        :raises ValueError: if the file is damaged or no model; names it
+        """
+        try:
+            model = super().load(path, env, *args, **kwargs)
+        except DAMAGE as error:
+            raise ValueError(f"{path} is damaged or no model of {cls.__name__}: {error}") from error
+        noise = model.action_noise
+        if isinstance(noise, VectorizedActionNoise) and "action_noise" not in kwargs:
+            # SB3 made it of the noise that was given, for the environments of then
+            model.action_noise = noise if noise.n_envs == model.n_envs else noise.base_noise
+        return model
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         noise = self.action_noise

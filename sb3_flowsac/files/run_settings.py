@@ -53,15 +53,15 @@ def run_settings(model: FlowSAC, env: VecEnv) -> dict[str, dict[str, Plain]]:
     """
     rate = model.learning_rate
     settings: dict[str, Any] = {
-        # What a function has from around it is not in its name. With a constant learning rate nothing depends on the
-        # length of the run: it may be extended
-        "learning_rate's values": [float(rate(left / 4)) for left in range(5)] if callable(rate) else None,
+        # With a constant learning rate nothing depends on the length of the run: it may be extended
         "total_timesteps": model._total_timesteps if callable(rate) else None,
         "observation_space": env.observation_space,
         "action_space": env.action_space,
         "vec_env": [_describe_layer(layer) for layer in layers(env)],
         "environments": _describe_environments(env),
     }
+    if callable(rate):  # what a function has from around it is not in its name
+        settings["learning_rate"] = [rate, [float(rate(left / 4)) for left in range(5)]]
     versions: dict[str, Plain] = {library.__name__: str(library.__version__) for library in LIBRARIES}
     run = {**hyperparameters(model), **{name: _describe(value) for name, value in settings.items()}}
     return {"run": run, "versions": {**versions, "sb3_flowsac": __version__}}

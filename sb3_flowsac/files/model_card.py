@@ -26,9 +26,8 @@ tags:
 
 # {name} of FlowSAC
 
-A policy that is a continuous normalizing flow, for Stable-Baselines3, trained with FlowSAC of `sb3-flowsac`: soft
-actor-critic
-with importance sampling flow matching ([arXiv 2512.23870](https://arxiv.org/abs/2512.23870)).
+A policy for Stable-Baselines3 that is a continuous normalizing flow. It was trained with FlowSAC of `sb3-flowsac`: soft
+actor-critic with importance sampling flow matching ([arXiv 2512.23870](https://arxiv.org/abs/2512.23870)).
 
 | | |
 | --- | --- |

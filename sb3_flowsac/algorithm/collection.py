@@ -12,6 +12,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 
 from sb3_flowsac.algorithm.finite import REMEDY, check_finite, check_transition, spoilt_parameters
+from sb3_flowsac.algorithm.tables import slow_down_tables
 
 SelfAlgorithm = TypeVar("SelfAlgorithm", bound="CheckedOffPolicyAlgorithm")
 DAMAGE = (AssertionError, EOFError, KeyError, json.JSONDecodeError, pickle.UnpicklingError)
@@ -52,6 +53,8 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
         if isinstance(noise, VectorizedActionNoise) and noise.n_envs != self.n_envs:
             raise ValueError(f"action_noise is for {noise.n_envs} environments, there are {self.n_envs}")
         setup = super()._setup_learn(*args, **kwargs)
+        if not self._custom_logger:
+            slow_down_tables(self.logger)
         first = self._last_obs if self._vec_normalize_env is None else self._last_original_obs
         check_finite("observation", first, self.num_timesteps)
         return setup

@@ -1,8 +1,8 @@
 """``flowsac show``: pictures of a saved model, in a folder and on one page."""
 
-import os
-import sys
+import html
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,30 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from maxent_envs import LQRProblem, Target
 from sb3_flowsac.algorithm import FlowPolicy, FlowSAC
 from sb3_flowsac.evaluation.known_optimum import task_of
+from sb3_flowsac.evaluation.policies import temperature
 from sb3_flowsac.files.loading import policy_of
 from sb3_flowsac.files.writing import replacing
-from sb3_flowsac.plotting import learning_curves, policy_figures, read_curve, save_figure
+from sb3_flowsac.plotting import evenly_spaced, has_display, learning_curves, policy_figures, read_curve, save_figure
 
-N_OBSERVATIONS = 64
+N_OBSERVATIONS, N_STATES = 64, 3
 ROLLOUT_STEPS = 200
 LARGE = 1e30  # no bound is meant
 PAGE = "index.html"
 LEARNING_CURVE = "learning_curve"
+CAPTIONS = {
+    "action_density": "Density of the policy's actions in each state, in the environment's units (brighter is denser).",
+    "flow_paths": "Paths of 100 samples through the solver's steps: grey points are noise, blue points the actions.",
+    "weights": "Importance weights of the proposals of the next improvement, in all 64 states. Left: N times the "
+    "weight; at 1 (dashed) all proposals count alike. Right: effective sample size, at least 1/N (dotted).",
+    "against_target": "The known optimal density (target) beside the policy's (learnt), over the whole action space.",
+    "against_optimum": "Actions of the policy (blue) and the known optimum (black, dashed): ellipses at two standard "
+    "deviations; with one input a histogram and the optimal density.",
+    LEARNING_CURVE: "Mean return over environment steps, from the files beside the model: of evaluations, or of the "
+    "training episodes, averaged over at most 100. A single point is a run with one of them.",
+}
+STYLE = (
+    "body{font-family:sans-serif;max-width:60em;margin:2em auto;padding:0 1em}img{max-width:100%}td,th{padding:0 1em}"
+)
 
 
 def states(
@@ -40,18 +55,23 @@ def states(
         such
     """
     if env_id is None:
-        return _sampled(policy_of(saved)), None
+        space = _with_infinite_bounds(policy_of(saved).observation_space)
+        space.seed(0)
+        return _stack([space.sample() for _ in range(N_OBSERVATIONS)]), None
     try:
-        env = FlowSAC._wrap_env(
-            DummyVecEnv([lambda: gym.make(env_id, **(env_kwargs or {}))]), verbose=0
-        )  # channels first
+        env = FlowSAC._wrap_env(DummyVecEnv([lambda: gym.make(env_id, **(env_kwargs or {}))]), verbose=0)
     except (gym.error.Error, TypeError) as error:
         raise ValueError(str(error)) from error
     return _visited(saved, env), task_of(env)
 
 
 def show(
-    saved: FlowSAC | FlowPolicy, path: Path, obs: Any, task: Target | LQRProblem | None = None, out: Path | None = None
+    saved: FlowSAC | FlowPolicy,
+    path: Path,
+    obs: Any,
+    task: Target | LQRProblem | None = None,
+    out: Path | None = None,
+    source: str = "the observation space",
 ) -> list[Path]:
     """
     Draw a policy, and its learning curve if files of a ``Monitor`` or an ``EvalCallback`` lie beside it.
@@ -61,35 +81,46 @@ def show(
     :param obs: the states, see ``states``
     :param task: the environment's task if its optimum is known
     :param out: folder for the pictures; if None a folder beside the model, which is opened if there is a display
+    :param source: where the states are from, for the page
     :return: the pictures
     """
-    path, figures = path.resolve(), policy_figures(saved, obs, task)
-    try:
+    path, figures = path.resolve(), policy_figures(saved, obs, task, N_STATES)
+    with suppress(ValueError):  # no such files
         figures[LEARNING_CURVE] = learning_curves({path.stem: [read_curve(path.parent)]})
-    except ValueError:
-        pass  # no such files
     folder = path.with_name(f"{path.stem}_pictures") if out is None else out
     pictures = [folder / f"{name}.png" for name in figures]
     for picture, figure in zip(pictures, figures.values(), strict=True):
         save_figure(figure, picture)
-    page = "\n".join(f'<h3>{name}</h3><img src="{name}.png" alt="{name}">' for name in figures)
     with replacing(folder / PAGE) as file:
-        file.write(f"<!doctype html>\n{page}\n".encode())
-    if out is None and _has_display():
+        file.write(_page(saved, path, evenly_spaced(obs, N_STATES), source, list(figures)).encode())
+    if out is None and has_display():
         webbrowser.open((folder / PAGE).resolve().as_uri())
     return pictures
 
 
-def _sampled(policy: FlowPolicy) -> Any:
-    """Observations drawn from the space."""
-    space = _with_infinite_bounds(policy.observation_space)
-    space.seed(0)
-    return _stack([space.sample() for _ in range(N_OBSERVATIONS)])
+def _page(saved: FlowSAC | FlowPolicy, path: Path, few: Any, source: str, names: list[str]) -> str:
+    """The pictures with what they show: the model, its environment, the states and captions."""
+    policy = policy_of(saved)
+    facts = {
+        "Model": path,
+        "Policy": f"{type(policy).__name__}, {sum(p.numel() for p in policy.parameters()):,} parameters",
+    }
+    if isinstance(saved, FlowSAC):
+        facts |= {"Trained for": f"{saved.num_timesteps:,} steps", "Temperature": f"{temperature(saved):.4g}"}
+    facts |= {"Observations": policy.observation_space, "Actions": policy.action_space, "States from": source}
+    for key, values in (few if isinstance(few, dict) else {"": few}).items():
+        facts |= {f"State {i + 1} {key}": np.array2string(x, precision=3, threshold=20) for i, x in enumerate(values)}
+    rows = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>\n" for k, v in facts.items())
+    figures = "".join(
+        f'<figure><img src="{name}.png" alt="{name}"><figcaption>{CAPTIONS[name]}</figcaption></figure>\n'
+        for name in names
+    )
+    head = f'<!doctype html>\n<meta charset="utf-8"><title>{html.escape(path.name)}</title><style>{STYLE}</style>\n'
+    return f"{head}<h1>{html.escape(path.name)}</h1>\n<table>\n{rows}</table>\n{figures}"
 
 
 def _with_infinite_bounds(space: spaces.Space[Any]) -> spaces.Space[Any]:
-    """The same space where a bound that is the largest number there is counts as none: it draws normal numbers
-    there."""
+    """The same space without bounds that only stand for none, where it would draw immense numbers."""
     if isinstance(space, spaces.Dict):
         return spaces.Dict([(key, _with_infinite_bounds(inner)) for key, inner in space.spaces.items()])
     if not isinstance(space, spaces.Box) or space.dtype.kind != "f":
@@ -112,16 +143,11 @@ def _visited(saved: FlowSAC | FlowPolicy, env: VecEnv) -> Any:
     seen: list[Any] = [env.reset()]
     for _ in range(ROLLOUT_STEPS - 1):
         seen.append(env.step(saved.predict(seen[-1])[0])[0])
-    chosen = [seen[i] for i in np.linspace(0, ROLLOUT_STEPS - 1, N_OBSERVATIONS).astype(int)]
-    first = [{key: value[0] for key, value in each.items()} if isinstance(each, dict) else each[0] for each in chosen]
-    return _stack(first)
+    first = [{key: value[0] for key, value in each.items()} if isinstance(each, dict) else each[0] for each in seen]
+    return evenly_spaced(_stack(first), N_OBSERVATIONS)
 
 
 def _stack(observations: list[Any]) -> Any:
     if isinstance(observations[0], dict):
         return {key: np.stack([each[key] for each in observations]) for key in observations[0]}
     return np.stack(observations)
-
-
-def _has_display() -> bool:
-    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))

@@ -36,7 +36,7 @@ from sb3_flowsac.lqr_study.plots import save_plots
 from sb3_flowsac.lqr_study.study import run_study
 from sb3_flowsac.lqr_study.tasks import run_tasks
 from sb3_flowsac.lqr_study.training import RunSpec
-from sb3_flowsac.plotting import action_distribution_figure, ellipse
+from sb3_flowsac.plotting import action_distribution_figure
 
 PAGE = Path(__file__).parent.parent / "docs" / "lqr.md"
 TINY = EvaluationSettings(n_rollouts=8, horizon=5, n_states=4, n_actions=20, seed=0)
@@ -277,12 +277,6 @@ def test_figures_show_the_drawn_and_the_optimal_distribution():
         figure = action_distribution_figure([(solution, states, actions), (solution, states[:2], actions[:2])])
         assert len(figure.axes) == 6
         assert all(axes.lines for axes in figure.axes[:5])
-
-
-def test_ellipse_lies_at_two_sigma():
-    cov = np.array([[2.0, -0.8], [-0.8, 0.5]])
-    centred = ellipse(np.array([1.0, -1.0]), cov) - np.array([[1.0], [-1.0]])
-    assert np.einsum("ip,ij,jp->p", centred, np.linalg.inv(cov), centred) == pytest.approx(4.0)
 
 
 # A learnt policy

@@ -11,10 +11,12 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecNormalize
 
+from maxent_envs import preset
 from maxent_envs.targets import RotatingMixture, TwoHumps
 from sb3_flowsac import MultiInputPolicy
 from sb3_flowsac.plotting import (
     action_density,
+    action_distribution_figure,
     density_against_target,
     flow_paths,
     learning_curves,
@@ -129,6 +131,19 @@ def test_weights(make_model):
     assert weights_histogram(flat, obs).axes[1].get_title() == "mean 100%"
 
 
+def test_ellipses_lie_at_two_sigma():
+    solution = preset().solve(0.5)
+    state, actions = np.array([1.0, -1.0]), np.random.default_rng(0).normal(size=(50, 2))
+    (axes,) = action_distribution_figure([(solution, state[None], actions[None])]).axes
+    learnt, optimal = (line.get_xydata() for line in axes.lines)
+    for points, mean, cov in (
+        (learnt, actions.mean(0), np.cov(actions.T)),
+        (optimal, solution.mean(state), solution.Sigma),
+    ):
+        centred = points - mean
+        assert np.einsum("pi,ij,pj->p", centred, np.linalg.inv(cov), centred) == pytest.approx(4.0)
+
+
 @pytest.mark.parametrize("sampling_distribution", ["policy", "replay", "guided"])
 def test_weights_of_every_kind_of_sampling(make_model, sampling_distribution):
     model = make_model("Pendulum-v1", sampling_distribution=sampling_distribution)
@@ -171,6 +186,25 @@ def test_bands_are_confidence_intervals():
         learning_curves({"none": []})
     with pytest.raises(ValueError, match="one run ends at step 10, before another starts at 20"):
         learning_curves({"apart": [(np.array([0.0, 10.0]), np.zeros(2)), runs[2]]})
+
+
+def test_a_curve_of_one_point_is_visible():
+    (axes,) = learning_curves({"one": [(np.array([50.0]), np.array([-3.0]))]}).axes
+    assert axes.lines[0].get_marker() == "o"
+
+
+def test_states_are_named_and_valued(make_policy):
+    figures = action_density(make_policy(), OBS[0]), flow_paths(make_policy(), OBS), action_density(make_policy(), OBS)
+    titles = ["state 1: (0.30, -0.20, 1.00)", "state 2: (-1.00, 0.50, 0.10)"]
+    assert [[axes.get_title() for axes in figure.axes] for figure in figures] == [titles[:1], titles, titles]
+
+
+@pytest.mark.parametrize("dim", [1, 2, 7])
+def test_no_picture_is_wider_than_2000_pixels(make_policy, tmp_path, dim):
+    policy, obs = make_policy(low=(-1.0,) * dim, high=(1.0,) * dim), np.tile(OBS, (4, 1))
+    for number, figure in enumerate((action_density(policy, obs, n_samples=20), flow_paths(policy, obs, n_paths=3))):
+        save_figure(figure, tmp_path / f"{number}.png")
+        assert plt.imread(tmp_path / f"{number}.png").shape[1] <= 2000
 
 
 def test_overview_of_models_and_policies(make_model, tmp_path):

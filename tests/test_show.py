@@ -14,7 +14,7 @@ from stable_baselines3.common.monitor import Monitor
 from sb3_flowsac import FlowPolicy, save_policy
 from sb3_flowsac.cli import main
 from sb3_flowsac.files.loading import load_saved
-from sb3_flowsac.show import _with_infinite_bounds, states
+from sb3_flowsac.show import CAPTIONS, _with_infinite_bounds, states
 
 
 @pytest.fixture
@@ -53,7 +53,9 @@ def test_a_model_in_its_environment(bandit, opened, capsys, monkeypatch):
     *printed, page = capsys.readouterr().out.splitlines()
     assert set(printed) == {str(folder / f"{name}.png") for name in pictures}
     assert page == f"All on one page: {folder / 'index.html'}"
-    assert all(f"{name}.png" in (folder / "index.html").read_text() for name in pictures)
+    text = (folder / "index.html").read_text()
+    facts = str(bandit), "FlowPolicy", "10 steps", "BoltzmannBandit-v0", "State 3", *CAPTIONS["weights"].split("&")
+    assert all(f"{name}.png" in text for name in pictures) and all(fact in text for fact in facts)
     assert opened == []
     monkeypatch.setenv("DISPLAY", ":0")
     assert main(["show", str(bandit)]) == 0
@@ -132,6 +134,7 @@ def test_what_cannot_be_read_or_written_is_named(bandit, tmp_path, capsys, monke
     assert "argument --env" in error_of(["show", bandit, "--env", "Absent-v0"], capsys)
     for out in (tmp_path, bandit / "policy.onnx"):
         assert "argument OUT" in error_of(["export", bandit, out], capsys)
+    assert "argument --out" in error_of(["show", bandit, "--out", bandit], capsys)
     monkeypatch.setattr("sb3_flowsac.files.export.NEEDED", ("onnx", "absent_package"))
     message = error_of(["export", bandit, tmp_path / "policy.onnx"], capsys)
     assert "flowsac export: " in message and 'pip install "sb3-flowsac[export]"' in message

@@ -10,6 +10,7 @@ from stable_baselines3.common.monitor import get_monitor_files, load_results
 
 from maxent_envs.validation import FloatArray
 from sb3_flowsac.checks import integer
+from sb3_flowsac.plotting.style import panels
 
 Curve = tuple[FloatArray, FloatArray]
 """Environment steps, increasing, and a figure at each of them."""
@@ -59,16 +60,23 @@ def learning_curves(runs: Mapping[str, Sequence[Curve]], ylabel: str = "mean ret
     :return: the figure
     :raises ValueError: if a label has no run, or runs without a step in common
     """
-    figure = Figure(figsize=(6.0, 3.6), layout="constrained")
-    axes = figure.subplots()
+    figure, ((axes,),) = panels(1, 1, scale=1.5)
     for number, (label, curves) in enumerate(runs.items()):
         steps, values = _on_common_steps(label, curves)
         mean, colour = values.mean(axis=0), f"C{number}"
-        axes.plot(steps, mean, color=colour, label=f"{label} ({len(values)} runs)" if len(values) > 1 else label)
+        marker = "o" if steps[0] == steps[-1] else None  # one point would be no line
+        axes.plot(
+            steps,
+            mean,
+            color=colour,
+            marker=marker,
+            label=f"{label} ({len(values)} runs)" if len(values) > 1 else label,
+        )
         if len(values) > 1:
             width = stats.t.ppf(0.5 * (1.0 + CONFIDENCE), len(values) - 1) * stats.sem(values, axis=0)
             axes.fill_between(steps, mean - width, mean + width, color=colour, alpha=0.2, linewidth=0.0)
     axes.set(xlabel="environment steps", ylabel=ylabel)
+    axes.locator_params(axis="x", nbins=5)
     axes.legend(fontsize="small")
     return figure
 

@@ -1,28 +1,28 @@
 """The density of a policy's actions in given states."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 
 from maxent_envs.validation import FloatArray
 from sb3_flowsac.algorithm import FlowPolicy
 from sb3_flowsac.checks import integer
-from sb3_flowsac.plotting.style import LEARNT, OPTIMAL, PANEL_INCHES
+from sb3_flowsac.plotting.style import LEARNT, MOST_COMPONENTS, OPTIMAL, PANEL_INCHES, panels, state_titles
 
 CURVE_POINTS, IMAGE_SIDE = 400, 80
-MOST_COMPONENTS = 6  # of an action, in a corner plot
 MARGIN = 0.1  # of the range of the samples, around them
 COLOURS = "magma"
 
 
-def action_density(policy: FlowPolicy, obs: Any, n_samples: int = 2000, seed: int = 0) -> Figure:
+def action_density(
+    policy: FlowPolicy, obs: Any, n_samples: int = 2000, seed: int = 0, titles: Sequence[str] | None = None
+) -> Figure:
     """
-    The density pi(a|s) in each of a few states, side by side: what the policy draws, not what ``predict`` makes of
-    several.
+    The density pi(a|s) in each of a few states: what the policy draws, not what ``predict`` makes of several.
 
     One action component: the density as a curve. Two: an image. More: a corner plot of samples, with histograms of the
     first six components and of their pairs. The axes, in the environment's units, cover the samples.
@@ -31,31 +31,28 @@ def action_density(policy: FlowPolicy, obs: Any, n_samples: int = 2000, seed: in
     :param obs: observations as ``predict`` takes them, single or batched
     :param n_samples: number of actions drawn in each state, at least 2
     :param seed: seed of the samples; torch's global generator is left alone
-    :return: the figure
+    :param titles: a title for each state; by default its number and value
+    :return: the figure, states side by side or, of corner plots, below each other
     :raises ValueError: if a number is out of range
     """
     integer("n_samples", n_samples, 2)
     samples = draw(policy, obs, n_samples, seed)
     batch, _, dim = samples.shape
-    low, high = region(policy, samples)
-    side = 1.0 if dim <= 2 else 0.55 * min(dim, MOST_COMPONENTS)
-    figure = Figure(figsize=(PANEL_INCHES * side * batch + 0.5, PANEL_INCHES * side), layout="constrained")
-    parts = figure.subfigures(1, batch, squeeze=False)[0]
+    titles = state_titles(obs, batch) if titles is None else titles
     if dim > 2:
-        for part, drawn in zip(parts, samples, strict=True):
-            _draw_corner(part, drawn[:, :MOST_COMPONENTS])
-        return figure
-    grid = box_grid(low, high)
-    density = grid_density(policy, obs, grid)
-    for i, part in enumerate(parts):
-        axes = part.subplots()
+        return _corners(samples[..., :MOST_COMPONENTS], titles)
+    low, high = _region(policy, samples)
+    grid = _box_grid(low, high)
+    density = _grid_density(policy, obs, grid)
+    figure, grid_axes = panels(1, batch)
+    for i, axes in enumerate(grid_axes[0]):
+        axes.set_title(titles[i], fontsize="small")
         if dim == 1:
             axes.fill_between(grid[i, :, 0], density[i], color=LEARNT, alpha=0.3, linewidth=0.0)
             axes.plot(grid[i, :, 0], density[i], color=LEARNT)
             axes.set(xlabel="action", ylabel="density" if i == 0 else None, ylim=(0.0, None))
         else:
             _draw_image(axes, density[i], low[i], high[i])
-        axes.set_title(f"state {i + 1}" if batch > 1 else "density of actions", fontsize="small")
     return figure
 
 
@@ -79,45 +76,32 @@ def density_against_target(policy: FlowPolicy, obs: Any, log_density: Callable[[
             f"density_against_target draws actions of 1 or 2 components, got {dim}; action_density draws more"
         )
     batch = len(draw(policy, obs, 1, seed=0))
-    grid = box_grid(low.repeat(batch, 0), high.repeat(batch, 0))
-    learnt, known = grid_density(policy, obs, grid), np.exp(np.asarray(log_density(obs, grid)))
-    figure = Figure(figsize=(PANEL_INCHES * (2 if dim == 2 else 1.4), PANEL_INCHES * batch), layout="constrained")
-    for i, row in enumerate(figure.subplots(batch, dim, squeeze=False)):
+    grid = _box_grid(low.repeat(batch, 0), high.repeat(batch, 0))
+    learnt, known = _grid_density(policy, obs, grid), np.exp(np.asarray(log_density(obs, grid)))
+    figure, rows = panels(batch, dim)
+    for i, (row, title) in enumerate(zip(rows, state_titles(obs, batch), strict=True)):
         if dim == 1:
             row[0].plot(grid[i, :, 0], known[i], "--", color=OPTIMAL, label="target")
             row[0].plot(grid[i, :, 0], learnt[i], color=LEARNT, label="learnt")
             row[0].set(xlabel="action", ylabel="density", ylim=(0.0, None))
+            row[0].set_title(title, fontsize="small")
             row[0].legend(fontsize="small")
             continue
         for axes, name, density in zip(row, ("target", "learnt"), (known, learnt), strict=True):
             _draw_image(axes, density[i], low[0], high[0], largest=known[i].max())
-            axes.set_title(name, fontsize="small")
+            axes.set_title(f"{name}, {title}", fontsize="small")
     return figure
 
 
-@torch.no_grad()
 def draw(policy: FlowPolicy, obs: Any, n: int, seed: int) -> FloatArray:
-    """
-    Actions of the policy, in the environment's units.
-
-    :param policy: the policy
-    :param obs: observations, single or batched
-    :param n: number of actions in each state
-    :param seed: seed of a generator of their own
-    :return: (batch, n, action_dim)
-    """
+    """Actions of the policy in the environment's units, n in each state, (batch, n, action_dim)."""
     generator = torch.Generator(policy.device).manual_seed(seed)
-    return np.asarray(policy.sample(obs, n, generator)[0].cpu().numpy(), dtype=np.float64)
+    with torch.no_grad():
+        return np.asarray(policy.sample(obs, n, generator)[0].cpu().numpy(), dtype=np.float64)
 
 
-def region(policy: FlowPolicy, points: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """
-    The part of the space that points take up, with a margin; of a squashed policy, within the Box.
-
-    :param policy: the policy
-    :param points: (batch, n, action_dim), in the environment's units
-    :return: lower and upper bounds, (batch, action_dim)
-    """
+def _region(policy: FlowPolicy, points: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Bounds (batch, dim) of the points with a margin; of a squashed policy, within the Box."""
     low, high = points.min(axis=1), points.max(axis=1)
     margin = MARGIN * np.maximum(high - low, np.finfo(np.float32).eps * (1.0 + np.abs(high)))
     low, high = low - margin, high + margin
@@ -126,14 +110,8 @@ def region(policy: FlowPolicy, points: FloatArray) -> tuple[FloatArray, FloatArr
     return np.maximum(low, policy.action_low.cpu().numpy()), np.minimum(high, policy.action_high.cpu().numpy())
 
 
-def box_grid(low: FloatArray, high: FloatArray) -> FloatArray:
-    """
-    Points that fill a box of one or two dimensions, in rows of the second if there are two.
-
-    :param low: lower bounds, (batch, dim)
-    :param high: upper bounds, (batch, dim)
-    :return: (batch, n, dim)
-    """
+def _box_grid(low: FloatArray, high: FloatArray) -> FloatArray:
+    """Points (batch, n, dim) that fill boxes of one or two dimensions, in rows of the second if there are two."""
     if low.shape[1] == 1:
         return np.linspace(low, high, CURVE_POINTS, axis=1)
     cell = (np.arange(IMAGE_SIDE) + 0.5) / IMAGE_SIDE
@@ -141,42 +119,37 @@ def box_grid(low: FloatArray, high: FloatArray) -> FloatArray:
     return np.asarray(low[:, None] + (high - low)[:, None] * unit)
 
 
-@torch.no_grad()
-def grid_density(policy: FlowPolicy, obs: Any, grid: FloatArray) -> FloatArray:
-    """
-    The policy's density at given actions.
-
-    :param policy: the policy
-    :param obs: observations, single or batched
-    :param grid: actions, (batch, n, action_dim)
-    :return: (batch, n)
-    """
-    return np.exp(policy.log_prob(obs, grid).cpu().numpy().astype(np.float64))
+def _grid_density(policy: FlowPolicy, obs: Any, grid: FloatArray) -> FloatArray:
+    with torch.no_grad():
+        return np.exp(policy.log_prob(obs, grid).cpu().numpy().astype(np.float64))
 
 
 def _draw_image(
     axes: Axes, density: FloatArray, low: FloatArray, high: FloatArray, largest: float | None = None
 ) -> None:
-    image = density.reshape(IMAGE_SIDE, IMAGE_SIDE)
-    extent = (low[0], high[0], low[1], high[1])
+    image, extent = density.reshape(IMAGE_SIDE, IMAGE_SIDE), (low[0], high[0], low[1], high[1])
     axes.imshow(image, origin="lower", extent=extent, aspect="auto", vmin=0.0, vmax=largest, cmap=COLOURS)
     axes.set(xlabel="action 1", ylabel="action 2")
 
 
-def _draw_corner(part: SubFigure, actions: FloatArray) -> None:
-    """Histograms of each component on the diagonal and of each pair below it."""
-    dim = actions.shape[1]
-    grid = part.subplots(dim, dim, squeeze=False, sharex="col")
-    for (i, j), axes in np.ndenumerate(grid):
-        axes.tick_params(labelsize="x-small")
-        if i == j:
-            axes.hist(actions[:, i], bins=40, color=LEARNT, histtype="stepfilled", alpha=0.6)
-            axes.set_yticks([])
-        elif j < i:
-            axes.hist2d(actions[:, j], actions[:, i], bins=40, cmap=COLOURS)
-        else:
-            axes.set_axis_off()
-        if i == dim - 1:
-            axes.set_xlabel(f"action {j + 1}", fontsize="x-small")
-        if j == 0 and i > 0:
-            axes.set_ylabel(f"action {i + 1}", fontsize="x-small")
+def _corners(samples: FloatArray, titles: Sequence[str]) -> Figure:
+    """Histograms of each component on the diagonal and of each pair below it, for each state."""
+    batch, _, dim = samples.shape
+    side = 0.55 * PANEL_INCHES * dim
+    figure = Figure(figsize=(side, side * batch), layout="constrained")
+    for part, actions, title in zip(figure.subfigures(batch, 1, squeeze=False)[:, 0], samples, titles, strict=True):
+        part.suptitle(title, fontsize="small")
+        for (i, j), axes in np.ndenumerate(part.subplots(dim, dim, squeeze=False, sharex="col")):
+            axes.tick_params(labelsize="x-small")
+            if i == j:
+                axes.hist(actions[:, i], bins=40, color=LEARNT, histtype="stepfilled", alpha=0.6)
+                axes.set_yticks([])
+            elif j < i:
+                axes.hist2d(actions[:, j], actions[:, i], bins=40, cmap=COLOURS)
+            else:
+                axes.set_axis_off()
+            if i == dim - 1:
+                axes.set_xlabel(f"action {j + 1}", fontsize="x-small")
+            if j == 0 and i > 0:
+                axes.set_ylabel(f"action {i + 1}", fontsize="x-small")
+    return figure

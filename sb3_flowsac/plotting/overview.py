@@ -12,6 +12,7 @@ from sb3_flowsac.evaluation.policies import temperature
 from sb3_flowsac.plotting.density import action_density, density_against_target, draw
 from sb3_flowsac.plotting.lqr import action_distribution_figure
 from sb3_flowsac.plotting.paths import flow_paths
+from sb3_flowsac.plotting.style import state_titles
 from sb3_flowsac.plotting.weights import weights_histogram
 
 OPTIMUM_SAMPLES = 500
@@ -34,19 +35,18 @@ def policy_figures(
     :return: figures by name: "action_density", "flow_paths", "weights", "against_target", "against_optimum"
     :raises ValueError: if the number is out of range
     """
-    integer("n_states", n_states, 1)
-    few = _evenly_spaced(obs, n_states)
+    few = evenly_spaced(obs, integer("n_states", n_states, 1))
     policy, seen = (model.policy, _normalized(model, few)) if isinstance(model, FlowSAC) else (model, few)
-    figures = {"action_density": action_density(policy, seen), "flow_paths": flow_paths(policy, seen)}
+    titles = state_titles(few, len(next(iter(few.values())) if isinstance(few, dict) else few))
+    figures = {
+        "action_density": action_density(policy, seen, titles=titles),
+        "flow_paths": flow_paths(policy, seen, titles=titles),
+    }
     if isinstance(model, FlowSAC):
         figures["weights"] = weights_histogram(model, _normalized(model, obs))
-        if isinstance(task, LQRProblem):
-            row = (
-                task.solve(temperature(model)),
-                np.asarray(few, dtype=float),
-                draw(policy, seen, OPTIMUM_SAMPLES, seed=0),
-            )
-            figures["against_optimum"] = action_distribution_figure([row])
+    if isinstance(task, LQRProblem) and isinstance(model, FlowSAC):
+        row = task.solve(temperature(model)), np.asarray(few, dtype=float), draw(policy, seen, OPTIMUM_SAMPLES, seed=0)
+        figures["against_optimum"] = action_distribution_figure([row])
     if isinstance(task, Target) and task.action_dim <= 2:
         states = np.asarray(few, dtype=float)
         figures["against_target"] = density_against_target(
@@ -55,10 +55,10 @@ def policy_figures(
     return figures
 
 
-def _evenly_spaced(obs: Any, n: int) -> Any:
+def evenly_spaced(obs: Any, n: int) -> Any:
     """At most n of a batch of observations."""
     if isinstance(obs, dict):
-        return {key: _evenly_spaced(value, n) for key, value in obs.items()}
+        return {key: evenly_spaced(value, n) for key, value in obs.items()}
     return obs[np.linspace(0, len(obs) - 1, min(n, len(obs))).astype(int)]
 
 

@@ -1,22 +1,63 @@
-"""What all figures share: colours, sizes, and how they become files."""
+"""What all figures share: colours, sizes, titles, and how they become files."""
 
+import os
+import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from sb3_flowsac.files.writing import replacing
 
-LEARNT, OPTIMAL = "tab:blue", "black"
+LEARNT, OPTIMAL, NOISE = "tab:blue", "black", "0.6"
 PANEL_INCHES = 3.0
-DOTS_PER_INCH = 120
+DOTS_PER_INCH, MAX_PIXELS = 120, 2000
+MOST_COMPONENTS = 6  # of an action that are drawn
+MOST_NUMBERS = 4  # of a state in a title
+
+
+def panels(rows: int, columns: int, scale: float = 1.0) -> tuple[Figure, np.ndarray]:
+    """
+    A figure with a grid of square panels.
+
+    :param rows: number of rows
+    :param columns: number of columns
+    :param scale: size of a panel relative to the usual
+    :return: the figure, and its axes (rows, columns)
+    """
+    side = PANEL_INCHES * scale
+    figure = Figure(figsize=(side * columns + 0.5, side * rows + 0.2), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def state_titles(obs: Any, n_states: int) -> list[str]:
+    """
+    A title for each of a few states: its number, and the value of a short vector.
+
+    :param obs: observations, single or batched
+    :param n_states: how many there are
+    """
+    titles = [f"state {i + 1}" for i in range(n_states)]
+    if isinstance(obs, dict):
+        return titles
+    values = np.asarray(obs, dtype=float).reshape(n_states, -1)
+    if values.shape[1] > MOST_NUMBERS:
+        return titles
+    return [f"{title}: ({', '.join(f'{x:.2f}' for x in state)})" for title, state in zip(titles, values, strict=True)]
 
 
 def save_figure(figure: Figure, path: Path) -> None:
     """
-    Write a figure as a PNG file, whole or not at all.
+    Write a figure as a PNG file of at most 2,000 pixels in width, whole or not at all.
 
     :param figure: the figure
     :param path: the file
     """
     with replacing(path) as file:
-        figure.savefig(file, format="png", dpi=DOTS_PER_INCH)
+        figure.savefig(file, format="png", dpi=min(DOTS_PER_INCH, MAX_PIXELS / figure.get_figwidth()))
+
+
+def has_display() -> bool:
+    """Whether a window can be opened."""
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from sb3_flowsac.algorithm import FlowSAC
 from sb3_flowsac.evaluation.policies import evaluation_mode
 from sb3_flowsac.isfm import effective_sample_size
-from sb3_flowsac.plotting.style import LEARNT, OPTIMAL, PANEL_INCHES
+from sb3_flowsac.plotting.style import LEARNT, OPTIMAL, panels
 
 SMALLEST = 1e-3  # of N times a weight: what is below is shown there
 
@@ -32,8 +32,7 @@ def weights_histogram(model: FlowSAC, obs: Any, seed: int = 0) -> Figure:
     n = weights.shape[1]
     share = effective_sample_size(weights) / n
     relative = np.maximum(n * weights.cpu().numpy().ravel(), SMALLEST)
-    figure = Figure(figsize=(2.0 * PANEL_INCHES, 0.9 * PANEL_INCHES), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, ((left, right),) = panels(1, 2)
     left.hist(relative, bins=np.geomspace(SMALLEST, n, 40).tolist(), color=LEARNT, alpha=0.6)
     left.axvline(1.0, color=OPTIMAL, linestyle="--")
     left.set(xscale="log", xlabel=f"N times the weight (N = {n})", ylabel="proposals")

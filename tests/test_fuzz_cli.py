@@ -1,9 +1,5 @@
 """Whatever an option of the command line is given: the study gets its value, or the message names the option."""
 
-import sys
-from types import ModuleType
-
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,23 +9,17 @@ from sb3_flowsac.cli import main
 
 OPTIONS = ["--alpha", "--seed", "--preset", "--problem", "--timesteps", "--jobs", "--out"]
 NUMBERS = (st.integers() | st.floats()).map(str)
-WORDS = st.sampled_from(
-    ["", " ", ".", "..", "/", "~", "\0", "x" * 300, "a/" * 3000, "٣", "²", "1_000", "0x10", "default"]
-)
+WORDS = st.sampled_from(["", " ", ".", "..", "/", "~", "x" * 300, "a/" * 3000, "٣", "²", "1_000", "0x10", "default"])
 TEXTS = NUMBERS | WORDS | st.text(max_size=12)
 
 
 @pytest.fixture(scope="module")
 def study():
     """A study that notes its arguments and does nothing."""
-    calls, name = [], "sb3_flowsac.lqr_study.study"
-    module, before = ModuleType(name), sys.modules.get(name)
-    module.run_study = lambda **arguments: calls.append(arguments) or []
-    sys.modules[name] = module
-    yield calls
-    del sys.modules[name]
-    if before is not None:
-        sys.modules[name] = before
+    calls = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sb3_flowsac.lqr_study.study.run_study", lambda **arguments: calls.append(arguments) or [])
+        yield calls
 
 
 def check(option, text, study, capsys):
@@ -73,9 +63,3 @@ def test_problem_files(tmp_path, suffix):
             assert path.name in str(error)
 
     read()
-
-
-def test_a_negative_number_is_no_option(capsys):
-    with pytest.raises(SystemExit):
-        main(["lqr", "--alpha", str(-np.pi)])
-    assert "--alpha" in capsys.readouterr().err

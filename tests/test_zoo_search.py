@@ -2,11 +2,9 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from datetime import datetime, timedelta
 
 import pytest
 import torch
@@ -24,15 +22,13 @@ from optuna.trial import TrialState
 from sb3_flowsac import FlowSAC, zoo
 from sb3_flowsac.cli import main
 from sb3_flowsac.zoo.search import (
-    CHOICES,
     IN_POLICY_KWARGS,
-    LOG_UNIFORM,
+    SPACE,
     convert_flowsac_params,
-    default_params,
+    prepare_study,
     sample_flowsac_params,
     searched,
 )
-from sb3_flowsac.zoo.workers import WORKER, fail_lost_trials, this_process
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 EVERYTHING = [
@@ -96,7 +92,7 @@ def test_what_is_fixed_is_never_sampled(fixed, in_policy, seed):
     settings = {**dict.fromkeys(fixed, None), "n_timesteps": 9, "policy": "FlowPolicy", "policy_kwargs": marks}
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     trial = study.ask()
-    sampled = sample_flowsac_params(trial, 1, 1, {}, settings)
+    sampled = sample_flowsac_params(trial, 1, 1, {}, settings=settings)
     assert sampled.keys() - {"policy_kwargs"} == set(EVERYTHING) - fixed
     policy = sampled.get("policy_kwargs", marks)
     assert marks.items() <= policy.items()
@@ -108,9 +104,8 @@ def test_what_is_fixed_is_never_sampled(fixed, in_policy, seed):
 
 def test_every_choice_is_an_argument_of_flowsac():
     """At the ends of the ranges, and every choice once."""
-    for i in range(max(map(len, CHOICES.values()))):
-        params = {name: choices[i % len(choices)] for name, choices in CHOICES.items()}
-        params |= {name: bounds[i % 2] for name, bounds in LOG_UNIFORM.items()}
+    for i in range(max(map(len, SPACE.values()))):
+        params = {name: values[i % len(values)] for name, values in SPACE.items()}
         FlowSAC("FlowPolicy", "Pendulum-v1", **convert_flowsac_params(params), buffer_size=10)
 
 
@@ -123,19 +118,23 @@ def test_without_the_settings_names_in_the_study_are_fixed():
     assert sampled.keys() == set(EVERYTHING) - {"gamma"}
 
 
-def test_the_defaults_are_among_what_is_tried():
-    """In the ranges and choices, and what is made of them is FlowSAC as it is without any."""
-    params = default_params([*LOG_UNIFORM, *CHOICES])
-    assert all(low <= params[name] <= high for name, (low, high) in LOG_UNIFORM.items())
-    assert all(params[name] in choices for name, choices in CHOICES.items())
-    tried = FlowSAC("FlowPolicy", "Pendulum-v1", **convert_flowsac_params(params), buffer_size=10)
+def test_the_defaults_are_tried_first():
+    """They are in the ranges and choices, and what is made of them is FlowSAC as it is without any."""
+    prepare_study("sqlite:///tune.db", "search", SPACE)
+    prepare_study("sqlite:///tune.db", "search", SPACE)
+    (trial,) = study_of().trials
+    sampled = sample_flowsac_params(study_of().ask(), settings={})
+    params = study_of().trials[0].params
+    assert trial.state == TrialState.WAITING and convert_flowsac_params(params) == sampled
+    for name, values in SPACE.items():
+        assert values[0] <= params[name] <= values[1] if isinstance(values, tuple) else params[name] in values
+    tried = FlowSAC("FlowPolicy", "Pendulum-v1", **sampled, buffer_size=10)
     plain = FlowSAC("FlowPolicy", "Pendulum-v1", buffer_size=10)
     names = "learning_rate", "tau", "batch_size", "policy_delay", "n_proposals", "ent_coef"
     assert all(getattr(tried, name) == getattr(plain, name) for name in names)
     assert tried.gamma == pytest.approx(plain.gamma, abs=1e-12)
     assert type(tried.sampling_distribution) is type(plain.sampling_distribution)
     assert str(tried.policy) == str(plain.policy)
-    assert tried.policy.flow_kwargs == plain.policy.flow_kwargs
 
 
 # Searches
@@ -215,14 +214,14 @@ def test_a_search_in_a_script_of_two_statements(models, monkeypatch, empty_folde
     zoo.register()
     rl_zoo3.train.train()
     (trial,) = study_of().trials
-    assert set(trial.params) == set(LOG_UNIFORM) | set(CHOICES) - {"batch_size", *IN_POLICY_KWARGS}
+    assert set(trial.params) == set(SPACE) - {"batch_size", *IN_POLICY_KWARGS}
     assert models[0].policy_kwargs == {**SMALL, "n_critics": 1}
     assert models[0].batch_size == 8
 
 
 def test_a_trial_that_diverges_is_pruned(monkeypatch, empty_folder):
     monkeypatch.setattr(FlowSAC, "learn", lambda self, *args, **kwargs: diverge())
-    with pytest.raises(ValueError, match="exist"):  # the Zoo wants a best trial, and there is none
+    with pytest.raises(SystemExit):  # the Zoo wants a best trial, and there is none
         tune("--env", "Pendulum-v1", trials=2)
     assert [trial.state for trial in study_of().trials] == 2 * [TrialState.PRUNED]
     assert rl_zoo3.ALGOS["flowsac"] is FlowSAC
@@ -236,13 +235,9 @@ def diverge():
     ("arguments", "said"),
     [
         (["tune", "-params", "n_proposals:8"], ["nothing to search"]),
-        (["tune", "--resume", "here", "--seed", "1"], ["--resume", "--optimize"]),
+        (["tune", "--resume", "here", "--seed", "1"], ["--resume"]),
         (["train", "--trial-id", "3"], ["--trial-id", "--storage", "--study-name"]),
-        (
-            ["train", "--trial-id", "3", "--storage", "sqlite:///a.db", "--study-name", "b"],
-            ["--trial-id", "0 trials", "got 3"],
-        ),
-        (["train", "--trial-id", "0", "--storage", "a.log", "--study-name", "b"], ["--trial-id", "-params"]),
+        (["train", "--trial-id", "0", "--storage", "a.log", "--study-name", "b"], ["--trial-id"]),
     ],
 )
 def test_bad_arguments_are_named(arguments, said, capsys):
@@ -258,59 +253,62 @@ def test_bad_arguments_are_named(arguments, said, capsys):
 
 @pytest.mark.parametrize("storage", ["sqlite:///tune.db", "tune.log"])
 def test_only_trials_of_processes_that_are_no_more_are_lost(storage):
-    assert fail_lost_trials(storage, "search") == []  # no such study yet
+    assert prepare_study(storage, "search", []) == "search"
     journal = optuna.storages.journal.JournalFileBackend("tune.log") if storage == "tune.log" else None
-    opened = optuna.storages.JournalStorage(journal) if journal else storage
-    study = optuna.create_study(study_name="search", storage=opened)
-    ours = this_process()
+    study = study_of(optuna.storages.JournalStorage(journal) if journal else storage)
+    sample_flowsac_params(study.ask(), settings=dict.fromkeys(SPACE))  # notes this process
+    host, pid, started = study.trials[0].user_attrs["worker"]
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     workers = {
-        "alive": ours,
-        "ended": {**ours, "pid": ended.pid},
-        "number given away": {**ours, "started": ours["started"] - 3600},
-        "elsewhere": {**ours, "host": f"not-{socket.gethostname()}", "pid": ended.pid},
+        "ended": [host, ended.pid, started],
+        "number given away": [host, pid, started - 3600],
+        "elsewhere": [f"not-{host}", ended.pid, started],
         "just started": None,
     }
     for worker in workers.values():
         trial = study.ask()
         if worker is not None:
-            trial.set_user_attr(WORKER, worker)
-    early = optuna.trial.create_trial(state=TrialState.RUNNING)
-    early.datetime_start = datetime.now() - timedelta(minutes=2)
-    study.add_trial(early)
-    assert [trial.number for trial in fail_lost_trials(storage, "search")] == [1, 2, 5]
+            trial.set_user_attr("worker", worker)
     failed, running = TrialState.FAIL, TrialState.RUNNING
-    assert [trial.state for trial in study.get_trials()] == [running, failed, failed, running, running, failed]
-    assert fail_lost_trials(storage, "search") == []
+    for _ in range(2):
+        prepare_study(storage, "search", [])
+        states = [trial.state for trial in study.trials if trial.state != TrialState.WAITING]
+        assert states == [running, failed, failed, running, running]
 
 
 def test_two_that_make_the_tables_of_a_database_at_once(monkeypatch):
     """SQLite lets one of them fail; it tries again."""
-    optuna.create_study(study_name="search", storage="sqlite:///tune.db").ask()
-    load, calls = optuna.load_study, []
+    create, calls = optuna.create_study, []
 
     def fail_once(**kwargs):
         calls.append(kwargs)
         if len(calls) == 1:
-            raise sqlalchemy.exc.IntegrityError(
-                "INSERT INTO alembic_version", None, Exception("UNIQUE constraint failed")
-            )
-        return load(**kwargs)
+            raise sqlalchemy.exc.IntegrityError("INSERT", None, Exception("UNIQUE constraint failed"))
+        return create(**kwargs)
 
-    monkeypatch.setattr("sb3_flowsac.zoo.workers.PAUSE", 0.0)
-    monkeypatch.setattr(optuna, "load_study", fail_once)
-    assert fail_lost_trials("sqlite:///tune.db", "search") == []
+    monkeypatch.setattr("sb3_flowsac.zoo.search.time.sleep", lambda _: None)
+    monkeypatch.setattr(optuna, "create_study", fail_once)
+    assert prepare_study("sqlite:///tune.db", "search", []) == "search"
     assert len(calls) == 2
 
 
-def test_a_journal_is_handed_over_by_its_full_name(monkeypatch, empty_folder):
-    """Its lock is a link to the name given: relative to another folder it leads nowhere, and a killed process leaves
-    it."""
+def test_where_a_search_is_kept(monkeypatch, empty_folder, capsys):
+    """By default in a database of the log folder. A journal by its full name, to which its lock points."""
     seen = []
-    monkeypatch.setattr("rl_zoo3.train.train", lambda: seen.extend(sys.argv))
-    main(["tune", "--env", "Pendulum-v1", "--storage", "there/tune.log", "--study-name", "search"])
-    assert seen[-2:] == ["--storage", str(empty_folder / "there" / "tune.log")]
+
+    def note(args, *_, **__):
+        seen.append((args.storage, args.study_name))
+        raise SystemExit
+
+    monkeypatch.setattr("rl_zoo3.train.ExperimentManager", note)
+    (empty_folder / "there").mkdir()
+    for storage in (["--storage", "there/tune.log", "--study-name", "search"], []):
+        with pytest.raises(SystemExit):
+            main(["tune", "--env", "Pendulum-v1", *storage])
+    assert seen[0] == (str(empty_folder / "there" / "tune.log"), "search")
+    assert seen[1][0].startswith("sqlite:///logs/") and f"--study-name {seen[1][1]}" in capsys.readouterr().out
+    assert study_of(*seen[1]).trials[0].state == TrialState.WAITING
 
 
 def test_a_search_of_two_processes_is_killed_and_goes_on(empty_folder):
@@ -345,8 +343,8 @@ def test_a_search_of_two_processes_is_killed_and_goes_on(empty_folder):
     main(["tune", *arguments])
     states = [trial.state for trial in study_of(journal).trials]
     assert states == 2 * [TrialState.FAIL] + 3 * [TrialState.COMPLETE]
-    defaults = default_params(study_of(journal).trials[-1].params)  # a killed one may have none yet
-    assert any(trial.params == defaults for trial in study_of(journal).trials[2:])  # once more, after they were killed
+    enqueued = [trial for trial in study_of(journal).trials if "fixed_params" in trial.system_attrs]
+    assert {trial.state for trial in enqueued} == {TrialState.FAIL, TrialState.COMPLETE}  # again, after the kill
 
 
 def running_trials(storage):
@@ -354,4 +352,4 @@ def running_trials(storage):
         trials = study_of(storage).get_trials(states=(TrialState.RUNNING,))
     except KeyError:
         return 0
-    return sum(WORKER in trial.user_attrs for trial in trials)
+    return sum("worker" in trial.user_attrs for trial in trials)

@@ -1,6 +1,7 @@
-"""FlowSAC and its environments in the RL Zoo (extra ``zoo``): registered in place, run by the Zoo's own functions."""
+"""FlowSAC and its environments in the RL Zoo (extra ``zoo``): registered in place, run by the Zoo's own programs."""
 
-from sb3_flowsac.zoo.registration import config_file, register
-from sb3_flowsac.zoo.verbs import enjoy, plot, record, train, tune
+from sb3_flowsac.zoo.programs import parser, run
+from sb3_flowsac.zoo.registration import register
+from sb3_flowsac.zoo.settings import config_file
 
-__all__ = ["config_file", "enjoy", "plot", "record", "register", "train", "tune"]
+__all__ = ["config_file", "parser", "register", "run"]

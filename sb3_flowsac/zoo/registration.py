@@ -1,9 +1,7 @@
-"""What the Zoo is told: the algorithm, the environments, how to search for its settings, and where they are kept."""
+"""What the Zoo is told: the algorithm, and how to search for its hyperparameters."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from rl_zoo3.hyperparams_opt import HYPERPARAMS_CONVERTER, HYPERPARAMS_SAMPLER
@@ -15,39 +13,23 @@ from sb3_flowsac.zoo.search import convert_flowsac_params, sample_flowsac_params
 ALGO = "flowsac"
 
 
-def register() -> None:
-    """Make FlowSAC, its search and the ``maxent_envs`` environments known to the Zoo; calling it again changes
-    nothing."""
-    ALGOS[ALGO] = FlowSAC
-    HYPERPARAMS_SAMPLER[ALGO] = sample_flowsac_params
-    HYPERPARAMS_CONVERTER[ALGO] = convert_flowsac_params
+class FlowSACInTrial(FlowSAC):
+    """FlowSAC in a search: hyperparameters with which it diverges end the trial, not the search."""
+
+    def learn(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().learn(*args, **kwargs)
+        except FloatingPointError as error:
+            raise ValueError(str(error)) from error  # for this the Zoo prunes a trial
 
 
-@contextmanager
-def registered(algorithm: type[FlowSAC], settings: Mapping[str, Any] | None = None) -> Iterator[None]:
+def register(algorithm: Any = FlowSAC, settings: Mapping[str, Any] | None = None) -> None:
     """
-    For a while, register a variant of FlowSAC, and a search that knows the settings which a trial starts from.
+    Make FlowSAC, its search and the ``maxent_envs`` environments known to the Zoo.
 
-    :param algorithm: what the Zoo makes or loads as FlowSAC
-    :param settings: arguments of FlowSAC, ``policy_kwargs`` as a dictionary
+    :param algorithm: what the Zoo makes or loads
+    :param settings: what each trial of a search starts from; by default the names that the Zoo notes in the study
     """
-    register()
     ALGOS[ALGO] = algorithm
-    if settings is not None:
-        HYPERPARAMS_SAMPLER[ALGO] = partial(sample_flowsac_params, settings=settings)
-        HYPERPARAMS_CONVERTER[ALGO] = partial(convert_flowsac_params, settings=settings)
-    try:
-        yield
-    finally:
-        register()
-
-
-def config_file() -> Path:
-    """
-    Find the settings of FlowSAC for the Zoo: inside an installed package, beside it in a checkout.
-
-    :return: path of ``flowsac.yml``
-    """
-    package = Path(__file__).resolve().parent.parent
-    installed = package / "zoo_configs" / "flowsac.yml"
-    return installed if installed.is_file() else package.parent / "zoo_configs" / "flowsac.yml"
+    HYPERPARAMS_SAMPLER[ALGO] = partial(sample_flowsac_params, settings=settings)
+    HYPERPARAMS_CONVERTER[ALGO] = partial(convert_flowsac_params, settings=settings)

@@ -1,18 +1,28 @@
-"""What a hyperparameter search tries: a sampler and a converter in the form of the Zoo's own, and where it starts."""
+"""A hyperparameter search: what it tries, where it starts, and what becomes of trials whose process was killed."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import os
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import optuna
+import psutil
+import sqlalchemy.exc
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from sb3_flowsac import FlowPolicy, FlowSAC
-from sb3_flowsac.zoo.workers import WORKER, this_process
 
-# Names and values as a study keeps them. Those of SAC's search in the Zoo where both have the setting
-LOG_UNIFORM = {"learning_rate": (1e-4, 3e-3), "one_minus_gamma": (1e-4, 0.03), "tau": (1e-3, 0.08)}
-CHOICES: dict[str, list[Any]] = {
+# Names and values as a study keeps them: a pair is a range, searched on a logarithmic scale. Those of SAC's search in
+# the Zoo where both have the setting
+SPACE: dict[str, tuple[float, float] | list[Any]] = {
+    "learning_rate": (1e-4, 3e-3),
+    "one_minus_gamma": (1e-4, 0.03),
+    "tau": (1e-3, 0.08),
     "batch_size": [128, 256, 512],
     "policy_delay": [4, 8, 16, 24],
     "n_proposals": [8, 16, 32],
@@ -23,6 +33,7 @@ CHOICES: dict[str, list[Any]] = {
 }
 NET_ARCH = {"small": [64, 64], "medium": [256, 256], "big": [400, 300]}
 IN_POLICY_KWARGS = ("net_arch", "ode_steps")
+WORKER = "worker"  # user attribute of a trial: host, number and start of the process that runs it
 
 
 def searched(settings: Mapping[str, Any]) -> list[str]:
@@ -30,73 +41,31 @@ def searched(settings: Mapping[str, Any]) -> list[str]:
     What a search tries: all that the settings leave open.
 
     :param settings: arguments of FlowSAC; ``policy_kwargs`` is a dictionary, or ``None`` if it is fixed and not known
-    :return: keys of ``LOG_UNIFORM`` and ``CHOICES``
+    :return: keys of ``SPACE``
     """
     policy = settings.get("policy_kwargs", {})
     fixed = set(settings) - set(IN_POLICY_KWARGS) | set(IN_POLICY_KWARGS if policy is None else policy)
     if "gamma" in settings:
         fixed.add("one_minus_gamma")
-    return [name for name in (*LOG_UNIFORM, *CHOICES) if name not in fixed]
+    return [name for name in SPACE if name not in fixed]
 
 
-def default_params(names: Sequence[str]) -> dict[str, Any]:
+def sample_flowsac_params(trial: optuna.Trial, *_: Any, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """
-    FlowSAC's defaults as a study keeps them.
-
-    :param names: keys of ``LOG_UNIFORM`` and ``CHOICES``
-    :return: a value of the search for each of them
-    """
-    arguments = {**inspect.signature(FlowPolicy).parameters, **inspect.signature(FlowSAC).parameters}
-    of_study = {"one_minus_gamma": 1 - arguments["gamma"].default, "net_arch": "medium"}
-    return {name: of_study[name] if name in of_study else arguments[name].default for name in names}
-
-
-def study_from_defaults(create_study: Callable[..., optuna.Study], names: Sequence[str], **kwargs: Any) -> optuna.Study:
-    """
-    Make or open a study in which the defaults are tried first, so that what is found has something to be compared with.
-
-    :param create_study: Optuna's function
-    :param names: what is searched
-    :param kwargs: arguments of ``create_study``
-    :return: the study; the trial of the defaults waits in it unless it has begun and not failed
-    """
-    study = create_study(**kwargs)
-    params = default_params(names)
-    states = (TrialState.WAITING, TrialState.RUNNING, TrialState.PRUNED, TrialState.COMPLETE)
-    if all(trial.system_attrs.get("fixed_params", trial.params) != params for trial in study.get_trials(states=states)):
-        study.enqueue_trial(params)
-    return study
-
-
-def sample_flowsac_params(
-    trial: optuna.Trial,
-    n_actions: int,
-    n_envs: int,
-    additional_args: dict[str, Any],
-    settings: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """
-    Sampler for FlowSAC hyperparams. What the settings fix is neither searched nor changed.
+    A sampler in the form of the Zoo's own. What the settings fix is neither searched nor changed.
 
     :param trial: the trial
-    :param n_actions: part of the Zoo's signature
-    :param n_envs: part of the Zoo's signature
-    :param additional_args: part of the Zoo's signature
-    :param settings: the settings that the trial starts from; default what the Zoo has noted of them in the study, names
-        alone
-    :return: arguments of FlowSAC that go over the settings
+    :param settings: the settings that the trial starts from; by default the names that the Zoo has noted in the study
+    :return: arguments of FlowSAC that replace those of the settings
     """
-    trial.set_user_attr(WORKER, this_process())
-    if settings is None:
-        settings = dict.fromkeys(trial.study.user_attrs)
+    trial.set_user_attr(WORKER, [socket.gethostname(), os.getpid(), psutil.Process().create_time()])
+    settings = dict.fromkeys(trial.study.user_attrs) if settings is None else settings
     params: dict[str, Any] = {}
     for name in searched(settings):
-        if name in LOG_UNIFORM:
-            params[name] = trial.suggest_float(name, *LOG_UNIFORM[name], log=True)
+        if isinstance(values := SPACE[name], tuple):
+            params[name] = trial.suggest_float(name, *values, log=True)
         else:
-            params[name] = trial.suggest_categorical(name, CHOICES[name])
-    if "one_minus_gamma" in params:
-        trial.set_user_attr("gamma", 1 - params["one_minus_gamma"])
+            params[name] = trial.suggest_categorical(name, values)
     return convert_flowsac_params(params, settings)
 
 
@@ -105,9 +74,8 @@ def convert_flowsac_params(sampled_params: dict[str, Any], settings: Mapping[str
     Arguments of FlowSAC from what a study keeps of a trial.
 
     :param sampled_params: the trial's parameters
-    :param settings: the settings that they go over; the Zoo replaces ``policy_kwargs`` whole, so its other keys are
+    :param settings: the settings that they replace; the Zoo replaces ``policy_kwargs`` whole, so its other keys are
         repeated
-    :return: arguments of FlowSAC
     """
     hyperparams = {name: value for name, value in sampled_params.items() if name not in IN_POLICY_KWARGS}
     if "one_minus_gamma" in hyperparams:
@@ -118,3 +86,41 @@ def convert_flowsac_params(sampled_params: dict[str, Any], settings: Mapping[str
     if policy:
         hyperparams["policy_kwargs"] = {**((settings or {}).get("policy_kwargs") or {}), **policy}
     return hyperparams
+
+
+def prepare_study(storage: str, study_name: str | None, names: Iterable[str]) -> str:
+    """
+    Make or open a study, let FlowSAC's defaults be its first trial, and fail the running trials of ended processes.
+
+    Optuna's heartbeat works for databases alone and not at once, and the Zoo does not switch it on.
+
+    :param storage: the Zoo's ``--storage``: a database's URL, or the name of a journal, which ends in ".log"
+    :param study_name: name of the study, by default a new one
+    :param names: what is searched, keys of ``SPACE``
+    :return: name of the study
+    """
+    opened = JournalStorage(JournalFileBackend(storage)) if storage.endswith(".log") else storage
+    create = partial(optuna.create_study, storage=opened, study_name=study_name, direction="maximize")
+    try:
+        study = create(load_if_exists=True)
+    except sqlalchemy.exc.DatabaseError:  # of two processes that make the same tables one fails
+        time.sleep(2.0)
+        study = create(load_if_exists=True)
+    arguments = {**inspect.signature(FlowPolicy).parameters, **inspect.signature(FlowSAC).parameters}
+    defaults = {"one_minus_gamma": 1 - arguments["gamma"].default, "net_arch": "medium"}
+    study.enqueue_trial({name: defaults.get(name) or arguments[name].default for name in names}, skip_if_exists=True)
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        worker = trial.user_attrs.get(WORKER)
+        if worker is not None and _has_ended(*worker):
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+            print(f"Trial {trial.number} marked as failed: its process is no more ({worker})")
+            if "fixed_params" in trial.system_attrs:  # it was enqueued
+                study.enqueue_trial(trial.system_attrs["fixed_params"])
+    return study.study_name
+
+
+def _has_ended(host: str, pid: int, started: float) -> bool:
+    try:  # the start of a process seems to move when the clock is set
+        return host == socket.gethostname() and abs(psutil.Process(pid).create_time() - started) > 5.0
+    except psutil.NoSuchProcess:
+        return True

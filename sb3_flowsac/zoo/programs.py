@@ -1,0 +1,184 @@
+"""The Zoo's programs with our defaults, options and checks, which join the parsers that the programs make."""
+
+import importlib
+import os
+import runpy
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+from rl_zoo3.utils import get_latest_run_id, get_model_path, get_saved_hyperparams
+
+from sb3_flowsac import FlowSAC
+from sb3_flowsac.callbacks import ResumableCheckpoint
+from sb3_flowsac.files.loading import WITHOUT_MEMORY
+from sb3_flowsac.plotting import has_display
+from sb3_flowsac.zoo.registration import ALGO, FlowSACInTrial, register
+from sb3_flowsac.zoo.search import prepare_study, searched
+from sb3_flowsac.zoo.settings import config_file, read_settings
+
+DEFAULTS = ["--algo", ALGO, "--env", "MaxEntLQR-v0"]
+REPLAY = [*DEFAULTS, "--folder", "logs"]  # where the Zoo's train writes to; its enjoy would look elsewhere
+# The programs, and what they are told unless the user tells them otherwise
+PROGRAMS = {
+    "train": ("rl_zoo3.train", DEFAULTS),
+    "tune": ("rl_zoo3.train", ["-optimize", *DEFAULTS]),
+    "enjoy": ("rl_zoo3.enjoy", REPLAY),
+    "record": ("rl_zoo3.record_video", REPLAY),
+    "plot_train": ("rl_zoo3.plots", [*DEFAULTS, "--exp-folder", "logs"]),
+    "all_plots": ("rl_zoo3.plots", ["--algos", ALGO, "--env", "MaxEntLQR-v0", "--exp-folders", "logs"]),
+    "plot_from_file": ("rl_zoo3.plots", []),
+}
+PLOTS = [verb for verb, (module, _) in PROGRAMS.items() if module == "rl_zoo3.plots"]
+
+
+def run(verb: str, argv: Sequence[str]) -> None:
+    """
+    Run a program of the Zoo. Unless given, the algorithm is FlowSAC, the environment ``MaxEntLQR-v0``.
+
+    :param verb: "train", "tune" (``train -optimize``), "enjoy", "record" (``record_video``) or one of the plots,
+        "plot_train", "all_plots" and "plot_from_file"
+    :param argv: arguments of the program, and ours: ``--resume`` and ``--resume-freq`` of "train", ``--gym-packages``
+        of "record"
+    """
+    _with_parser(verb, lambda parser: _parse(verb, parser, [*PROGRAMS[verb][1], *argv]))
+    if verb in PLOTS and not has_display():
+        from matplotlib import pyplot
+
+        for number in pyplot.get_fignums():
+            pyplot.figure(number).savefig(file := f"{verb}_{number}.png")
+            print(f"No display: the figure is in {file}")
+        pyplot.close("all")
+
+
+def parser(verb: str) -> ArgumentParser:
+    """
+    The parser of a program with our options, for the completion of shells.
+
+    :param verb: as in ``run``
+    """
+
+    found: list[ArgumentParser] = []
+
+    def keep(parser: ArgumentParser) -> NoReturn:
+        found.append(parser)
+        parser.exit()
+
+    with suppress(SystemExit):
+        _with_parser(verb, keep)
+    return found[0]
+
+
+def _with_parser(verb: str, parse: Callable[[ArgumentParser], Namespace]) -> None:
+    """Run a program of the Zoo, in which ``parse`` is called in place of its parser's ``parse_args``."""
+    module, original = PROGRAMS[verb][0], ArgumentParser.parse_args
+
+    def parse_args(parser: ArgumentParser) -> Namespace:
+        ArgumentParser.parse_args = original  # type: ignore[method-assign]
+        parser.prog = f"flowsac plot {verb}" if verb in PLOTS else f"flowsac {verb}"
+        parser.usage = "%(prog)s [options of the RL Zoo's program]; %(prog)s --help lists them"
+        if verb == "train":
+            help = "keep checkpoints in this folder, go on from the latest; needs --seed"
+            parser.add_argument("--resume", metavar="FOLDER", help=help)
+            help = "steps between two checkpoints of --resume (default: 10000)"
+            parser.add_argument("--resume-freq", metavar="N", type=int, default=10_000, help=help)
+        elif verb == "record":
+            help = "modules that register environments"
+            parser.add_argument("--gym-packages", metavar="MODULE", nargs="+", default=[], help=help)
+        return parse(parser)
+
+    register()
+    ArgumentParser.parse_args = parse_args  # type: ignore[method-assign,assignment]
+    try:
+        if verb == "record":  # no function, only a main block
+            runpy.run_module(module, run_name="__main__")
+        else:
+            getattr(importlib.import_module(module), "train" if verb == "tune" else verb)()
+    finally:
+        ArgumentParser.parse_args = original  # type: ignore[method-assign]
+        register()
+
+
+def _parse(verb: str, parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
+    """Read a command line, check it, and complete what the program is told."""
+    try:
+        args = parser.parse_args(argv)
+    except Exception as error:  # the Zoo evaluates values as Python
+        hint = "values of NAME:VALUE are Python, text needs quotes: \"policy:'FlowPolicy'\""
+        parser.error(f"argument -params, --env-kwargs or --eval-env-kwargs: {error}; {hint}")
+    if verb in ("train", "tune"):
+        _prepare_training(parser, args)
+    elif verb in ("enjoy", "record"):
+        _prepare_replay(parser, args)
+    return args
+
+
+def _prepare_training(parser: ArgumentParser, args: Namespace) -> None:
+    if args.trial_id is not None and not (args.trial_id > 0 and args.storage and args.study_name):
+        parser.error(
+            "argument --trial-id: needs --storage, --study-name, and a number above 0, the Zoo's sign for none"
+        )
+    resume = getattr(args, "resume", None)
+    if resume and (args.algo != ALGO or args.optimize_hyperparameters or args.seed < 0 or args.resume_freq < 1):
+        parser.error(f"argument --resume: needs --algo {ALGO}, --seed and --resume-freq from 1 on, no search")
+    if args.algo != ALGO:
+        return
+    args.conf_file = args.conf_file or str(config_file())
+    try:
+        settings = read_settings(args.conf_file, args.env, args.hyperparams or {})
+    except ValueError as error:
+        parser.error(str(error))
+    register(FlowSACInTrial if args.optimize_hyperparameters else FlowSAC, settings)
+    if resume:  # the Zoo makes the callbacks that the settings name
+        kwargs = {"folder": resume, "save_freq": max(args.resume_freq // settings.get("n_envs", 1), 1)}
+        others = settings.get("callback") or []
+        callbacks = [{f"{ResumableCheckpoint.__module__}.ResumableCheckpoint": kwargs}]
+        callbacks += others if isinstance(others, list) else [others]
+        args.hyperparams = {**(args.hyperparams or {}), "callback": callbacks}
+    if args.optimize_hyperparameters:
+        _prepare_search(parser, args, settings)
+
+
+def _prepare_search(parser: ArgumentParser, args: Namespace, settings: dict[str, Any]) -> None:
+    """Say what a search tries, and make or open its study, which the Zoo opens then."""
+    names = searched(settings)
+    if not names:
+        parser.error("nothing to search: the settings fix all of it; leave out of them what is to be found")
+    print(f"Searching {', '.join(names)}; what the settings name stays as it is")
+    if args.storage is None:
+        os.makedirs(args.log_folder, exist_ok=True)
+        args.storage = f"sqlite:///{args.log_folder}/search_{time.strftime('%Y%m%d_%H%M%S')}_{os.getpid()}.db"
+    elif args.storage.endswith(".log"):  # its lock points to this name; one left by a killed process must be found
+        args.storage = str(Path(args.storage).absolute())
+    args.study_name = prepare_study(args.storage, args.study_name, names)
+    print(f"To go on with this search: --storage {args.storage} --study-name {args.study_name}")
+
+
+def _prepare_replay(parser: ArgumentParser, args: Namespace) -> None:
+    for package in args.gym_packages:
+        importlib.import_module(package)  # the Zoo's record_video does not
+    register(SimpleNamespace(load=partial(FlowSAC.load, **WITHOUT_MEMORY)))  # as the Zoo loads the algorithms it knows
+    if args.exp_id == 0 and "rl-trained-agents" not in args.folder:  # from there the Zoo would download
+        args.exp_id = _latest_run(parser, args)
+    if hasattr(args, "output_folder"):  # record_video forgets the env_kwargs of the settings
+        run = Path(args.folder, args.algo, f"{args.env}_{args.exp_id}" if args.exp_id > 0 else "", args.env)
+        args.env_kwargs = {**get_saved_hyperparams(str(run))[0].get("env_kwargs", {}), **(args.env_kwargs or {})}
+    elif not (args.no_render or has_display()):
+        print("No display: nothing is drawn; flowsac record makes a video")
+        args.no_render = True
+
+
+def _latest_run(parser: ArgumentParser, args: Namespace) -> int:
+    """The latest run with the model asked for: an unfinished run or a search leaves a folder without one."""
+    folder, choice = Path(args.folder, args.algo), (args.load_best, args.load_checkpoint, args.load_last_checkpoint)
+    for run in range(get_latest_run_id(str(folder), args.env), 0, -1):
+        with suppress(AssertionError, ValueError):
+            get_model_path(run, args.folder, args.algo, args.env, *choice)
+            return run
+    hint = f"first: flowsac train --algo {args.algo} --env {args.env}"
+    parser.error(f"argument -f/--folder: no saved model of {args.algo} on {args.env} in {folder}; {hint}")

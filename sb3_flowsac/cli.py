@@ -77,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # In an environment or a callback of the user's only the traceback says where
         if {"collect_rollouts", "step"} & {frame.name for frame in traceback.extract_tb(error.__traceback__)}:
             raise
-        sys.exit(f"flowsac {verb}: error: {error or type(error).__name__}")
+        cause = repr(error) if isinstance(error, LookupError) else error  # which names the key alone
+        sys.exit(f"flowsac {verb}: error: {cause or type(error).__name__}")
 
 
 def build_parser(with_zoo: bool = False) -> ArgumentParser:

@@ -1,6 +1,7 @@
 """``flowsac show`` and ``flowsac export``: pictures and ONNX files of saved models, and how bad arguments are
 refused."""
 
+import shlex
 from functools import partial
 
 import gymnasium as gym
@@ -11,9 +12,11 @@ from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.envs import BitFlippingEnv, FakeImageEnv
 from stable_baselines3.common.monitor import Monitor
 
+import maxent_envs
 from sb3_flowsac import FlowPolicy, save_policy
 from sb3_flowsac.cli import main
 from sb3_flowsac.files.loading import load_saved
+from sb3_flowsac.lqr_study.study import show_command
 from sb3_flowsac.show import CAPTIONS, _with_infinite_bounds, states
 
 
@@ -77,6 +80,15 @@ def test_an_environment_with_arguments(make_model, opened, tmp_path, capsys):
     main([*command, "--env-kwargs", "alpha:0.25", "preset:default"])
     assert "against_optimum.png" in names(folder) and "learning_curve.png" not in names(folder)
     assert "No learning curve" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("problem", [maxent_envs.preset("scalar"), maxent_envs.random_problem(3, 2, 0)])
+def test_what_the_study_suggests_runs(make_model, opened, tmp_path, problem):
+    env = gym.make("MaxEntLQR-v0", alpha=0.25, max_episode_steps=20, **problem.to_dict())
+    make_model(env, ent_coef=0.25, gamma=problem.gamma, policy_kwargs={"squash_output": False}).save(tmp_path / "lqr")
+    program, *arguments = shlex.split(show_command(tmp_path / "lqr.zip", problem, 0.25))
+    assert program == "flowsac" and main(arguments) == 0
+    assert "against_optimum.png" in names(tmp_path / "lqr_pictures")
 
 
 def test_a_policy_without_its_model(bandit, opened, tmp_path):

@@ -1,5 +1,6 @@
 """The study behind ``flowsac lqr``: learn max-entropy LQRs and compare with their known optimum."""
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,7 +51,7 @@ def run_study(
     rows = [result["row"] for result in results]
     write_json(out / "results.json", rows)
     pictures = save_plots(problem, results, out)
-    _report(console, rows, pictures, out)
+    _report(console, rows, pictures, out, problem)
     return rows
 
 
@@ -102,7 +103,9 @@ def run_all(specs: Sequence[RunSpec], out: Path, jobs: int | Backend, console: C
     return results
 
 
-def _report(console: Console, rows: Sequence[dict[str, Any]], pictures: Sequence[Path], out: Path) -> None:
+def _report(
+    console: Console, rows: Sequence[dict[str, Any]], pictures: Sequence[Path], out: Path, problem: LQRProblem
+) -> None:
     title = "FlowSAC on MaxEntLQR-v0 and the closed-form optimum (cov.: covariance)"
     headings = ("alpha", "seed", "return", "optimal return", "mean error", "cov. error", "seconds")
     console.print(table_of(title, headings, map(_cells, rows)))
@@ -112,8 +115,25 @@ def _report(console: Console, rows: Sequence[dict[str, Any]], pictures: Sequence
     print(f"Curves:   tensorboard --logdir {out / 'tensorboard'}")
     print("Next:     flowsac lqr --preset unstable --out unstable_lqr")
     print("          flowsac lqr --problem my_lqr.yml --out my_lqr   (a system of your own, with keys A, B, Q, R)")
-    print(f"          flowsac show {out / rows[0]['model']}")
-    print(f'          FlowSAC.load("{out / rows[0]["model"]}").policy.sample(env.reset()[0], n=1000)')
+    model = out / rows[0]["model"]
+    print(f"          {show_command(model, problem, rows[0]['alpha'])}")
+    sample = f"FlowSAC.load({str(model)!r}).policy.sample([{[1.0] * problem.n_states}], 5)"
+    code = f"from sb3_flowsac import FlowSAC; print({sample})"
+    print(f"          {shlex.join(['python', '-c', code])}")
+
+
+def show_command(model: Path, problem: LQRProblem, alpha: float) -> str:
+    """
+    The command that draws a model of the study in its environment.
+
+    :param model: the model's file
+    :param problem: what it has learnt
+    :param alpha: the temperature that it was trained with
+    """
+    names = [name for name in maxent_envs.preset_names() if maxent_envs.preset(name) == problem]
+    system = {"preset": names[0]} if names else problem.to_dict()
+    kwargs = [f"{name}:{value}" for name, value in {"alpha": alpha, **system}.items()]
+    return shlex.join(["flowsac", "show", str(model), "--env", "MaxEntLQR-v0", "--env-kwargs", *kwargs])
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

@@ -15,7 +15,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from sb3_flowsac import FlowPolicy, FlowSAC
+from sb3_flowsac import FlowSAC
+from sb3_flowsac.flow import make_flow
 
 # Names and values as a study keeps them: a pair is a range, searched on a logarithmic scale. Those of SAC's search in
 # the Zoo where both have the setting
@@ -106,7 +107,7 @@ def prepare_study(storage: str, study_name: str | None, names: Iterable[str]) ->
     except sqlalchemy.exc.DatabaseError:  # of two processes that make the same tables one fails
         time.sleep(2.0)
         study = create(load_if_exists=True)
-    arguments = {**inspect.signature(FlowPolicy).parameters, **inspect.signature(FlowSAC).parameters}
+    arguments = {**inspect.signature(make_flow).parameters, **inspect.signature(FlowSAC).parameters}
     defaults = {"one_minus_gamma": 1 - arguments["gamma"].default, "net_arch": "medium"}
     study.enqueue_trial({name: defaults.get(name) or arguments[name].default for name in names}, skip_if_exists=True)
     for trial in study.get_trials(states=(TrialState.RUNNING,)):

@@ -18,7 +18,9 @@ from sb3_flowsac.evaluation.known_optimum import task_of
 from sb3_flowsac.evaluation.policies import temperature
 from sb3_flowsac.files.loading import policy_of
 from sb3_flowsac.files.writing import replacing
-from sb3_flowsac.plotting import evenly_spaced, has_display, learning_curves, policy_figures, read_curve, save_figure
+from sb3_flowsac.plotting import learning_curves, policy_figures, read_curve, save_figure
+from sb3_flowsac.plotting.overview import evenly_spaced
+from sb3_flowsac.plotting.style import has_display
 
 N_OBSERVATIONS, N_STATES = 64, 3
 ROLLOUT_STEPS = 200

@@ -180,7 +180,7 @@ def test_bad_lqr_arguments_are_named(capsys, monkeypatch, tmp_path, arguments, a
     code = exit_code(["lqr", *arguments])
     error = code if isinstance(code, str) else capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("flowsac") and argument in error and given in error
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.rglob("*.*"))
 
 
 def test_unknown_command_is_named(capsys):

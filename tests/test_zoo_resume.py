@@ -70,7 +70,7 @@ def test_a_checkpoint_of_an_interrupted_gradient_step_is_none(monkeypatch, empty
         main(command)
     assert not (empty_folder / "kept").exists()
     main([part.replace("kept", "other") for part in command])
-    assert [path.name for path in (empty_folder / "other").iterdir()] == ["checkpoint-000000000160.npz"]
+    assert [path.name for path in (empty_folder / "other").iterdir()] == ["checkpoint-000000000160.zip"]
 
 
 def test_a_checkpoint_of_other_settings_is_refused(empty_folder):

@@ -3,9 +3,9 @@
 from sb3_flowsac.plotting.curves import Curve, learning_curves, read_curve
 from sb3_flowsac.plotting.density import action_density, density_against_target
 from sb3_flowsac.plotting.lqr import action_distribution_figure
-from sb3_flowsac.plotting.overview import evenly_spaced, policy_figures
+from sb3_flowsac.plotting.overview import policy_figures
 from sb3_flowsac.plotting.paths import flow_paths
-from sb3_flowsac.plotting.style import LEARNT, OPTIMAL, has_display, save_figure, state_titles
+from sb3_flowsac.plotting.style import LEARNT, OPTIMAL, save_figure
 from sb3_flowsac.plotting.weights import weights_histogram
 
 __all__ = [
@@ -15,13 +15,10 @@ __all__ = [
     "action_density",
     "action_distribution_figure",
     "density_against_target",
-    "evenly_spaced",
     "flow_paths",
-    "has_display",
     "learning_curves",
     "policy_figures",
     "read_curve",
     "save_figure",
-    "state_titles",
     "weights_histogram",
 ]

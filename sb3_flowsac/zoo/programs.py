@@ -5,23 +5,30 @@ import os
 import runpy
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-from rl_zoo3.utils import get_latest_run_id, get_model_path, get_saved_hyperparams
+from rl_zoo3.hyperparams_opt import HYPERPARAMS_CONVERTER, HYPERPARAMS_SAMPLER
+from rl_zoo3.utils import ALGOS, get_latest_run_id, get_model_path, get_saved_hyperparams
 
-from sb3_flowsac import FlowSAC
+from sb3_flowsac import FlowSAC  # the package registers the environments, too
 from sb3_flowsac.callbacks import ResumableCheckpoint
 from sb3_flowsac.files.loading import WITHOUT_MEMORY
-from sb3_flowsac.plotting import has_display
-from sb3_flowsac.zoo.registration import ALGO, FlowSACInTrial, register
-from sb3_flowsac.zoo.search import prepare_study, searched
+from sb3_flowsac.plotting.style import has_display
+from sb3_flowsac.zoo.search import (
+    FlowSACInTrial,
+    convert_flowsac_params,
+    prepare_study,
+    sample_flowsac_params,
+    searched,
+)
 from sb3_flowsac.zoo.settings import config_file, read_settings
 
+ALGO = "flowsac"
 DEFAULTS = ["--algo", ALGO, "--env", "MaxEntLQR-v0"]
 REPLAY = [*DEFAULTS, "--folder", "logs"]  # where the Zoo's train writes to; its enjoy would look elsewhere
 # The programs, and what they are told unless the user tells them otherwise
@@ -35,6 +42,18 @@ PROGRAMS = {
     "plot_from_file": ("rl_zoo3.plots", []),
 }
 PLOTS = [verb for verb, (module, _) in PROGRAMS.items() if module == "rl_zoo3.plots"]
+
+
+def register(algorithm: Any = FlowSAC, settings: Mapping[str, Any] | None = None) -> None:
+    """
+    Make FlowSAC, its search and the ``maxent_envs`` environments known to the Zoo.
+
+    :param algorithm: what the Zoo makes or loads
+    :param settings: what each trial of a search starts from; by default the names that the Zoo notes in the study
+    """
+    ALGOS[ALGO] = algorithm
+    HYPERPARAMS_SAMPLER[ALGO] = partial(sample_flowsac_params, settings=settings)
+    HYPERPARAMS_CONVERTER[ALGO] = partial(convert_flowsac_params, settings=settings)
 
 
 def run(verb: str, argv: Sequence[str]) -> None:

@@ -37,6 +37,16 @@ IN_POLICY_KWARGS = ("net_arch", "ode_steps")
 WORKER = "worker"  # user attribute of a trial: host, number and start of the process that runs it
 
 
+class FlowSACInTrial(FlowSAC):
+    """FlowSAC in a search: hyperparameters with which it diverges end the trial, not the search."""
+
+    def learn(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().learn(*args, **kwargs)
+        except FloatingPointError as error:
+            raise ValueError(str(error)) from error  # for this the Zoo prunes a trial
+
+
 def searched(settings: Mapping[str, Any]) -> list[str]:
     """
     What a search tries: all that the settings leave open.

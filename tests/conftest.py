@@ -1,7 +1,6 @@
 """Fixtures that several test files share."""
 
 import os
-from collections import defaultdict
 from dataclasses import replace
 
 # Before torch is imported, and for processes that tests start: two workers with two threads each are far slower
@@ -23,7 +22,6 @@ import sb3_flowsac.evaluation.lqr as lqr_evaluation
 from sb3_flowsac import FlowPolicy, FlowSAC
 from sb3_flowsac.callbacks import lqr_optimality
 from sb3_flowsac.evaluation.lqr import evaluate_policy_on_lqr
-from sb3_flowsac.isfm import isfm_loss
 
 # The same examples in every run, and no clock: other processes may slow an example down
 settings.register_profile("repository", deadline=None, derandomize=True)
@@ -101,23 +99,14 @@ def make_model():
 
 
 @pytest.fixture
-def weighted_proposals(monkeypatch):
-    """The latents and weights that a model's improvement step in given observations hands to its loss."""
+def weighted_proposals():
+    """The proposals and weights of a model's improvement step in given observations."""
 
-    def improve(model, observations, ent_coef, actions=None):
-        seen = []
+    def weigh(model, observations, ent_coef):
+        actions = torch.zeros(len(observations), *model.action_space.shape)
+        return model.weigh_proposals(model.actor.distribution(observations), observations, actions, ent_coef)
 
-        def loss(policy, latents, weights):
-            seen.extend([latents, weights])
-            return isfm_loss(policy, latents, weights)
-
-        if actions is None:
-            actions = torch.zeros(len(observations), *model.action_space.shape)
-        monkeypatch.setattr("sb3_flowsac.algorithm.flowsac.isfm_loss", loss)
-        model.improve_actor(observations, actions, ent_coef, defaultdict(list))
-        return seen[:2]
-
-    return improve
+    return weigh
 
 
 class DoubleExtractor(FlattenExtractor):

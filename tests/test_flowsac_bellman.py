@@ -2,7 +2,6 @@
 network."""
 
 import copy
-from collections import defaultdict
 
 import gymnasium as gym
 import numpy as np
@@ -12,7 +11,8 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
-from sb3_flowsac.isfm import UniformBox
+from sb3_flowsac.algorithm.bellman import bellman_error
+from sb3_flowsac.isfm import CurrentPolicy, UniformBox
 
 
 class Blind(gym.Env):
@@ -40,6 +40,22 @@ def random_batch(n=6, discounts=None):
     )
 
 
+def soft_bellman_error(model, batch):
+    networks = model.actor, model.critic, model.critic_target
+    return bellman_error(*networks, batch, model.gamma, model.n_next_actions, model.entropy_coefficient())
+
+
+class Recorded(CurrentPolicy):
+    """The policy's own proposals, and the improvement steps that asked for them."""
+
+    def __init__(self):
+        self.steps = []
+
+    def given(self, improvement, n):
+        self.steps.append(improvement)
+        return super().given(improvement, n)
+
+
 @pytest.mark.parametrize("n_critics", [1, 2, 3])
 @pytest.mark.parametrize("n_next_actions", [1, 4])
 @pytest.mark.parametrize("squashed", [True, False], ids=["squashed", "unsquashed"])
@@ -60,8 +76,7 @@ def test_critic_loss_is_the_soft_bellman_error(
     next_actions, log_prob = 1.5 * torch.randn(6, n_next_actions, 2), torch.randn(6, n_next_actions)
     next_actions = torch.tanh(next_actions) if squashed else next_actions
     monkeypatch.setattr(model.policy.actor, "action_log_prob", lambda obs, n=1: (next_actions, log_prob))
-    stats = defaultdict(list)
-    loss = model._critic_loss(batch, model.entropy_coefficient(), stats)
+    error = soft_bellman_error(model, batch)
 
     alpha, expected = {0.3: 0.3, "auto_0.2": 0.2}[ent_coef], 0.0
     with torch.no_grad():
@@ -75,17 +90,16 @@ def test_critic_loss_is_the_soft_bellman_error(
             target = batch.rewards[b].item() + (1 - batch.dones[b].item()) * discount * np.mean(soft_values)
             for q in model.critic(batch.observations[b : b + 1], batch.actions[b : b + 1]).flatten().tolist():
                 expected += 0.5 * (q - target) ** 2 / 6
-    assert loss.item() == pytest.approx(expected, rel=1e-4)
-    assert stats["clip_fraction"][0].item() == pytest.approx((next_actions.abs() > 1).float().mean().item())
-    assert (stats["clip_fraction"][0] > 0) == (not squashed)
+    assert error.loss.item() == pytest.approx(expected, rel=1e-4)
+    assert error.clip_fraction.item() == pytest.approx((next_actions.abs() > 1).float().mean().item())
+    assert (error.clip_fraction > 0) == (not squashed)
+    assert error.log_prob.item() == pytest.approx(log_prob.mean().item())
 
 
 def test_the_target_has_no_gradient(make_model):
     model = make_model(Blind(), ent_coef=0.2)
-    loss = model._critic_loss(random_batch(), model.entropy_coefficient(), defaultdict(list))
-    loss.backward()
-    others = (model.actor, model.policy.actor, model.critic_target)
-    assert all(p.grad is None for module in others for p in module.parameters())
+    soft_bellman_error(model, random_batch()).loss.backward()
+    assert all(p.grad is None for module in (model.actor, model.critic_target) for p in module.parameters())
     assert all(p.grad is not None for p in model.critic.parameters())
 
 
@@ -145,33 +159,27 @@ def test_weighted_proposals_estimate_the_target(make_model, perturb, weighted_pr
         assert abs(estimate.mean() - expected) < 4.5 * standard_error + 1.0 / 400
 
 
-def test_the_actor_is_improved_in_the_first_states_of_the_batch(make_model, monkeypatch):
+def test_the_actor_is_improved_in_the_first_states_of_the_batch(make_model):
     """Which come with their replay actions."""
-    model = make_model(Blind(), actor_batch_size=4)
-    seen, improvement = [], model._improvement
-
-    def spy(obs, actions, policy, ent_coef):
-        made = improvement(obs, actions, policy, ent_coef)
-        seen.append((obs, made.replay_actions, made.policy.batch_size))
-        return made
-
-    monkeypatch.setattr(model, "_improvement", spy)
+    recorded = Recorded()
+    model = make_model(Blind(), actor_batch_size=4, sampling_distribution=recorded)
     obs, actions = torch.randn(6, 3), torch.rand(6, 2)
     for size, expected in ((4, 4), (9, 6), (None, 6)):
         model.actor_batch_size = size
-        model.improve_actor(obs, actions, torch.tensor(0.2), defaultdict(list))
-        states, replay_actions, batch_size = seen[-1]
-        assert torch.equal(states, obs[:expected]) and torch.equal(replay_actions, actions[:expected])
-        assert batch_size == expected
+        model.improve_actor(obs, actions, torch.tensor(0.2))
+        step = recorded.steps[-1]
+        assert torch.equal(step.replay_actions, actions[:expected]) and step.policy.batch_size == expected
 
 
 @pytest.mark.parametrize("n_critics", [1, 2, 3])
 def test_the_improvement_steps_target_is_the_least_q_over_alpha(make_model, perturb, n_critics):
     """Up to a constant for each state; its score is the gradient of that, divided by alpha."""
-    model = make_model(Blind(), policy_kwargs={"n_critics": n_critics})
+    recorded = Recorded()
+    model = make_model(Blind(), policy_kwargs={"n_critics": n_critics}, sampling_distribution=recorded)
     perturb(model.critic, 0.3)
     obs, actions = torch.randn(4, 3), torch.rand(4, 5, 2) * 2 - 1
-    improvement = model._improvement(obs, actions[:, 0], model.actor.distribution(obs), torch.tensor(0.2))
+    model.weigh_proposals(model.actor.distribution(obs), obs, actions[:, 0], torch.tensor(0.2))
+    (improvement,) = recorded.steps
     points = actions.clone().requires_grad_()
     q_values = torch.stack(
         [torch.stack([model.critic(obs[i : i + 1], a[None]).min() for a in row]) for i, row in enumerate(points)]
@@ -201,12 +209,11 @@ def test_huge_q_values_leave_finite_weights_and_gradients(make_model, name, squa
     kwargs = {"sampling_distribution": name, "ent_coef": 1.0, "policy_kwargs": {"squash_output": squashed}}
     model = make_model(Blind(), **kwargs)
     model.critic.q_values = lambda features, actions: scale * actions.sum(-1).unsqueeze(0)
-    stats = defaultdict(list)
-    model.improve_actor(torch.randn(5, 3), torch.zeros(5, 2), torch.tensor(1.0), stats)
-    assert all(values[0].isfinite() for values in stats.values())
+    stats = model.improve_actor(torch.randn(5, 3), torch.zeros(5, 2), torch.tensor(1.0))
+    assert all(value.isfinite() for value in stats.values())
     assert all(p.grad.isfinite().all() for p in model.actor.parameters() if p.grad is not None)
     if name == "defensive":  # the others may reach the bound more than once
-        assert stats["max_weight"][0] > 0.99 and stats["ess"][0] == pytest.approx(1 / 8, rel=1e-2)
+        assert stats["max_weight"] > 0.99 and stats["ess"] == pytest.approx(1 / 8, rel=1e-2)
 
 
 def test_states_without_support_are_logged_without_nan(make_model):
@@ -214,45 +221,14 @@ def test_states_without_support_are_logged_without_nan(make_model):
     model = make_model(Blind(), sampling_distribution="policy", policy_kwargs={"squash_output": False}, ent_coef=0.1)
     with torch.no_grad():
         model.actor.flow.base.head.bias[:2] = 100.0
-    stats = defaultdict(list)
-    model.improve_actor(torch.randn(5, 3), torch.zeros(5, 2), torch.tensor(0.1), stats)
-    assert stats["actor_loss"][0] == 0.0
-    assert not any(values[0].isnan() for values in stats.values())
+    stats = model.improve_actor(torch.randn(5, 3), torch.zeros(5, 2), torch.tensor(0.1))
+    assert stats["actor_loss"] == 0.0
+    assert not any(value.isnan() for value in stats.values())
 
 
-@pytest.mark.parametrize("target_entropy", ["auto", -0.5])
-def test_the_temperature_falls_while_the_entropy_is_above_its_target(make_model, target_entropy):
-    model = make_model(Blind(), ent_coef="auto_0.5", target_entropy=target_entropy)
-    assert model.entropy_coefficient().item() == pytest.approx(0.5)
-    target = -2.0 if target_entropy == "auto" else -0.5
-    assert model.target_entropy == target
-    for entropy, falls in ((target + 1.0, True), (target - 1.0, False)):
-        before = model.entropy_coefficient().item()
-        stats = {"log_prob": [torch.tensor(-entropy)], "ent_coef_loss": [], "ent_coef": []}
-        model.ent_coef_optimizer.state.clear()
-        log_ent_coef = model.log_ent_coef.item()
-        model._update_ent_coef(stats)
-        # SAC's loss, -(log alpha) (log pi + target entropy)
-        assert stats["ent_coef_loss"][0].item() == pytest.approx(-log_ent_coef * (-entropy + target))
-        assert (model.entropy_coefficient().item() < before) == falls
-
-
-def test_the_temperature_only_rises_while_one_proposal_has_all_the_weight(make_model):
-    """A lower one would change no weight, so the entropy would never answer and alpha would fall without end."""
-    model = make_model(Blind(), ent_coef="auto_0.5", target_entropy=-2.0)
-    sharp, flat = torch.tensor(1e-9), torch.tensor(1e9)
-    for alpha, entropy, change in ((sharp, -1.0, 0), (sharp, -3.0, 1), (flat, -1.0, -1), (flat, -3.0, 1)):
-        model.improve_actor(torch.randn(5, 3), torch.zeros(5, 2), alpha, defaultdict(list))
-        before = model.log_ent_coef.item()
-        model.ent_coef_optimizer.state.clear()
-        model._update_ent_coef({"log_prob": [torch.tensor(-entropy)], "ent_coef_loss": [], "ent_coef": []})
-        assert np.sign(model.log_ent_coef.item() - before) == change
-
-
-def test_a_fixed_temperature_stays(make_model):
-    model = make_model(Blind(), ent_coef=0.3)
-    model._update_ent_coef({"log_prob": [torch.tensor(5.0)], "ent_coef": []})
-    assert model.entropy_coefficient().item() == pytest.approx(0.3)
+@pytest.mark.parametrize(("target_entropy", "found"), [("auto", -2.0), (-0.5, -0.5)])
+def test_the_target_entropy_is_minus_the_actions_dimension_by_default(make_model, target_entropy, found):
+    assert make_model(Blind(), target_entropy=target_entropy).target_entropy == found
 
 
 @pytest.mark.parametrize(("interval", "delay"), [(1, 1), (2, 3), (3, 2)])
@@ -265,7 +241,7 @@ def test_target_and_actor_are_updated_at_their_intervals(make_model, interval, d
         actor, critic_target = copy.deepcopy(model.actor.state_dict()), copy.deepcopy(model.critic_target.state_dict())
         model.train(1, 8)
         moved = any(not torch.equal(value, actor[name]) for name, value in model.actor.state_dict().items())
-        assert moved == (step % delay == 0)
+        assert moved == ((step - 1) % delay == 0)  # in the first step, too
         for name, value in model.critic_target.state_dict().items():
             expected = critic_target[name]
             if step % interval == 0:

@@ -7,8 +7,8 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
-from sb3_flowsac.algorithm import critics
-from sb3_flowsac.algorithm.critics import EnsembleLinear, NetworkCritic, QuadraticCritic
+from sb3_flowsac.algorithm.critics import NetworkCritic, QuadraticCritic, network
+from sb3_flowsac.algorithm.critics.network import EnsembleLinear
 
 OBSERVATIONS, ACTIONS = spaces.Box(-np.inf, np.inf, (3,)), spaces.Box(-1, 1, (2,))
 
@@ -89,12 +89,13 @@ def test_a_quadratic_critic_is_homogeneous_in_the_environments_action(perturb, d
 def test_many_actions_equal_one_after_another(critic):
     critic.float()
     obs, actions = torch.randn(5, 3), torch.randn(5, 4, 2)
-    many = critic(obs, actions)
+    many = critic.q_values(critic.features(obs), actions)
+    assert torch.equal(critic.value(critic.features(obs), actions), many.min(0).values)
     assert many.shape == (2, 5, 4)
     one_by_one = torch.stack([critic(obs, actions[:, i]) for i in range(4)], dim=-1)
     assert critic(obs, actions[:, 0]).shape == (2, 5)
     torch.testing.assert_close(many, one_by_one)
-    alone = torch.cat([critic(obs[b : b + 1], actions[b : b + 1]) for b in range(5)], dim=1)
+    alone = torch.cat([critic.q_values(critic.features(obs[b : b + 1]), actions[b : b + 1]) for b in range(5)], dim=1)
     torch.testing.assert_close(many, alone)
 
 
@@ -148,6 +149,6 @@ def test_values_without_gradients_do_not_depend_on_the_blocks(perturb, monkeypat
     critic = make_critic(NetworkCritic, perturb, 3, net_arch=[8, 5])
     obs, actions = torch.randn(7, 3), torch.randn(7, 4, 2, dtype=torch.float64)
     expected = critic_values(critic, obs, actions)
-    monkeypatch.setattr(critics, "CACHED_ROWS", rows)
+    monkeypatch.setattr(network, "CACHED_ROWS", rows)
     with torch.no_grad():
         torch.testing.assert_close(critic_values(critic, obs, actions), expected.detach(), rtol=1e-12, atol=1e-12)

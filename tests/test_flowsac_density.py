@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import kstest, norm
 
-from sb3_flowsac.algorithm import chunks
+from sb3_flowsac.algorithm import density as density_module
 
 OBS = np.array([[0.3, -0.5, 0.2], [-0.4, 0.1, 0.6]], np.float32)
 LOW, HIGH = (-0.5, 1.0), (3.0, 1.4)  # asymmetric, of unequal width
@@ -169,7 +169,7 @@ def test_chunks_do_not_change_the_draws(make_policy, monkeypatch):
     policy = make_policy(LOW, HIGH)
     with torch.no_grad():
         whole = policy.sample(OBS, 50, torch.Generator().manual_seed(0))
-        monkeypatch.setattr(chunks, "CHUNK", 7 * len(OBS))
+        monkeypatch.setattr(density_module, "LARGEST_PART", 7 * len(OBS))
         parts = policy.sample(OBS, 50, torch.Generator().manual_seed(0))
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)

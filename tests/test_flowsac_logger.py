@@ -94,8 +94,10 @@ def test_the_bias_of_the_trace_integral_falls_with_the_steps(make_model, perturb
     """Of a new policy, whose field is zero, there is none; a midpoint step errs by the square of its length or less."""
     biases = []
     for ode_steps, scale in ((1, 0.0), (2, 0.1), (16, 0.1)):
-        model = make_model("Pendulum-v1", policy_kwargs={"ode_steps": ode_steps})
-        perturb(model.policy.actor, scale)
+        model = make_model("Pendulum-v1", policy_kwargs={"ode_steps": ode_steps}, learning_rate=0.0)
+        perturb(model.actor, scale)
         torch.manual_seed(1)
-        biases.append(abs(model._log_prob_bias(torch.randn(500, 3)).item()))
+        model.actor_batch_size, model._n_updates = None, model.policy_delay
+        states = torch.randn(500, 3), torch.zeros(500, 1), torch.tensor(1.0)
+        biases.append(abs(model.improve_actor(*states)["log_prob_bias"].item()))
     assert biases[0] < 1e-6 < biases[1] and biases[2] < biases[1] / 16

@@ -1,7 +1,5 @@
 """n-step returns: what SB3's buffer hands over, and the bias of its missing entropy, in closed form on the LQR."""
 
-from collections import defaultdict
-
 import numpy as np
 import pytest
 import torch
@@ -9,6 +7,7 @@ from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.envs import SimpleMultiObsEnv
 
 from maxent_envs import LQREnv, derived_action_bound, preset
+from sb3_flowsac.algorithm.bellman import bellman_error
 
 ALPHA, N_STEPS = 0.5, 3
 
@@ -30,7 +29,7 @@ def test_a_buffer_of_ones_own_sets_its_own_n_steps(make_model):
 
 
 def test_dictionaries_have_none(make_model):
-    with pytest.raises(ValueError, match="n_steps=3 must be 1 for Dict observations"):
+    with pytest.raises(ValueError, match="n_steps=3 must be 1 with Dict observations"):
         make_model(SimpleMultiObsEnv(discrete_actions=False), "MultiInputPolicy", n_steps=3)
 
 
@@ -93,7 +92,8 @@ def test_the_missing_entropy_biases_the_critic_as_in_closed_form(make_model, mon
     model, optimum, bound = exact_model(make_model, monkeypatch, n_steps)
     starts = store_trajectories(model.replay_buffer, optimum, bound, n_steps)
     batch = model.replay_buffer._get_samples(starts)
-    loss = model._critic_loss(batch, model.entropy_coefficient(), defaultdict(list))
+    networks = model.actor, model.critic, model.critic_target
+    loss = bellman_error(*networks, batch, gamma=model.gamma, n=1, ent_coef=model.entropy_coefficient()).loss
     loss.backward()
     mean = -model.critic.constant.grad.item() / model.critic.CONSTANT_SCALE
     standard_error = ((2 * loss.item() - mean**2) / len(starts)) ** 0.5

@@ -1,6 +1,7 @@
 """The contract of ``sample``, ``log_prob``, ``entropy`` and ``predict``: what they take, return and leave alone."""
 
 import gymnasium as gym
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -8,7 +9,7 @@ from gymnasium import spaces
 from torch import nn
 
 from sb3_flowsac import CnnPolicy, FlowPolicy, FlowSAC, MlpPolicy, MultiInputPolicy, load_policy, save_policy
-from sb3_flowsac.algorithm import chunks
+from sb3_flowsac.algorithm import density as density_module
 from sb3_flowsac.algorithm.actor import BoundedSize, FlowActor
 from sb3_flowsac.flow import FlowDistribution, StructuredField
 
@@ -116,19 +117,17 @@ def test_without_a_generator_the_global_one_decides(make_policy):
     ],
 )
 @SQUASHED
-@pytest.mark.parametrize("what", ["sample", "log_prob", "entropy"])
+@pytest.mark.parametrize("what", ["rsample", "log_prob"])
 def test_gradients_are_those_of_finite_differences(make_policy, what, squashed, base, field, density):
-    """Along a random direction of all the averaged actor's parameters."""
+    """Along a random direction of all the actor's parameters."""
     policy = make_policy(**BOX, squash_output=squashed, density=density, base=base, field=field, ode_steps=2)
     parameters = list(policy.actor.parameters())
     actions = policy.sample(BATCH, 4, generator())[0].detach()
 
     def value():
-        if what == "sample":
-            sampled, log_prob = policy.sample(BATCH, 4, generator(1))
+        if what == "rsample":
+            sampled, log_prob = policy.rsample(BATCH, 4, generator(1))
             return sampled.square().sum() + 0.3 * log_prob.sum()
-        if what == "entropy":
-            return policy.entropy(BATCH, 4, generator(1)).sum()
         return policy.log_prob(BATCH, actions).sum()
 
     gradients = torch.autograd.grad(value(), parameters)
@@ -151,16 +150,19 @@ def test_gradients_flow_to_given_actions(make_policy):
     assert torch.autograd.gradcheck(lambda a: policy.log_prob(BATCH, a), (actions,), eps=1e-6, atol=1e-5)
 
 
-def test_no_gradients_under_no_grad(make_policy):
-    policy = make_policy()
+def test_samples_have_no_gradients_and_densities_have(make_policy):
+    """As in ``torch.distributions``: a sample is a number, ``rsample`` is for those who differentiate."""
+    policy, actions = make_policy(), np.zeros((2, 1))
+    assert not any(result.requires_grad for result in (*policy.sample(BATCH, 2), policy.entropy(BATCH, 2)))
+    plt.hist(policy.sample(BATCH, 2)[0][0, :, 0])
+    plt.close("all")
+    assert all(result.requires_grad for result in (*policy.rsample(BATCH, 2), policy.log_prob(BATCH, actions)))
+    assert torch.equal(policy.rsample(BATCH, 2, generator(3))[0], policy.sample(BATCH, 2, generator(3))[0])
     with torch.no_grad():
-        results = [*policy.sample(BATCH, 2), policy.log_prob(BATCH, np.zeros((2, 1))), policy.entropy(BATCH, 2)]
-    assert not any(result.requires_grad for result in results)
-    assert all(result.requires_grad for result in policy.sample(BATCH, 2))
-    assert policy.log_prob(BATCH, np.zeros((2, 1))).requires_grad and policy.entropy(BATCH, 2).requires_grad
+        assert not policy.log_prob(BATCH, actions).requires_grad
 
 
-def test_many_actions_are_worked_on_in_bounded_chunks(make_policy, monkeypatch):
+def test_many_actions_are_worked_on_in_bounded_memory(make_policy, monkeypatch):
     policy = make_policy(**BOX)
     whole = policy.sample(BATCH, 25, generator())
     density = policy.log_prob(BATCH, whole[0])
@@ -173,7 +175,7 @@ def test_many_actions_are_worked_on_in_bounded_chunks(make_policy, monkeypatch):
             return method(self, what, *args, **kwargs)
 
         monkeypatch.setattr(FlowDistribution, name, spy)
-    monkeypatch.setattr(chunks, "CHUNK", 8)
+    monkeypatch.setattr(density_module, "LARGEST_PART", 8)
     torch.testing.assert_close(policy.log_prob(BATCH, whole[0]), density)
     assert sizes == [8] * 6 + [2]
     chunked = policy.sample(BATCH, 25, generator())
@@ -345,7 +347,7 @@ def test_names_of_the_same_policy():
 @pytest.mark.parametrize("chunk", [2**16, 1999])
 def test_a_folded_map_is_reported(monkeypatch, chunk):
     """One Euler step of a strong field turns part of space over; its exact density warns, whatever the chunks."""
-    monkeypatch.setattr(chunks, "CHUNK", chunk)
+    monkeypatch.setattr(density_module, "LARGEST_PART", chunk)
     torch.manual_seed(0)
     policy = FlowPolicy(
         spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,)), lambda _: 1e-3, net_arch=[16], ode_steps=1, ode_solver="euler"

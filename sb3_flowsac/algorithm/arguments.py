@@ -6,7 +6,7 @@ A wrong argument is refused with its name, what was given and what is allowed. N
 import copy
 import difflib
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ from sb3_flowsac.isfm import MIN_PROPOSALS
 MAX_COUNT = 2**31 - 1  # of steps and transitions
 MAX_SIZE = 2**16  # of networks, of draws in a state: far above any use, and refused before it fills the memory
 DEFAULT_BUDGET = 32  # proposals of n_proposals="auto"
-# Attributes of the algorithm that are integers, with the smallest and largest value
+# Attributes of the algorithm that are integers, with the smallest and largest value; None is allowed where it is below
 INTEGERS = {
     "buffer_size": (1, MAX_COUNT),
     "learning_starts": (0, MAX_COUNT),
@@ -42,25 +42,21 @@ INTEGERS = {
     "actor_epochs": (1, MAX_COUNT),
     "n_next_actions": (1, MAX_SIZE),
     "_stats_window_size": (1, MAX_COUNT),
+    "actor_batch_size": (1, MAX_COUNT),
+    "seed": (0, 2**32 - 1),
 }
-OPTIONAL_INTEGERS = {"actor_batch_size": (1, MAX_COUNT), "seed": (0, 2**32 - 1)}
-# Arguments of a replay buffer that SB3 fills in from its own
-TAKEN_BY_SB3 = ["buffer_size", "observation_space", "action_space", "device", "n_envs", "optimize_memory_usage"]
-SDE_ARGUMENTS = ("use_sde", "use_expln", "clip_mean")
+OPTIONAL = ("actor_batch_size", "seed")
+# Arguments that SB3 fills in: of a replay buffer, and of a policy
+OF_BUFFERS = {"buffer_size", "observation_space", "action_space", "device", "n_envs", "optimize_memory_usage"}
+OF_POLICIES = {"observation_space", "action_space", "lr_schedule"}
 
 
-def check_numbers(model: OffPolicyAlgorithm) -> None:
-    """
-    Check the numbers that a FlowSAC keeps as attributes, also those that a saved file brought.
-
-    :param model: the algorithm, before its networks are built
-    :raises ValueError: if one is out of range
-    """
+def check_settings(model: OffPolicyAlgorithm) -> None:
+    """Check the settings that SB3's classes keep as attributes, also those that a saved file brought."""
     for name, limits in INTEGERS.items():
-        setattr(model, name, integer(name.lstrip("_"), getattr(model, name), *limits))
-    for name, limits in OPTIONAL_INTEGERS.items():
         value = getattr(model, name)
-        setattr(model, name, None if value is None else integer(name, value, *limits))
+        if value is not None or name not in OPTIONAL:
+            setattr(model, name, integer(name.lstrip("_"), value, *limits))
     model.tau, model.gamma = number("tau", model.tau, 0.0, 1.0), number("gamma", model.gamma, 0.0, 1.0)
     model.learning_rate = learning_rate(model.learning_rate)
     model.train_freq = train_freq(model.train_freq, model.n_envs)  # type: ignore[assignment]
@@ -81,9 +77,7 @@ def proposal_budget(n_proposals: object) -> tuple[int, bool]:
         return integer("n_proposals", n_proposals, 1, MAX_SIZE), False
     name, separator, budget = n_proposals.partition("_")
     if name != "auto" or (separator and not budget.isdecimal()):
-        raise ValueError(
-            f'n_proposals={n_proposals!r} must be a positive integer, "auto", or "auto_64" for a budget of 64'
-        )
+        raise ValueError(f'n_proposals={n_proposals!r} must be a positive integer, "auto" or "auto_64", a budget')
     return integer("n_proposals", int(budget) if separator else DEFAULT_BUDGET, MIN_PROPOSALS, MAX_SIZE), True
 
 
@@ -97,29 +91,61 @@ def usable_device(value: object) -> torch.device:
     return found
 
 
-def dictionary(name: str, value: object) -> dict[str, Any] | None:
-    """Check keyword arguments: a dictionary with names as keys, or ``None``."""
-    if value is None or (isinstance(value, dict) and all(isinstance(key, str) for key in value)):
-        return value
-    raise TypeError(f"{name} must be None or a dictionary whose keys are names, got {abridged(value)}")
+def keywords(argument: str, value: object, known: Collection[str] | None = None, owner: str = "") -> dict[str, Any]:
+    """
+    Check keyword arguments, ``None`` for none, and name the nearest of those that are known.
+
+    :param argument: name of the argument that holds them
+    :param value: what was given
+    :param known: names that ``owner`` takes; default any
+    :param owner: who takes them
+    :raises TypeError: if it is no dictionary with names as keys, or a key is unknown
+    """
+    kwargs = {} if value is None else value
+    if not isinstance(kwargs, dict) or not all(isinstance(key, str) for key in kwargs):
+        raise TypeError(f"{argument} must be None or a dictionary whose keys are names, got {abridged(value)}")
+    for key in kwargs if known is not None else ():
+        if key not in known:  # type: ignore[operator]
+            near = difflib.get_close_matches(key, names := sorted(known))  # type: ignore[arg-type]
+            hint = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join(names)}"
+            raise TypeError(f"{argument} has the key {key!r}, which {owner} does not take; {hint}")
+    return kwargs
 
 
-def refuse_sde(
-    use_sde: object, sde_sample_freq: object, use_sde_at_warmup: object, policy_kwargs: dict[str, Any] | None
-) -> dict[str, Any] | None:
+def parameter_names(owner: type) -> set[str]:
+    """Names of what a constructor takes; one that passes ``*args`` or ``**kwargs`` on takes what its bases take."""
+    names: set[str] = set()
+    for constructor in (vars(base).get("__init__") for base in owner.__mro__):
+        if constructor is not None:
+            parameters = inspect.signature(constructor).parameters.values()
+            names.update(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+            if "flow_kwargs" in (p.name for p in parameters):
+                options = inspect.signature(make_flow).parameters.values()
+                return names - {"self"} | {p.name for p in options if p.kind is p.KEYWORD_ONLY}
+            if not any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters):
+                break
+    return names - {"self"}
+
+
+def check_policy_kwargs(policy: type, kwargs: object) -> dict[str, Any]:
+    """Check keyword arguments for a policy class."""
+    return keywords("policy_kwargs", kwargs, parameter_names(policy) - OF_POLICIES, policy.__name__)
+
+
+def refuse_sde(policy_kwargs: object, **sde: object) -> dict[str, Any] | None:
     """
     Refuse gSDE, noise on the weights of a Gaussian policy's last layer: SAC's arguments for it mean nothing to a flow.
 
+    :param policy_kwargs: keyword arguments of the policy
+    :param sde: SAC's arguments, whose defaults are false, or -1
     :return: ``policy_kwargs`` without ``use_sde=False``, which SB3's SAC leaves in a dictionary that it was given
     """
-    kwargs = {name: value for name, value in (policy_kwargs or {}).items() if name != "use_sde" or value is not False}
-    is_default = {
-        "use_sde": use_sde is False,
-        "sde_sample_freq": isinstance(sde_sample_freq, int) and sde_sample_freq == -1,
-        "use_sde_at_warmup": use_sde_at_warmup is False,
-    }
-    given = [name for name, default in is_default.items() if not default]
-    given += [f"policy_kwargs[{name!r}]" for name in SDE_ARGUMENTS if name in kwargs]
+    kwargs = keywords("policy_kwargs", policy_kwargs)
+    kwargs = {name: value for name, value in kwargs.items() if name != "use_sde" or value is not False}
+    frequency = sde.pop("sde_sample_freq", -1)
+    given = [name for name, value in sde.items() if value is not False]
+    given += ["sde_sample_freq"] if not (isinstance(frequency, int) and frequency == -1) else []
+    given += [f"policy_kwargs[{name!r}]" for name in ("use_sde", "use_expln", "clip_mean") if name in kwargs]
     if given:
         raise ValueError(
             f"{', '.join(given)}: a flow policy has no generalized state-dependent exploration (gSDE). It explores by "
@@ -131,15 +157,13 @@ def refuse_sde(
 def learning_rate(value: object) -> float | Schedule:
     """Check a finite number of at least 0 (the Zoo replays models with 0), or a schedule whose first value is one."""
     try:
-        if not callable(value):
-            return number("learning_rate", value, 0.0)
-        number("learning_rate(1.0)", value(1.0), 0.0)
+        first = number("learning_rate", value(1.0) if callable(value) else value, 0.0)
     except Exception as error:  # a user's function may raise anything
         raise ValueError(
             f"learning_rate={abridged(value)} must be a number of at least 0 or a function of the remaining progress: "
             f"{error}"
         ) from error
-    return value
+    return value if callable(value) else first
 
 
 def train_freq(value: object, n_envs: int) -> TrainFreq:
@@ -161,7 +185,7 @@ def target_entropy(value: object, action_dim: int) -> float:
     """A finite number (of single precision), or "auto": minus the dimension of the action."""
     if isinstance(value, str) and value == "auto":
         return -float(action_dim)
-    limit = torch.finfo(torch.float32).max
+    limit = float(torch.finfo(torch.float32).max)
     try:
         return number("target_entropy", value, -limit, limit)
     except ValueError as error:
@@ -171,9 +195,7 @@ def target_entropy(value: object, action_dim: int) -> float:
 def check_action_noise(noise: object, shape: tuple[int, ...] | None) -> None:
     """Check that noise has the shape of an action, or is one number, which SB3 adds to every component alike."""
     if isinstance(noise, VectorizedActionNoise):
-        for part in noise.noises:
-            check_action_noise(part, shape)
-        return
+        noise = noise.base_noise
     if not isinstance(noise, ActionNoise):
         raise TypeError(f"action_noise must be None or an ActionNoise, got {abridged(noise)}")
     generator = np.random.get_state()
@@ -184,9 +206,7 @@ def check_action_noise(noise: object, shape: tuple[int, ...] | None) -> None:
     finally:
         np.random.set_state(generator)
     if found not in (shape, (1,)):
-        raise ValueError(
-            f"action_noise={abridged(noise)} gives noise of shape {found}; an action has the shape {shape}"
-        )
+        raise ValueError(f"action_noise={abridged(noise)} gives noise of shape {found}; an action has shape {shape}")
 
 
 def check_replay_buffer(model: OffPolicyAlgorithm) -> None:
@@ -195,8 +215,8 @@ def check_replay_buffer(model: OffPolicyAlgorithm) -> None:
     if given is not None:
         check_subclass("replay_buffer_class", given, ReplayBuffer)
     kind = given or (NStepReplayBuffer if model.n_steps > 1 else ReplayBuffer)
-    taken = [*TAKEN_BY_SB3, "env"] if issubclass(kind, HerReplayBuffer) else TAKEN_BY_SB3
-    check_keys("replay_buffer_kwargs", model.replay_buffer_kwargs, parameter_names(kind) - {*taken}, kind)
+    known = parameter_names(kind) - OF_BUFFERS - ({"env"} if issubclass(kind, HerReplayBuffer) else set())
+    keywords("replay_buffer_kwargs", model.replay_buffer_kwargs, known, kind.__name__)
     if model.n_steps > per_env:
         raise ValueError(
             f"n_steps={model.n_steps} must be at most the transitions of an environment that "
@@ -207,9 +227,7 @@ def check_replay_buffer(model: OffPolicyAlgorithm) -> None:
         name = "Dict observations" if is_dict else "optimize_memory_usage=True"
         raise ValueError(f"n_steps={model.n_steps} must be 1 with {name}: SB3's n-step buffer has no such mode")
     if given is None and is_dict and model.optimize_memory_usage:
-        raise ValueError(
-            "optimize_memory_usage=True must be False for Dict observations: SB3's buffer has no such mode"
-        )
+        raise ValueError("optimize_memory_usage=True must be False for Dict observations: SB3's buffer has none")
 
 
 def check_action_space(space: object) -> None:
@@ -218,58 +236,14 @@ def check_action_space(space: object) -> None:
         raise ValueError(f"action_space must be a Box of floating-point numbers, got {abridged(space)}")
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all() and (space.low < space.high).all()):
         raise ValueError(f"action_space must have finite bounds, the lower below the upper, got {abridged(space)}")
-    narrowest = np.result_type(np.float16 if space.dtype == np.float16 else np.float32)
+    precision = np.float16 if space.dtype == np.float16 else np.float32
     with np.errstate(over="ignore"):
-        width = space.high.astype(narrowest) - space.low.astype(narrowest)
+        width = space.high.astype(precision) - space.low.astype(precision)
     if not np.isfinite(width).all():
         raise ValueError(
-            f"action_space must have a width, upper bound minus lower, of at most {np.finfo(narrowest).max:g} "
-            f"({narrowest}), got {abridged(space)}"
+            f"action_space must have a width, upper bound minus lower, of at most {np.finfo(precision).max:g} "
+            f"({precision.__name__}), got {abridged(space)}"
         )
-
-
-def check_policy_class(policy: object, base: type) -> None:
-    """Refuse a policy that is not of the family which the algorithm trains."""
-    if not (isinstance(policy, type) and issubclass(policy, base)):
-        raise TypeError(
-            f"policy must be a name or a subclass of {base.__name__}, got {abridged(policy)}; "
-            "a model that another algorithm has saved does not carry over, train anew"
-        )
-
-
-def check_policy_kwargs(policy: type, kwargs: Mapping[str, Any]) -> None:
-    """
-    Refuse a key that the policy does not take, and name the nearest ones.
-
-    :param policy: class of the policy
-    :param kwargs: keyword arguments for it
-    :raises TypeError: if a key is unknown
-    """
-    flow = {name for name, p in inspect.signature(make_flow).parameters.items() if p.kind is p.KEYWORD_ONLY}
-    known = parameter_names(policy) - {"observation_space", "action_space", "lr_schedule"} | flow
-    check_keys("policy_kwargs", kwargs, known, policy)
-
-
-def check_keys(argument: str, kwargs: Mapping[str, Any], known: Collection[str], owner: type) -> None:
-    """Refuse a key that a class does not take, or takes from SB3, and name the nearest ones."""
-    for key in kwargs:
-        if key not in known:
-            near = difflib.get_close_matches(key, sorted(known))
-            hint = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join(sorted(known))}"
-            raise TypeError(f"{argument} has the key {key!r}, which {owner.__name__} does not take; {hint}")
-
-
-def parameter_names(owner: type) -> set[str]:
-    """Names of what a constructor takes; one that passes ``*args`` or ``**kwargs`` on takes what its bases take."""
-    names: set[str] = set()
-    for constructor in (vars(base).get("__init__") for base in owner.__mro__):
-        if constructor is not None:
-            parameters = inspect.signature(constructor).parameters.values()
-            names.update(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
-            passed_on = {p.name for p in parameters if p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-            if not passed_on - {"flow_kwargs"}:
-                break
-    return names - {"self"}
 
 
 def architectures(value: object) -> tuple[list[int], list[int]]:
@@ -298,37 +272,33 @@ def check_activation(value: object) -> None:
     except Exception as error:  # what a class raises that needs arguments
         raise TypeError(f"activation_fn={abridged(value)} must be a module class without arguments: {error}") from error
     if not fits:
-        raise TypeError(
-            f"activation_fn must be a class of elementwise modules such as torch.nn.ReLU, got {abridged(value)}"
-        )
+        raise TypeError(f"activation_fn must be a class of elementwise modules such as nn.ReLU, got {abridged(value)}")
 
 
-def check_subclass(name: str, value: object, base: type) -> None:
-    """Check a class."""
+def check_subclass(name: str, value: object, base: type, names: Collection[str] = ()) -> None:
+    """Check a class; ``names`` are what else is allowed, for the message."""
     if not (isinstance(value, type) and issubclass(value, base)):
-        raise TypeError(f"{name} must be a subclass of {base.__name__}, got {abridged(value)}")
+        alternatives = f"one of {', '.join(names)} or " if names else ""
+        raise TypeError(f"{name} must be {alternatives}a subclass of {base.__name__}, got {abridged(value)}")
 
 
 def critic_class(critic: object, critic_kwargs: object) -> type[Critic]:
     """
-    The class of the critics from a name or a class, its keyword arguments checked.
+    The class of the critics, their keyword arguments checked.
 
     :param critic: a key of ``CRITICS`` or a subclass of ``Critic``
     :param critic_kwargs: keyword arguments beside those that every critic takes
     """
-    if isinstance(critic, str):
-        critic = CRITICS[choice("critic", critic, CRITICS)]
-    if not (isinstance(critic, type) and issubclass(critic, Critic)):
-        raise TypeError(f"critic must be one of {', '.join(CRITICS)} or a subclass of Critic, got {abridged(critic)}")
-    known = parameter_names(critic) - parameter_names(Critic)
-    check_keys("critic_kwargs", dictionary("critic_kwargs", critic_kwargs) or {}, known, critic)
-    return critic
+    found: Any = CRITICS[choice("critic", critic, CRITICS)] if isinstance(critic, str) else critic
+    check_subclass("critic", found, Critic, CRITICS)
+    keywords("critic_kwargs", critic_kwargs, parameter_names(found) - parameter_names(Critic), found.__name__)
+    return found  # type: ignore[no-any-return]
 
 
 def check_optimizer(optimizer_class: object, kwargs: object) -> None:
     """Check that an optimizer can be made and takes steps without a closure, on one small parameter."""
     check_subclass("optimizer_class", optimizer_class, torch.optim.Optimizer)
-    kwargs = dictionary("optimizer_kwargs", kwargs) or {}
+    kwargs = keywords("optimizer_kwargs", kwargs)
     if "lr" in kwargs:
         raise ValueError("optimizer_kwargs must not have the key 'lr'; the rate is FlowSAC's learning_rate")
     parameter = nn.Parameter(torch.zeros(1, 1))
@@ -339,18 +309,6 @@ def check_optimizer(optimizer_class: object, kwargs: object) -> None:
         raise ValueError(
             f"optimizer_class={optimizer_class} with optimizer_kwargs={abridged(kwargs)} cannot take a step: {error}"
         ) from error
-
-
-def fused_if_possible(optimizer_class: type[torch.optim.Optimizer], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """
-    ``fused=True`` for torch's own Adam and AdamW: the same update in one pass over the parameters.
-
-    :param optimizer_class: class of the optimizer
-    :param kwargs: the user's arguments, which may choose another implementation
-    :return: arguments to add to the user's
-    """
-    chosen = kwargs.keys() & {"fused", "foreach", "capturable", "differentiable"}
-    return {"fused": True} if optimizer_class in (torch.optim.Adam, torch.optim.AdamW) and not chosen else {}
 
 
 def check_extractor_fits(

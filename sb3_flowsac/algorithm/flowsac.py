@@ -154,7 +154,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         if not isinstance(policy, str):
-            arguments.check_policy_class(policy, FlowPolicy)
+            arguments.check_subclass("policy", policy, FlowPolicy, self.policy_aliases)
         super().__init__(
             policy,
             env,
@@ -168,10 +168,15 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             gradient_steps,
             action_noise,
             replay_buffer_class=replay_buffer_class,
-            replay_buffer_kwargs=arguments.dictionary("replay_buffer_kwargs", replay_buffer_kwargs),
+            replay_buffer_kwargs=replay_buffer_kwargs,
             optimize_memory_usage=optimize_memory_usage,
             n_steps=n_steps,
-            policy_kwargs=arguments.refuse_sde(use_sde, sde_sample_freq, use_sde_at_warmup, policy_kwargs),
+            policy_kwargs=arguments.refuse_sde(
+                policy_kwargs,
+                use_sde=use_sde,
+                sde_sample_freq=sde_sample_freq,
+                use_sde_at_warmup=use_sde_at_warmup,
+            ),
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
             verbose=verbose if isinstance(verbose, bool) else integer("verbose", verbose, 0, 2),
@@ -206,7 +211,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         """Check what the constructor, or a saved file, has set; numpy's numbers become Python's."""
         if not hasattr(self, "observation_space"):
             raise ValueError("env must be an environment or the id of one, got None")
-        arguments.check_numbers(self)
+        arguments.check_settings(self)
         self.torch_compile = boolean("torch_compile", self.torch_compile)
         self.actor_tau = positive("actor_tau", self.actor_tau, 1.0)
         read_ent_coef(self.ent_coef)
@@ -216,7 +221,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         # Every number that the schedule may ask for: a mixture's shares are rounded, so it may take 12 and refuse 14
         for n_proposals in [*range(MIN_PROPOSALS, budget, 2), budget] if is_scheduled else [budget]:
             self.sampling_distribution.check(n_proposals)
-        arguments.check_policy_class(self.policy_class, FlowPolicy)
+        # A model that another algorithm has saved does not carry over
+        arguments.check_subclass("policy", self.policy_class, FlowPolicy)
         arguments.check_policy_kwargs(self.policy_class, self.policy_kwargs)
 
     def _setup_model(self) -> None:

@@ -21,6 +21,8 @@ from sb3_flowsac.algorithm.finite import check_observation
 from sb3_flowsac.checks import boolean, integer
 from sb3_flowsac.flow import FlowDistribution
 
+ADAM_VARIANTS = {"fused", "foreach", "capturable", "differentiable"}  # arguments by which a user chooses one
+
 
 class FlowPolicy(BasePolicy):
     """
@@ -97,7 +99,7 @@ class FlowPolicy(BasePolicy):
     ) -> None:
         arguments.check_action_space(action_space)
         arguments.check_subclass("features_extractor_class", features_extractor_class, BaseFeaturesExtractor)
-        arguments.dictionary("features_extractor_kwargs", features_extractor_kwargs)
+        arguments.keywords("features_extractor_kwargs", features_extractor_kwargs)
         arguments.check_activation(activation_fn)
         arguments.check_optimizer(optimizer_class, optimizer_kwargs)
         for name, value in {
@@ -187,7 +189,9 @@ class FlowPolicy(BasePolicy):
         return self.share_features_extractor and "features_extractor" in parameter_name
 
     def _make_optimizer(self, parameters: list[nn.Parameter], lr_schedule: Schedule) -> torch.optim.Optimizer:
-        kwargs = {**arguments.fused_if_possible(self.optimizer_class, self.optimizer_kwargs), **self.optimizer_kwargs}
+        kwargs = dict(self.optimizer_kwargs)
+        if self.optimizer_class in (torch.optim.Adam, torch.optim.AdamW) and not kwargs.keys() & ADAM_VARIANTS:
+            kwargs["fused"] = True  # the same update in one pass over the parameters
         return self.optimizer_class(parameters, lr=lr_schedule(1), **kwargs)  # type: ignore[call-arg]
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:

@@ -1,0 +1,73 @@
+"""alpha: fixed or learnt, what moves it, and that the value given when a model is loaded rules."""
+
+import numpy as np
+import pytest
+import torch
+
+from sb3_flowsac import FlowSAC
+from sb3_flowsac.algorithm.entropy_coefficient import EntropyCoefficient
+
+
+def learnt(start=0.5, least_effective=1.5):
+    return EntropyCoefficient(f"auto_{start}", learning_rate=1e-2, least_effective=least_effective)
+
+
+@pytest.mark.parametrize(("excess", "change"), [(1.0, -1), (-1.0, 1)])
+def test_alpha_falls_while_the_entropy_is_above_its_target(excess, change):
+    alpha = learnt()
+    assert alpha().item() == pytest.approx(0.5)
+    loss = alpha.step(torch.tensor(excess))
+    assert loss.item() == pytest.approx(np.log(0.5) * excess)  # SAC's: -(log alpha) (log pi + target entropy)
+    assert np.sign(alpha().item() - 0.5) == change
+
+
+@pytest.mark.parametrize(
+    ("effective", "excess", "change"), [(1.2, 1.0, 0), (1.2, -1.0, 1), (3.0, 1.0, -1), (3.0, -1.0, 1)]
+)
+def test_alpha_only_rises_while_one_proposal_has_all_the_weight(effective, excess, change):
+    """A lower one would change no weight, so the entropy would never answer and alpha would fall without end."""
+    alpha = learnt()
+    alpha.effective_proposals = torch.tensor(effective)
+    before = alpha().item()
+    alpha.step(torch.tensor(excess))
+    assert np.sign(alpha().item() - before) == change
+
+
+@pytest.mark.parametrize(("temperature", "effective"), [(1e-9, 1.0), (1e9, 8.0)])
+def test_training_tells_alpha_how_many_proposals_count(make_model, temperature, effective):
+    model = make_model("Pendulum-v1", ent_coef="auto", sampling_distribution="uniform")
+    model.improve_actor(torch.randn(5, 3), torch.zeros(5, 1), torch.tensor(temperature))
+    assert model.entropy_coefficient.effective_proposals.item() == pytest.approx(effective, rel=0.1)
+
+
+def test_a_fixed_alpha_stays():
+    alpha = EntropyCoefficient(0.3, learning_rate=1e-2, least_effective=1.5)
+    alpha.step(torch.tensor(5.0))
+    assert alpha().item() == pytest.approx(0.3) and not list(p for p in alpha.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("saved", [0.1, "auto_0.2"])
+@pytest.mark.parametrize("given", [0.5, "auto", "auto_0.3"])
+def test_the_value_given_at_load_rules(make_model, tmp_path, saved, given):
+    model = make_model("Pendulum-v1", ent_coef=saved, learning_rate=1e-2, policy_delay=1).learn(60)
+    model.save(tmp_path / "model")
+    start = {0.5: 0.5, "auto": 1.0, "auto_0.3": 0.3}[given]
+    loaded = FlowSAC.load(tmp_path / "model", device="cpu", ent_coef=given)
+    through_objects = FlowSAC.load(tmp_path / "model", device="cpu", custom_objects={"ent_coef": given})
+    through_parameters = make_model("Pendulum-v1", ent_coef=given)
+    through_parameters.set_parameters(model.get_parameters())
+    for each in (loaded, through_objects, through_parameters):
+        assert each.current_ent_coef() == pytest.approx(start)
+        each.set_env(model.get_env()) if each.get_env() is None else None
+        each.learn(40)
+        assert (each.current_ent_coef() == pytest.approx(start)) == (given == 0.5)
+
+
+def test_a_learnt_alpha_goes_on_after_loading(make_model, tmp_path):
+    """With the optimizer's moments, when nothing else is asked for."""
+    model = make_model("Pendulum-v1", ent_coef="auto_0.2", learning_rate=1e-2, policy_delay=1).learn(60)
+    model.save(tmp_path / "model")
+    loaded = FlowSAC.load(tmp_path / "model", device="cpu")
+    assert loaded.current_ent_coef() == model.current_ent_coef() != pytest.approx(0.2)
+    moments = [m.entropy_coefficient.optimizer.state_dict()["state"][0]["exp_avg"] for m in (model, loaded)]
+    assert torch.equal(*moments) and moments[0] != 0

@@ -16,11 +16,11 @@ from itertools import product
 import pandas as pd
 from rich.console import Console
 
-from experiments.control.algorithms import ALGORITHMS
 from experiments.control.cells import Cell, cell
-from experiments.runner.options import chosen_backend, command_line
+from experiments.runner.algorithms import ALGORITHMS
+from experiments.runner.options import command_line, run
 from sb3_flowsac.lqr_study.results import table_of
-from sb3_flowsac.lqr_study.tasks import kept_results, run_tasks
+from sb3_flowsac.lqr_study.tasks import kept_results
 
 
 def parser() -> argparse.ArgumentParser:
@@ -78,7 +78,7 @@ def main() -> None:
     if arguments.status:
         show_status(cells, console)
         return
-    run_tasks(cells, arguments.out, chosen_backend(arguments), console)
+    run(cells, arguments)
     for task, result in kept_results(cells, arguments.out, console):
         print(f"{task.name}: return {result['final_return']:.1f}, {result['processor_seconds'] / 3600:.2f} hours")
 

@@ -18,9 +18,9 @@ from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from experiments.control.algorithms import ALGORITHMS, Algorithm
 from experiments.control.checkpoints import Checkpoint
-from experiments.control.versions import environment_versions, revision
+from experiments.runner.algorithms import ALGORITHMS, Algorithm
+from experiments.runner.versions import environment_versions, revision
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.callbacks import ResumableCheckpoint
 from sb3_flowsac.lqr_study.tasks import OtherStudyError, Result, Task, write_json, write_text
@@ -219,9 +219,9 @@ def train(
             model = checkpoint.latest(model_class, env)
         if model is None:
             # A buffer that the run cannot fill differs in nothing but the size of its checkpoints
-            size = min(steps, inspect.signature(model_class).parameters["buffer_size"].default)
-            settings = {"buffer_size": size, **chosen.arguments}
-            model = model_class(chosen.policy, env, seed=seed, device="cpu", **settings)
+            default = inspect.signature(model_class).parameters["buffer_size"].default
+            size = min(steps, chosen.arguments.get("buffer_size", default))
+            model = chosen.make(env, seed=seed, buffer_size=size)
         model.learn(steps - model.num_timesteps, callback=callbacks, reset_num_timesteps=model.num_timesteps == 0)
         model.save(folder / "unfinished.zip")
         (folder / "unfinished.zip").rename(finished)

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from rliable import library, metrics
 
 from experiments.control.results import Cells, common_environments, load, scores
+from experiments.runner.figures import panels
 from experiments.runner.tables import markdown_table
 from sb3_flowsac.lqr_study.tasks import write_text
 from sb3_flowsac.plotting import save_figure
@@ -85,20 +86,14 @@ def curves_figure(cells: Cells, against: str) -> Figure:
     :param against: key of ``TIMES``; of seconds the mean over seeds
     """
     names = list(dict.fromkeys(environment for environment, _ in cells))
-    columns = min(len(names), 4)
-    rows = -(-len(names) // columns)
-    figure = Figure(figsize=(3.6 * columns, 3.0 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid[len(names) :]:
-        axes.set_axis_off()
-    panels = dict(zip(names, grid, strict=False))
+    figure, axes_of = panels(names)
     for (environment, algorithm), group in cells.items():
         x = np.mean([cell.curve[against] for cell in group], axis=0)
         returns, colour = np.array([cell.curve["returns"] for cell in group]), COLOURS.get(algorithm, "black")
-        panels[environment].plot(x, returns.mean(0), color=colour, label=f"{algorithm} ({len(group)})")
-        panels[environment].fill_between(x, returns.min(0), returns.max(0), color=colour, alpha=0.15, linewidth=0)
-    for name, axes in panels.items():
-        axes.set(title=name, xlabel=TIMES[against], ylabel="return")
+        axes_of[environment].plot(x, returns.mean(0), color=colour, label=f"{algorithm} ({len(group)})")
+        axes_of[environment].fill_between(x, returns.min(0), returns.max(0), color=colour, alpha=0.15, linewidth=0)
+    for axes in axes_of.values():
+        axes.set(xlabel=TIMES[against], ylabel="return")
         axes.legend(fontsize="x-small", title="algorithm (seeds)", title_fontsize="x-small")
     return figure
 

@@ -8,23 +8,23 @@ one.
     python -m experiments.distributions.two_humps
 """
 
-import argparse
-
 import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.wrappers import RescaleAction
 
+from experiments.runner.options import command_line, run
 from maxent_envs.targets import TwoHumps
 from sb3_flowsac import FlowSAC
+from sb3_flowsac.lqr_study.tasks import Result, Task
 
 ALPHA = 0.1
 # Dimension, standard deviation of the humps in units of half the Box, lower and upper bound of the Box
 CASES = [(1, 0.15, -1.0, 1.0), (2, 0.15, -1.0, 1.0), (1, 0.1 / 1.5, -2.0, 1.0), (2, 0.1, -1.0, 1.0), (2, 0.2, 0.0, 2.0)]
 
 
-def measure(dim: int, std: float, low: float, high: float, seed: int, steps: int) -> str:
-    """Train and compare with the optimum."""
+def measure(dim: int, std: float, low: float, high: float, seed: int, steps: int) -> Result:
+    """Train and compare with the optimum: KL in nats, and the mass of the smaller hump beside the true one."""
     target = TwoHumps(dim, std)
     env = RescaleAction(
         gym.make("BoltzmannBandit-v0", target=target, temperature=ALPHA), np.float32(low), np.float32(high)
@@ -37,23 +37,27 @@ def measure(dim: int, std: float, low: float, high: float, seed: int, steps: int
     state = np.zeros((1, 1))
     kl = float((log_prob.double().numpy() + dim * np.log(half) - target.log_density(state, drawn)).mean())
     smaller = (target.mode_of(state, drawn) == 1).mean()
-    return f"KL {kl:.3f} nats, mass of the smaller hump {smaller:.3f} (true {target.mode_masses[1]:.3f})"
+    return {"kl": kl, "smaller_hump": float(smaller), "true_smaller_hump": float(target.mode_masses[1])}
 
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line(__doc__, "two_humps")
     parser.add_argument("--steps", type=int, default=10_000, help="environment steps of each run")
     parser.add_argument("--seed", type=int, nargs="+", default=[0], help="random seeds")
     parser.add_argument(
         "--case", type=int, nargs="+", default=range(len(CASES)), help="numbers of the cases to run, from 0"
     )
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    for dim, std, low, high in (CASES[i] for i in arguments.case):
-        for seed in arguments.seed:
-            result = measure(dim, std, low, high, seed, arguments.steps)
-            print(f"{dim}-d, std {std:.3g}, Box [{low}, {high}], seed {seed}: {result}", flush=True)
+    options = parser.parse_args()
+    tasks = []
+    for dim, std, low, high in (CASES[i] for i in options.case):
+        for seed in options.seed:
+            settings = {"dim": dim, "std": std, "low": low, "high": high, "seed": seed, "steps": options.steps}
+            name = f"{dim}-d, std {std:.3g}, Box [{low}, {high}], seed {seed}"
+            tasks.append(Task(name, measure, settings, settings))
+    for task, found in zip(tasks, run(tasks, options), strict=True):
+        masses = f"{found['smaller_hump']:.3f} (true {found['true_smaller_hump']:.3f})"
+        print(f"{task.name}: KL {found['kl']:.3f} nats, mass of the smaller hump {masses}")
 
 
 if __name__ == "__main__":

@@ -4,18 +4,18 @@ What the settings of the LQR study are worth: each changed on its own, errors ag
     python -m experiments.lqr.settings --alpha 0.5
 """
 
-import argparse
 import copy
 from typing import Any
 
-import torch
 from stable_baselines3.common.utils import LinearSchedule
 from torch import nn
 
+from experiments.runner.options import command_line, run
 from maxent_envs import preset
 from sb3_flowsac.evaluation.lqr import evaluate_policy_on_lqr
 from sb3_flowsac.evaluation.policies import LearntPolicy
 from sb3_flowsac.lqr_study import models, training
+from sb3_flowsac.lqr_study.tasks import Result, Task
 
 
 def variants() -> dict[str, dict[str, Any]]:
@@ -45,24 +45,33 @@ def variants() -> dict[str, dict[str, Any]]:
     }
 
 
+def measure(variant: str, alpha: float, seed: int) -> Result:
+    """Train with a variant's settings; errors of the learnt policy against the optimum."""
+    problem = preset()
+    model = models.lqr_model(problem, alpha, seed, **variants()[variant])
+    model.learn(training.TIMESTEPS)
+    return evaluate_policy_on_lqr(LearntPolicy(model), problem.solve(alpha), training.FINAL_EVALUATION).metrics()
+
+
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line(__doc__, "lqr_settings")
     parser.add_argument("--alpha", type=float, default=0.5, help="temperature")
-    parser.add_argument("--seed", type=int, default=0, help="random seed")
-    parser.add_argument("--only", nargs="+", default=None, help="names of the variants to run; default all")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    problem = preset()
-    for name, overrides in variants().items():
-        if arguments.only and name not in arguments.only:
-            continue
-        model = models.lqr_model(problem, arguments.alpha, arguments.seed, **overrides)
-        model.learn(training.TIMESTEPS)
-        found = evaluate_policy_on_lqr(
-            LearntPolicy(model), problem.solve(arguments.alpha), training.FINAL_EVALUATION
-        ).metrics()
-        print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in found.items()), flush=True)
+    parser.add_argument("--seed", type=int, nargs="+", default=[0], help="random seeds")
+    parser.add_argument("--only", nargs="+", choices=list(variants()), default=list(variants()), help="variants to run")
+    options = parser.parse_args()
+    tasks = [
+        Task(
+            f"{name}, seed {seed}",
+            measure,
+            {"variant": name, "alpha": options.alpha, "seed": seed},
+            {"overrides": repr(variants()[name]), "alpha": options.alpha, "seed": seed},
+        )
+        for name in options.only
+        for seed in options.seed
+    ]
+    for task, found in zip(tasks, run(tasks, options), strict=True):
+        print(f"{task.name}: " + ", ".join(f"{key} {value:.4g}" for key, value in found.items()))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""Options that the experiments' command lines share."""
+"""Options that the experiments' command lines share, and how they run tasks."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from experiments.runner.ray import ray_backend
-from sb3_flowsac.lqr_study.tasks import Backend
+from sb3_flowsac.lqr_study.tasks import Backend, Result, Task, run_tasks
 
 
 def command_line(description: str | None, out: str) -> argparse.ArgumentParser:
@@ -22,10 +25,20 @@ def command_line(description: str | None, out: str) -> argparse.ArgumentParser:
     return parser
 
 
-def chosen_backend(arguments: argparse.Namespace) -> int | Backend:
+def chosen_backend(options: argparse.Namespace) -> int | Backend:
     """
     What ``run_tasks`` takes as ``jobs``.
 
-    :param arguments: of the command line
+    :param options: of the command line
     """
-    return int(arguments.jobs) if arguments.backend == "local" else ray_backend(arguments.address)
+    return int(options.jobs) if options.backend == "local" else ray_backend(options.address)
+
+
+def run(tasks: Sequence[Task], options: argparse.Namespace) -> list[Result]:
+    """
+    Results of tasks, in their order; kept ones are read, the others computed.
+
+    :param tasks: the tasks
+    :param options: of the command line
+    """
+    return run_tasks(tasks, options.out, chosen_backend(options), Console())

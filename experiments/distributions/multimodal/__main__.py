@@ -24,8 +24,8 @@ from rich.console import Console
 from experiments.distributions.multimodal import bandits, multigoal, pictures
 from experiments.distributions.multimodal.peers import NAMES, available
 from experiments.distributions.multimodal.summary import KL_GOAL, page
-from experiments.runner.options import chosen_backend, command_line
-from sb3_flowsac.lqr_study.tasks import Result, Task, kept_results, run_tasks, write_json, write_text
+from experiments.runner.options import command_line, run
+from sb3_flowsac.lqr_study.tasks import Result, Task, kept_results, write_json, write_text
 from sb3_flowsac.lqr_study.versions import machine, versions
 from sb3_flowsac.plotting import save_figure
 
@@ -84,7 +84,7 @@ def main() -> None:
     for algo in set(arguments.algo) - set(algos):
         print(f"{NAMES[algo]} is left out: sb3-contrib is not installed")
     out: Path = arguments.out
-    run_tasks(tasks(arguments.task, algos, arguments.seed, arguments), out, chosen_backend(arguments), Console())
+    run(tasks(arguments.task, algos, arguments.seed, arguments), arguments)
     seeds = sorted({int(path.stem.rpartition("-")[2]) for path in out.glob("runs/*.json")})
     publish(kept_results(tasks(TASKS, NAMES, seeds, arguments), out, Console()), out)
 

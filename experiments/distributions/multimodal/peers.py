@@ -1,14 +1,13 @@
 """The algorithms compared, and how to ask each for actions together with their density."""
 
-from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
 import torch
-from stable_baselines3 import SAC
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 
+from experiments.runner.algorithms import ALGORITHMS
 from maxent_envs.validation import FloatArray
 from sb3_flowsac import FlowSAC
 
@@ -19,7 +18,7 @@ Model: TypeAlias = Any
 
 def available() -> list[str]:
     """The algorithms that are installed."""
-    return [name for name in NAMES if name != "tqc" or find_spec("sb3_contrib") is not None]
+    return [name for name in NAMES if ALGORITHMS[name].installed]
 
 
 def make(algo: str, env: gym.Env[Any, Any] | str, **arguments: Any) -> Model:
@@ -30,13 +29,7 @@ def make(algo: str, env: gym.Env[Any, Any] | str, **arguments: Any) -> Model:
     :param env: environment or its id
     :param arguments: of the constructor
     """
-    if algo == "flowsac":
-        return FlowSAC("FlowPolicy", env, device="cpu", **arguments)
-    if algo == "sac":
-        return SAC("MlpPolicy", env, device="cpu", **arguments)
-    from sb3_contrib import TQC
-
-    return TQC("MlpPolicy", env, device="cpu", **arguments)
+    return ALGORITHMS[algo].make(env, **arguments)
 
 
 def draw(model: Model, states: FloatArray, n: int, seed: int) -> tuple[FloatArray, FloatArray]:

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from experiments.distributions.multimodal.bandits import OWN
 from experiments.distributions.multimodal.peers import NAMES
+from experiments.runner.figures import panels
 from maxent_envs.multi_goal import plot_rollouts
 from sb3_flowsac.lqr_study.tasks import Result
 from sb3_flowsac.plotting import LEARNT, OPTIMAL
@@ -51,18 +52,15 @@ def _draw_density(axes: Axes, name: str, result: Result) -> None:
 def progress_figure(runs: Runs, goal: float) -> Figure:
     """The divergence of every run over environment steps, a panel for each target."""
     targets = list(dict.fromkeys(target for target, _ in runs))
-    figure = Figure(figsize=(3.0 * min(4, len(targets)), 2.6 * -(-len(targets) // 4)), layout="constrained")
-    panels = figure.subplots(-(-len(targets) // 4), min(4, len(targets)), squeeze=False).ravel()
-    for target, axes in zip(targets, panels, strict=False):
+    figure, axes_of = panels(targets)
+    for target, axes in axes_of.items():
         for (of, algo), seeds in runs.items():
             for seed, result in seeds.items() if of == target else ():
                 label = NAMES[algo] if seed == min(seeds) else None
                 axes.semilogy(*np.array(result["curve"]).T, color=COLOURS[algo], linewidth=1.0, label=label)
         axes.axhline(goal, color="0.5", linewidth=0.8, linestyle=":")
-        axes.set(title=target, xlabel="environment steps", ylabel="KL to the target (nats)")
-    for axes in panels[len(targets) :]:
-        axes.set_axis_off()
-    panels[0].legend(fontsize="small")
+        axes.set(xlabel="environment steps", ylabel="KL to the target (nats)")
+    axes_of[targets[0]].legend(fontsize="small")
     return figure
 
 

@@ -30,8 +30,8 @@ from experiments.distributions.static_targets.goals import Row
 from experiments.distributions.static_targets.plots import density_figure, kl_figure
 from experiments.distributions.static_targets.report import report
 from experiments.distributions.static_targets.runs import tasks
-from experiments.runner.options import chosen_backend, command_line
-from sb3_flowsac.lqr_study.tasks import Result, Task, kept_results, run_tasks, write_json, write_text
+from experiments.runner.options import command_line, run
+from sb3_flowsac.lqr_study.tasks import Result, Task, kept_results, write_json, write_text
 from sb3_flowsac.lqr_study.versions import machine, versions
 from sb3_flowsac.plotting import save_figure
 
@@ -50,7 +50,7 @@ def main() -> None:
     arguments = parser.parse_args()
     out: Path = arguments.out
     chosen = tasks(arguments.target, arguments.method, arguments.seed, arguments.updates)
-    run_tasks(chosen, out, chosen_backend(arguments), Console())
+    run(chosen, arguments)
     seeds = sorted({int(path.stem.rpartition("-")[2]) for path in out.glob("runs/*/*.json")})
     everything = tasks(list(CASES), list(METHODS), seeds, arguments.updates)
     publish(kept_results(everything, out, Console()), out)

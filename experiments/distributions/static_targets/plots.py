@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from experiments.distributions.static_targets.fits import METHODS
 from experiments.distributions.static_targets.goals import Runs
+from experiments.runner.figures import panels
 
-COLUMNS = 4
 STRONG, LIGHT = colormaps["tab20"].colors[::2], colormaps["tab20"].colors[1::2]
 COLOURS = {**dict(zip(METHODS, STRONG + LIGHT, strict=False)), "true": "black"}
 Densities = Mapping[str, Mapping[str, np.ndarray]]
@@ -25,29 +25,16 @@ def kl_figure(runs: Runs, against: str, label: str) -> Figure:
     :param label: its name
     """
     targets = list(dict.fromkeys(target for target, _ in runs))
-    figure, panels = _panels(targets)
+    figure, axes_of = panels(targets)
     for (target, method), by_seed in runs.items():
         for number, rows in enumerate(by_seed.values()):
             x, y = [row[against] for row in rows], [row["kl"] for row in rows]
-            panels[target].plot(x, y, ".-", color=COLOURS[method], label=None if number else method, lw=1.0)
-    for axes in panels.values():
+            axes_of[target].plot(x, y, ".-", color=COLOURS[method], label=None if number else method, lw=1.0)
+    for axes in axes_of.values():
         axes.set(xscale="log", yscale="log", xlabel=label, ylabel="KL(pi, p) in nats")
         axes.grid(alpha=0.3)
         axes.legend(fontsize="x-small")
     return figure
-
-
-def _panels(titles: list[str]) -> tuple[Figure, dict]:
-    columns = min(COLUMNS, len(titles))
-    rows = -(-len(titles) // columns)
-    figure = Figure(figsize=(3.6 * columns, 3.0 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid[len(titles) :]:
-        axes.set_axis_off()
-    panels = dict(zip(titles, grid, strict=False))
-    for title, axes in panels.items():
-        axes.set_title(title, fontsize="small")
-    return figure, panels
 
 
 def density_figure(densities: Densities) -> Figure:

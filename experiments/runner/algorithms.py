@@ -5,8 +5,10 @@ import pkgutil
 import platform
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
+import gymnasium as gym
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 
@@ -31,6 +33,20 @@ class Algorithm:
         """The class."""
         found: type[OffPolicyAlgorithm] = pkgutil.resolve_name(self.name)
         return found
+
+    @property
+    def installed(self) -> bool:
+        """Whether its package is there."""
+        return find_spec(self.name.partition(":")[0]) is not None
+
+    def make(self, env: gym.Env[Any, Any] | str, **arguments: Any) -> OffPolicyAlgorithm:
+        """
+        A new model, on the CPU.
+
+        :param env: environment or its id
+        :param arguments: of the constructor, in place of those of this entry
+        """
+        return self.model_class(self.policy, env, **{"device": "cpu", **self.arguments, **arguments})
 
     def versions(self) -> dict[str, str]:
         """Versions of Python and of the packages that the result depends on."""

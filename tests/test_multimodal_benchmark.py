@@ -63,9 +63,11 @@ def test_the_actors_and_the_critics_part_of_a_known_error():
     )
 
     class Exact:
-        def __call__(self, states, actions):
-            value = bandits.TEMPERATURE * target.log_density(states, actions.double())
-            return torch.stack([value, value + 1.0])
+        def features(self, obs):
+            return obs
+
+        def value(self, features, actions):
+            return bandits.TEMPERATURE * torch.as_tensor(target.log_density(features, actions.double()))
 
     model.critic = Exact()
     parts = bandits.actor_and_critic(model, target)

@@ -95,13 +95,14 @@ def test_the_average_is_that_of_flowsac():
     """After n steps of the actor the rate is 10 / (10 + n), counted from 1."""
     fit = fitted("isfm", TwoHumps(), 2)
     fit.model.actor_epochs = 1
-    before = [parameter.clone() for parameter in fit.model.policy.actor.parameters()]
+    before = [parameter.clone() for parameter in fit.model.actor.parameters()]
     fit.update(*fit.batch())
-    rate = 10.0 / 13.0
-    for old, now, trained in zip(
-        before, fit.model.policy.actor.parameters(), fit.model.actor.parameters(), strict=True
-    ):
-        torch.testing.assert_close(now, (1.0 - rate) * old + rate * trained)
+    average = [parameter.clone() for parameter in fit.model.actor.parameters()]
+    with fit.model.actor_average.ahead():
+        trained = [parameter.clone() for parameter in fit.model.actor.parameters()]
+    rate = 10.0 / (10.0 + 2 * 4 + 1)  # two updates of four steps, and this one
+    for old, now, ahead in zip(before, average, trained, strict=True):
+        torch.testing.assert_close(now, (1.0 - rate) * old + rate * ahead)
 
 
 def test_goals_see_every_seed():

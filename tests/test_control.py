@@ -51,22 +51,22 @@ def test_cell_leaves_its_curve_and_is_not_run_again(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["flowsac", "sac"])
 def test_killed_cell_goes_on(name, tmp_path):
-    options = ["--algo", name, "--env", "Pendulum-v1", "--seed", "0", "--steps", "1400", "--save-freq", "100"]
-    options += ["--eval-freq", "100", "--eval-episodes", "2", "--out", str(tmp_path)]
+    options = ["--algo", name, "--env", "Pendulum-v1", "--seed", "0", "--steps", "1100", "--save-freq", "100"]
+    options += ["--eval-freq", "100", "--eval-episodes", "1", "--out", str(tmp_path)]
     command = [sys.executable, "-m", "experiments.control", *options]
-    task = cell(name, "Pendulum-v1", 0, 1400, 100, 2, 100, tmp_path)
+    task = cell(name, "Pendulum-v1", 0, 1100, 100, 1, 100, tmp_path)
     process = subprocess.Popen(command)
     deadline = time.monotonic() + 120.0
-    while not (task.folder / "checkpoints" / "600").exists() and not list(task.folder.glob("checkpoints/*600*")):
+    while not list(task.folder.glob("checkpoints/*600*")):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     before = curve(task)
-    assert 5 <= len(before) < 14
+    assert 5 <= len(before) < 11
     subprocess.run(command, check=True)
     after = curve(task)
-    assert after["steps"].tolist() == list(range(100, 1401, 100))
+    assert after["steps"].tolist() == list(range(100, 1101, 100))
     pd.testing.assert_frame_equal(after[:6], before[:6])
     assert np.load(task.folder / "evaluations.npz")["timesteps"].tolist() == after["steps"].tolist()
     assert json.loads((task.folder / "result.json").read_text())["result"]["processor_seconds"] > 0.0

@@ -102,7 +102,7 @@ def test_case_study_writes_its_report(tmp_path, monkeypatch):
         stand_in = create_autospec(getattr(full, name), side_effect=partial(note, asked, name, row))
         monkeypatch.setattr(full, name, stand_in)
     arguments = {"alphas": [0.5], "seeds": [0, 1], "problem": maxent_envs.preset("scalar"), "timesteps": 240}
-    summary = run_full(**arguments, out=tmp_path, command="flowsac lqr --full")
+    summary = run_full(**arguments, out=tmp_path, command="python -m experiments.lqr full")
     assert [row["algorithm"] for row in summary] == ["flowsac", "sac-tuned", "sac-default", DIAGONAL]
     assert all(row["seeds"] == 2 and row["updates"] > 0 for row in summary[:3])
     assert {row["label"] for row in json.loads((tmp_path / "robustness.json").read_text())} == {
@@ -117,7 +117,7 @@ def test_case_study_writes_its_report(tmp_path, monkeypatch):
     for text in (
         "## The problem",
         "    A: ",
-        "    flowsac lqr --full",
+        "    python -m experiments.lqr full",
         "torch",
         "machine: Linux",
         "Slope of log W2^2 against R_4: 0.50",

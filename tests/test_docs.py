@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.lqr.__main__ import build_parser
 from sb3_flowsac import FlowSAC, cli
 
 ROOT = Path(__file__).parent.parent
@@ -83,13 +84,18 @@ def test_links_lead_to_files(page):
     assert not missing
 
 
+def commands(start):
+    """What follows on the pages' lines that begin with a command."""
+    lines = (line for text in PAGES.values() for line in re.findall(rf"^ *{start}\b([^#\n&]*)", text, re.MULTILINE))
+    return {tuple(line.split()) for line in lines}
+
+
 def test_lqr_commands_of_the_pages_parse(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("my_lqr.yml").touch()
-    commands = {
-        line for text in PAGES.values() for line in re.findall(r"^(?:    )?flowsac (lqr\b[^#\n]*)", text, re.MULTILINE)
-    }
-    assert len(commands) >= 4
-    for command in commands:
-        options = command.split("&&")[0].split()
-        assert cli.build_parser().parse_args(options).command == "lqr"
+    of_package, of_experiments = commands("flowsac lqr"), commands("python -m experiments.lqr")
+    assert len(of_package) >= 2 and of_experiments
+    for options in of_package:
+        assert cli.build_parser().parse_args(["lqr", *options]).command == "lqr"
+    for options in of_experiments:
+        assert build_parser().parse_args(options).study == "full"

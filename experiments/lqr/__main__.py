@@ -11,6 +11,7 @@ Studies of max-entropy LQRs, whose optimum is known in closed form.
     python -m experiments.lqr spi --alpha 0.5 --seed 0
 """
 
+import argparse
 import sys
 from typing import Any
 
@@ -22,14 +23,20 @@ from experiments.lqr.zero_temperature import run_zero_temperature
 from experiments.runner.options import chosen_backend, command_line
 
 
-def main() -> None:
-    """Run a study."""
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = command_line(__doc__, "flowsac_lqr_full")
     parser.add_argument("study", choices=("full", "spi", "zero_temperature", "growing"), help="what to run")
     parser.add_argument("--alpha", type=float, nargs="+", help="temperatures; growing takes one")
     parser.add_argument("--seed", type=int, nargs="+", help="random seeds")
     parser.add_argument("--timesteps", type=int, help="environment steps of a run; not for spi")
     parser.add_argument("--preset", default="default", help="the system, not for growing")
+    return parser
+
+
+def main() -> None:
+    """Run a study."""
+    parser = build_parser()
     options = parser.parse_args()
     if options.study == "spi" and options.timesteps is not None:
         parser.error("argument --timesteps: spi takes no environment steps")

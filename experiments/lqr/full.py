@@ -1,4 +1,4 @@
-"""The paper's case study, ``python -m experiments.lqr full``: Figures 1 and 2 with numbers, and a Gaussian SAC beside the flow."""
+"""The paper's case study: Figures 1 and 2 with numbers, and a Gaussian SAC beside the flow."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -44,7 +44,7 @@ def test_without_arguments_it_prints_the_help(capsys):
 def test_lqr_help_names_every_preset(capsys):
     assert exit_code(["lqr", "--help"]) == 0
     text = capsys.readouterr().out
-    assert all(name in text for name in maxent_envs.preset_names())
+    assert all(name in text for name in maxent_envs.PRESETS)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh", "fish"])

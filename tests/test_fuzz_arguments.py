@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.env_util import make_vec_env
 
-from maxent_envs import BoltzmannBanditEnv, LQREnv, LQRVectorEnv, MultiGoalEnv, preset, random_problem
+from maxent_envs import BoltzmannBanditEnv, LQREnv, LQRProblem, MultiGoalEnv, preset, random_problem
 from maxent_envs.targets import Banana, BoundMaximum, CorrelatedGaussian, Ring, RotatingMixture, SharpGaussian, TwoHumps
 from sb3_flowsac import FlowPolicy, FlowSAC
 from sb3_flowsac.isfm import CurrentPolicy, Mixture, UniformBox
@@ -23,7 +23,7 @@ NOT_FUZZED = {"self", "env", "tensorboard_log", "_init_setup_model"}
 ARGUMENTS = sorted(set(inspect.signature(FlowSAC.__init__).parameters) - NOT_FUZZED)
 SPACES = {"self", "observation_space", "action_space", "lr_schedule"}
 POLICY_ARGUMENTS = sorted(set(inspect.signature(FlowPolicy.__init__).parameters) - SPACES)
-ENV_ARGUMENTS = sorted(set(inspect.signature(LQREnv.__init__).parameters) - {"self"})
+ENV_ARGUMENTS = sorted({*inspect.signature(LQREnv).parameters, *LQRProblem.argument_names()} - {"matrices"})
 BUILT_IN_TARGETS = (Banana, BoundMaximum, CorrelatedGaussian, Ring, RotatingMixture, SharpGaussian, TwoHumps)
 OTHER_KINDS = (BoltzmannBanditEnv, MultiGoalEnv, *BUILT_IN_TARGETS)
 OTHER_ARGUMENTS = [(kind, name) for kind in OTHER_KINDS for name in inspect.signature(kind).parameters]
@@ -61,10 +61,9 @@ def attempt_policy_argument(env, name):
 
 def attempt_env_argument(kind, name):
     def attempt(value):
-        env = kind(**{**(MATRICES if name in (*MATRICES, "noise_cov", "initial_cov", "gamma") else {}), name: value})
-        if not isinstance(env, LQRVectorEnv):
-            env.reset(seed=0)
-            env.step(np.zeros(env.problem.n_inputs))
+        env = kind(**{**(MATRICES if name in LQRProblem.argument_names() else {}), name: value})
+        env.reset(seed=0)
+        env.step(np.zeros(env.problem.n_inputs))
 
     return attempt
 
@@ -93,14 +92,6 @@ def test_arguments_of_the_other_environments_and_targets(kind, name):
         env.step(np.zeros(env.action_space.shape))
 
     assert fuzz(name, attempt, ANYTHING, 30)[0] > 5
-
-
-@pytest.mark.parametrize("name", ["num_envs", "max_episode_steps", "alpha", "render_mode"])
-def test_arguments_of_the_batched_environment(name):
-    def kind(**arguments):
-        return LQRVectorEnv(**{"num_envs": 2, **arguments})
-
-    assert fuzz(name, attempt_env_argument(kind, name), ANYTHING, 30)[0] > 5
 
 
 @pytest.mark.parametrize("name", ["n_states", "n_inputs", "seed", "spectral_radius", "noise_std", "gamma"])

@@ -3,18 +3,17 @@ covariances."""
 
 import numpy as np
 import pytest
-from scipy.linalg import sqrtm
+from scipy.linalg import solve_discrete_lyapunov, sqrtm
 
 import maxent_envs
 from maxent_envs import LQRProblem
 from maxent_envs.lqr.linalg import (
     discounted_sum,
-    is_stabilizable,
     quadratic_form,
     solve_riccati,
     spectral_radius,
     square_root,
-    transform,
+    unmoved_modes,
 )
 
 
@@ -27,31 +26,40 @@ def test_spectral_radius_of_a_rotation():
 @pytest.mark.parametrize(
     ("mode", "reached", "expected"),
     [
-        (1.0, False, False),
-        (-1.0, False, False),
-        (1.2, False, False),
-        (0.99, False, True),
-        (1.0, True, True),
-        (1.2, True, True),
+        (1.0, False, [1.0]),
+        (-1.0, False, [-1.0]),
+        (1.2, False, [1.2]),
+        (1.0 - 1e-10, False, [1.0 - 1e-10]),
+        (0.99, False, []),
+        (1.0, True, []),
+        (1.2, True, []),
     ],
 )
 @pytest.mark.parametrize("unit", [1.0, 1e-20, 1e20])
 def test_a_mode_that_stays_needs_an_input_whatever_its_unit(mode, reached, expected, unit):
     A, B = np.diag([mode, 0.5]), unit * np.array([[float(reached)], [1.0]])
-    assert is_stabilizable(A, B) is expected
+    np.testing.assert_allclose(unmoved_modes(A, B), expected)
 
 
-@pytest.mark.parametrize(("mode", "expected"), [(0.9, True), (1.0, False), (1.1, False)])
-def test_without_any_input_only_what_decays_is_stabilizable(mode, expected):
-    assert is_stabilizable(np.diag([mode, 0.5]), np.zeros((2, 1))) is expected
+@pytest.mark.parametrize("units", [[1e-3, 1e3, 1.0], [1e6, 1e-6, 1e3]])
+def test_units_of_the_states_do_not_matter(units):
+    A = np.array([[1.1, 0.2, 0.0], [0.0, 1.3, 0.0], [0.5, 0.1, 0.4]])
+    for B, stay in (([[1.0], [0.0], [0.0]], [1.3]), ([[0.0], [1.0], [0.0]], [])):
+        T = np.diag(units)
+        np.testing.assert_allclose(unmoved_modes(T @ A @ np.linalg.inv(T), T @ B), stay)
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(0.9, []), (1.0, [1.0]), (1.1, [1.1])])
+def test_without_any_input_what_does_not_decay_stays(mode, expected):
+    np.testing.assert_allclose(unmoved_modes(np.diag([mode, 0.5]), np.zeros((2, 1))), expected)
 
 
 def test_every_mode_needs_an_input():
     """Two unstable modes of which the input reaches one, in either order."""
-    for B in ([[1.0], [0.0]], [[0.0], [1.0]]):
-        assert not is_stabilizable(np.diag([1.2, 1.3]), np.array(B))
-    assert is_stabilizable(np.diag([1.2, 1.3]), np.ones((2, 1)))
-    assert not is_stabilizable(np.diag([1.2, 1.2]), np.ones((2, 1)))  # one input cannot tell equal modes apart
+    for B, stays in (([[1.0], [0.0]], [1.3]), ([[0.0], [1.0]], [1.2])):
+        np.testing.assert_allclose(unmoved_modes(np.diag([1.2, 1.3]), np.array(B)), stays)
+    assert len(unmoved_modes(np.diag([1.2, 1.3]), np.ones((2, 1)))) == 0
+    assert len(unmoved_modes(np.diag([1.2, 1.2]), np.ones((2, 1)))) > 0  # one input cannot tell equal modes apart
 
 
 def test_a_gain_on_the_bound_of_stability_is_refused():
@@ -75,7 +83,7 @@ def test_the_soft_return_of_one_step_is_its_reward_and_entropy():
 
 
 def test_riccati_of_a_scalar_without_input_is_the_geometric_series():
-    P = solve_riccati(np.array([[0.9]]), np.array([[0.0]]), np.array([[2.0]]), np.array([[1.0]]), 0.5)
+    P = solve_riccati(np.array([[0.9]]), np.array([[0.0]]), np.diag([2.0, 1.0]), 0.5)
     assert P[0, 0] == pytest.approx(2.0 / (1.0 - 0.5 * 0.81))
 
 
@@ -86,6 +94,12 @@ def test_discounted_sum_is_its_series():
     for _ in range(400):
         expected, term = expected + term, 0.7 * F @ term @ F.T
     np.testing.assert_allclose(discounted_sum(F, start, 0.7), expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(discounted_sum(F, start, 0.7), solve_discrete_lyapunov(np.sqrt(0.7) * F, start))
+
+
+@pytest.mark.parametrize("gap", [1e-3, 1e-9, 1e-15])
+def test_discounted_sum_converges_at_the_unit_circle(gap):
+    assert discounted_sum(np.array([[1.0 - gap]]), np.eye(1), 1.0)[0, 0] == pytest.approx(0.5 / gap, rel=0.2)
 
 
 def test_square_root_is_scipys_and_takes_rounding_below_zero():
@@ -96,10 +110,8 @@ def test_square_root_is_scipys_and_takes_rounding_below_zero():
     np.testing.assert_array_equal(almost, np.diag([2.0, 0.0]))
 
 
-def test_batches_are_their_vectors_one_by_one_to_the_last_bit():
+def test_quadratic_forms_of_a_batch():
     rng = np.random.default_rng(0)
-    matrix, square, vectors = rng.standard_normal((2, 3)), rng.standard_normal((3, 3)), rng.standard_normal((4, 5, 3))
+    matrix, vectors = rng.standard_normal((3, 3)), rng.standard_normal((4, 5, 3))
     for index in np.ndindex(4, 5):
-        assert np.array_equal(transform(matrix, vectors)[index], transform(matrix, vectors[index]))
-        np.testing.assert_allclose(transform(matrix, vectors[index]), matrix @ vectors[index])
-        assert quadratic_form(square, vectors)[index] == pytest.approx(vectors[index] @ square @ vectors[index])
+        assert quadratic_form(matrix, vectors)[index] == pytest.approx(vectors[index] @ matrix @ vectors[index])

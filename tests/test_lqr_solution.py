@@ -4,34 +4,65 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_problems import alphas, problems
+from random_problems import alphas, output_problems, problems, with_output
+from scipy.linalg import solve_discrete_are, solve_discrete_lyapunov
 from scipy.stats import multivariate_normal
 
 import maxent_envs
 from maxent_envs import LQRProblem
 
+ANY_PROBLEM = problems(5) | output_problems(5)
 
-@settings(max_examples=30, deadline=None)
-@given(problem=problems(5), alpha=alphas)
+
+@settings(max_examples=40, deadline=None)
+@given(problem=ANY_PROBLEM, alpha=alphas)
 def test_optimum_is_the_limit_of_dynamic_programming(problem, alpha):
     """Soft value iteration from V = 0, completing the square by hand in each step."""
-    P, constant, gamma = np.zeros_like(problem.A), 0.0, problem.gamma
-    for _ in range(int(40 / (1.0 - gamma))):
+    P, constant, gamma, change = np.zeros_like(problem.A), 0.0, problem.gamma, 1.0
+    for _ in range(20_000):
         G = problem.R + gamma * problem.B.T @ P @ problem.B
-        cross = gamma * problem.B.T @ P @ problem.A
+        cross = gamma * problem.B.T @ P @ problem.A + problem.N.T
         log_integral = 0.5 * np.linalg.slogdet(np.pi * alpha * np.linalg.inv(G))[1]
+        before = P, constant
         constant = alpha * log_integral + gamma * (constant - np.trace(P @ problem.noise_cov))
         P = problem.Q + gamma * problem.A.T @ P @ problem.A - cross.T @ np.linalg.solve(G, cross)
         P = 0.5 * (P + P.T)  # rounding would grow in the antisymmetric part
+        change = np.abs(P - before[0]).max() / np.abs(P).max() + abs(constant - before[1]) / (1.0 + abs(constant))
+        if change < 1e-13:
+            break
     solution = problem.solve(alpha)
-    np.testing.assert_allclose(solution.P, P, rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(solution.K, np.linalg.solve(G, cross), rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(solution.Sigma, 0.5 * alpha * np.linalg.inv(G), rtol=1e-6)
+    np.testing.assert_allclose(solution.P, P, rtol=1e-6, atol=1e-7 * np.abs(P).max())
+    np.testing.assert_allclose(solution.K, np.linalg.solve(G, cross), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(solution.Sigma, 0.5 * alpha * np.linalg.inv(G), rtol=1e-6, atol=1e-12)
     assert solution.value_constant == pytest.approx(constant, rel=1e-6, abs=1e-6)
 
 
+@settings(max_examples=40, deadline=None)
+@given(problem=ANY_PROBLEM)
+def test_optimum_is_scipys(problem):
+    root = np.sqrt(problem.gamma)
+    A, B = root * problem.A, root * problem.B
+    P = solve_discrete_are(A, B, problem.Q, problem.R, s=problem.N)
+    K = np.linalg.solve(problem.R + B.T @ P @ B, B.T @ P @ A + problem.N.T)
+    solution = problem.solve(1.0)
+    np.testing.assert_allclose(solution.P, P, rtol=1e-8, atol=1e-8 * np.abs(P).max())
+    np.testing.assert_allclose(solution.K, K, rtol=1e-7, atol=1e-8)
+    cost = problem.Q + K.T @ problem.R @ K - problem.N @ K - K.T @ problem.N.T
+    F = root * solution.closed_loop
+    np.testing.assert_allclose(solve_discrete_lyapunov(F.T, cost), P, rtol=1e-6, atol=1e-7 * np.abs(P).max())
+
+
+def test_the_commonest_textbook_cost():
+    """A double integrator whose position alone costs, Q = C'C."""
+    A, B, Q, R, gamma = np.array([[1, 0.1], [0, 1]]), np.array([[0.005], [0.1]]), np.diag([1.0, 0]), [[0.1]], 0.99
+    problem = LQRProblem(A, B, Q, R, gamma=gamma)
+    P = solve_discrete_are(gamma**0.5 * A, gamma**0.5 * B, Q, R)
+    np.testing.assert_allclose(problem.solve(0.1).P, P, rtol=1e-8)
+    assert np.isfinite(maxent_envs.derived_action_bound(problem, 1.0)).all()
+
+
 @settings(max_examples=20, deadline=None)
-@given(problem=problems(5), alpha=alphas)
+@given(problem=ANY_PROBLEM, alpha=alphas)
 def test_known_identities(problem, alpha):
     solution = problem.solve(alpha)
     G = problem.R + problem.gamma * problem.B.T @ solution.P @ problem.B
@@ -50,7 +81,7 @@ def test_known_identities(problem, alpha):
 
 
 @settings(max_examples=20, deadline=None)
-@given(problem=problems(5), alpha=alphas, seed=st.integers(0, 1000))
+@given(problem=ANY_PROBLEM, alpha=alphas, seed=st.integers(0, 1000))
 def test_density_entropy_and_shapes(problem, alpha, seed):
     solution, rng = problem.solve(alpha), np.random.default_rng(seed)
     x = rng.standard_normal((4, 3, problem.n_states))
@@ -65,7 +96,7 @@ def test_density_entropy_and_shapes(problem, alpha, seed):
     soft = solution.q_value(x, u) - alpha * solution.log_prob(x, u)
     np.testing.assert_allclose(soft, solution.value(x), rtol=1e-7, atol=1e-7)
     repeated = np.broadcast_to(x[0, 0], (3, problem.n_states))
-    np.testing.assert_array_equal(solution.log_prob(x[0, 0], u[0]), solution.log_prob(repeated, u[0]))
+    np.testing.assert_allclose(solution.log_prob(x[0, 0], u[0]), solution.log_prob(repeated, u[0]), rtol=1e-12)
 
 
 def test_samples_have_the_mean_and_covariance():
@@ -76,16 +107,18 @@ def test_samples_have_the_mean_and_covariance():
     np.testing.assert_allclose(np.cov(u.T), solution.Sigma, atol=0.01)
 
 
-@pytest.mark.parametrize("name", ["default", "unstable", "six-state"])
+@pytest.mark.parametrize("name", ["default", "unstable", "six-state", "with output"])
 def test_finite_returns_agree_with_simulation(name):
     """Both returns over 30 steps within four standard errors of a plain simulation."""
-    problem, horizon, runs = maxent_envs.preset(name), 30, 20_000
+    preset = maxent_envs.preset("six-state" if name == "with output" else name)
+    problem, horizon, runs = with_output(preset, 2, 0) if name == "with output" else preset, 30, 20_000
     solution, rng = problem.solve(0.5), np.random.default_rng(0)
     x = rng.multivariate_normal(np.zeros(problem.n_states), problem.initial_cov, size=runs)
     plain, soft = np.zeros(runs), np.zeros(runs)
     for k in range(horizon):
         u = rng.multivariate_normal(np.zeros(problem.n_inputs), solution.Sigma, size=runs) - x @ solution.K.T
         reward = -((x @ problem.Q) * x).sum(axis=1) - ((u @ problem.R) * u).sum(axis=1)
+        reward -= 2.0 * ((x @ problem.N) * u).sum(axis=1)
         plain += problem.gamma**k * reward
         soft += problem.gamma**k * (reward - 0.5 * solution.log_prob(x, u))
         x = x @ problem.A.T + u @ problem.B.T
@@ -95,7 +128,7 @@ def test_finite_returns_agree_with_simulation(name):
 
 
 @settings(max_examples=20, deadline=None)
-@given(problem=problems(5), alpha=alphas)
+@given(problem=ANY_PROBLEM, alpha=alphas)
 def test_returns_of_long_horizons_approach_the_infinite_one(problem, alpha):
     solution = problem.solve(alpha)
     horizon = int(40 / (1.0 - problem.gamma))
@@ -103,27 +136,28 @@ def test_returns_of_long_horizons_approach_the_infinite_one(problem, alpha):
     assert solution.expected_soft_return(horizon) == pytest.approx(solution.expected_soft_return(), rel=1e-5, abs=1e-5)
     first = -np.trace(problem.Q @ problem.initial_cov)
     moment = solution.K @ problem.initial_cov @ solution.K.T + solution.Sigma
-    assert solution.expected_return(1) == pytest.approx(first - np.trace(problem.R @ moment))
+    cross = np.trace(problem.N @ solution.K @ problem.initial_cov)
+    assert solution.expected_return(1) == pytest.approx(first - np.trace(problem.R @ moment) + 2.0 * cross)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda s: s.problem.solve(0.0), "alpha must be positive, got 0.0"),
+        (lambda s: s.problem.solve(0.0), "alpha must lie in .*, got 0.0"),
         (lambda s: s.problem.solve("auto"), "alpha must contain real numbers only, got 'auto'"),
-        (lambda s: s.value([1.0]), r"x must have shape \(..., 2\), got shape \(1,\)"),
+        (lambda s: s.value([1.0]), r"x must have shape \(\.\.\., 2\), got shape \(1,\)"),
         (lambda s: s.value([1.0, np.nan]), "x must be finite"),
         (lambda s: s.q_value([1.0, 1.0], [[1.0]]), r"u must have shape \(..., 2\)"),
-        (lambda s: s.q_value([1.0], [1.0, 1.0]), r"x must have shape \(..., 2\), got shape \(1,\)"),
+        (lambda s: s.q_value([1.0], [1.0, 1.0]), r"x must have shape \(\.\.\., 2\), got shape \(1,\)"),
         (lambda s: s.mean([[1.0, 1.0, 1.0]]), r"x must have shape \(..., 2\), got shape \(1, 3\)"),
-        (lambda s: s.sample([1.0], np.random.default_rng(0)), r"x must have shape \(..., 2\), got shape \(1,\)"),
+        (lambda s: s.sample([1.0], np.random.default_rng(0)), r"x must have shape \(\.\.\., 2\), got shape \(1,\)"),
         (lambda s: s.log_prob(1.0, [1.0, 1.0]), r"x must have shape \(..., 2\), got shape \(\)"),
         (lambda s: s.log_prob([1.0, 1.0], 1.0), r"u must have shape \(..., 2\), got shape \(\)"),
         (lambda s: s.expected_return(0), "horizon must be an integer of at least 1, got 0"),
         (lambda s: s.expected_return(2.5), "horizon must be an integer of at least 1, got 2.5"),
         (lambda s: s.expected_soft_return(-1), "horizon must be an integer of at least 1, got -1"),
-        (lambda s: s.problem.evaluate(-1.0, s.K, s.Sigma), "alpha must be positive, got -1.0"),
-        (lambda s: s.problem.evaluate(1.0, s.K[:1], s.Sigma), "K must be a matrix of shape 2 x 2"),
+        (lambda s: s.problem.evaluate(-1.0, s.K, s.Sigma), "alpha must lie in .*, got -1.0"),
+        (lambda s: s.problem.evaluate(1.0, s.K[:1], s.Sigma), r"K must have shape \(2, 2\), got shape \(1, 2\)"),
         (lambda s: s.problem.evaluate(1.0, s.K, -s.Sigma), "Sigma must be positive definite"),
         (lambda s: s.problem.evaluate(1.0, -3.0 * s.K, s.Sigma), "K must stabilise the problem"),
     ],

@@ -16,7 +16,7 @@ from experiments.lqr.spi_flow import (
     visited_states,
 )
 from experiments.lqr.spi_plots import spi_figure
-from maxent_envs import LinearGaussianPolicy, preset
+from maxent_envs import preset
 from sb3_flowsac.evaluation.lqr import EvaluationSettings
 from sb3_flowsac.isfm import effective_sample_size, self_normalize
 
@@ -105,7 +105,7 @@ def test_weights_of_the_exact_target_are_equal(gaussian_flow):
 
 def test_visited_states_have_the_second_moment_of_the_discounted_visitation():
     problem = preset()
-    policy = LinearGaussianPolicy(problem, problem.solve(0.5).K, problem.solve(0.5).Sigma)
+    policy = problem.solve(0.5)
     rng = np.random.default_rng(0)
     states = visited_states(problem, lambda x: policy.sample(x, rng), 20_000, rng)
     moment, expected = problem.initial_cov, np.zeros((2, 2))

@@ -17,7 +17,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 import maxent_envs
 from maxent_envs import LQREnv
 
-PROBLEM = maxent_envs.random_problem(3, 2, seed=1)
+PROBLEM = maxent_envs.LQRProblem(
+    **(maxent_envs.random_problem(3, 2, seed=1).to_dict() | {"N": [[0.1, 0.0], [0.0, -0.1], [0.05, 0.02]]})
+)
 MATRICES = {"A": [[0.9, 0.3], [0.0, 0.8]], "B": [[1.0], [0.5]], "Q": [[2.0, 0.5], [0.5, 1.0]], "R": [[0.3]]}
 
 
@@ -30,7 +32,7 @@ def checker_warnings(**kwargs):
     return [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
 
 
-@pytest.mark.parametrize("name", maxent_envs.preset_names())
+@pytest.mark.parametrize("name", ["default", "scalar", "unstable", "six-state", "boeing-747"])
 def test_checkers_advise_a_normalized_box_and_nothing_else(name):
     messages = checker_warnings(preset=name)
     assert len(messages) == 2
@@ -55,7 +57,7 @@ def test_step_follows_the_dynamics_and_pays_for_the_state_it_leaves():
         observation, reward, terminated, truncated, info = env.step(u)
         exact = u.astype(np.float64)
         assert type(reward) is float and reward == pytest.approx(
-            -(x @ PROBLEM.Q @ x + exact @ PROBLEM.R @ exact), rel=1e-13
+            -(x @ PROBLEM.Q @ x + exact @ PROBLEM.R @ exact + 2.0 * x @ PROBLEM.N @ exact), rel=1e-12
         )
         assert (terminated, truncated, info) == (False, False, {})
         x = PROBLEM.A @ x + PROBLEM.B @ exact + noise_root @ z
@@ -104,9 +106,15 @@ def test_problem_of_the_environment():
     assert gym.make("MaxEntLQR-v0").unwrapped.problem == maxent_envs.preset("default")
     assert gym.make("MaxEntLQR-v0", preset="scalar").unwrapped.problem == maxent_envs.preset("scalar")
     arrays = {key: np.array(value) for key, value in MATRICES.items()}
-    given = gym.make("MaxEntLQR-v0", **arrays, noise_cov=np.eye(2), gamma=0.9).unwrapped.problem
-    assert given == maxent_envs.LQRProblem(**MATRICES, noise_cov=np.eye(2), gamma=0.9)
+    given = gym.make("MaxEntLQR-v0", **arrays, N=[[0.1], [0]], noise_cov=np.eye(2), gamma=0.9).unwrapped.problem
+    assert given == maxent_envs.LQRProblem(**MATRICES, N=[[0.1], [0]], noise_cov=np.eye(2), gamma=0.9)
     assert gym.make("MaxEntLQR-v0", **PROBLEM.to_dict()).unwrapped.problem == PROBLEM
+
+
+def test_the_discount_is_said_where_agents_look_for_it():
+    assert gym.make("MaxEntLQR-v0").unwrapped.gamma == 0.95
+    env = make_vec_env("MaxEntLQR-v0", 2, env_kwargs=MATRICES | {"gamma": 0.9})
+    assert env.get_attr("gamma") == [0.9, 0.9]
 
 
 def test_solution_of_the_environment_has_its_alpha():
@@ -135,15 +143,16 @@ def test_specification_with_lists_survives_json():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"preset": "nope"}, "preset must be one of default, scalar, six-state, unstable; got 'nope'"),
+        ({"preset": "nope"}, "unstable; got 'nope'"),
         ({"preset": 3}, "preset must be one of"),
         ({"preset": "scalar", "A": [[1.0]]}, "preset='scalar' must not be mixed with A"),
         ({"preset": "default", "gamma": 0.9}, "preset='default' must not be mixed with gamma"),
-        ({"A": [[1.0]], "B": [[1.0]]}, "A, B, Q, R must be given all or none; got A, B without Q, R"),
-        ({"gamma": 0.9}, "A, B, Q, R must be given all or none; got gamma without A, B, Q, R"),
-        (MATRICES | {"noise_cov": [[1.0]]}, "noise_cov must be a matrix of shape 2 x 2"),
+        ({"A": [[1.0]], "B": [[1.0]]}, "lacks Q, R; A, B, Q, R are required together"),
+        ({"gamma": 0.9}, "lacks A, B, Q, R"),
+        (MATRICES | {"noise_cov": [[1.0]]}, "noise_cov must have shape (2, 2)"),
         (MATRICES | {"A": [[1.1, 0.0], [0.0, 0.5]], "B": [[0.0], [1.0]]}, "A, B must be stabilizable"),
-        ({"alpha": 0.0}, "alpha must be positive, got 0.0"),
+        ({"alpha": 0.0}, "alpha must lie in "),
+        ({"mass": 1.0}, "does not know mass; allowed are A, B, Q, R, N"),
         ({"alpha": "auto"}, "alpha must contain real numbers only"),
         ({"action_bound": -1.0}, "action_bound must be positive"),
         ({"action_bound": [1.0]}, "action_bound must be one number or 2"),
@@ -156,7 +165,7 @@ def test_bad_arguments_are_named(kwargs, message):
 
 
 def test_unknown_render_mode_is_named():
-    with pytest.raises(ValueError, match="render_mode must be one of human, rgb_array; got 'ansi'"):
+    with pytest.raises(ValueError, match="render_mode must be None or 'rgb_array', got 'ansi'"):
         LQREnv(render_mode="ansi")
 
 
@@ -182,9 +191,10 @@ def test_bad_actions_are_named_and_change_nothing(action, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"x0": [0.0, 0.0]}, "options must be None or a dictionary with the key 'state' only"),
+        ({"x0": [0.0, 0.0]}, "options must be None or a dictionary with the key 'state'"),
         ({"state": [0.0]}, r"options\['state'\] must have shape"),
         ({"state": [[0.0, 0.0]]}, r"options\['state'\] must have shape \(2,\), got shape \(1, 2\)"),
+        ({"state": [1e39, 0.0]}, r"options\['state'\] must lie in Box"),
         ({"state": [0.0, np.nan]}, r"options\['state'\] must be finite"),
         ([1.0], "options must be None or a dictionary"),
     ],

@@ -9,23 +9,19 @@ import gymnasium as gym
 from maxent_envs.boltzmann_bandit import BoltzmannBanditEnv
 from maxent_envs.lqr.bounds import clip_probability, derived_action_bound, optimal_spread, uniform_action_spread
 from maxent_envs.lqr.env import LQREnv
-from maxent_envs.lqr.policy import LinearGaussianPolicy
-from maxent_envs.lqr.presets import preset, preset_names, random_problem
-from maxent_envs.lqr.problem import LQRProblem
-from maxent_envs.lqr.solution import EvaluatedPolicy, LQRSolution
+from maxent_envs.lqr.presets import PRESETS, preset, random_problem
+from maxent_envs.lqr.problem import LinearGaussian, LQRProblem, LQRSolution
 from maxent_envs.lqr.sources import load_problem
-from maxent_envs.lqr.vector import LQRVectorEnv
 from maxent_envs.multi_goal import MultiGoalEnv, plot_rollouts
 from maxent_envs.targets import Target, get_target
 
 __all__ = [
+    "PRESETS",
     "BoltzmannBanditEnv",
-    "EvaluatedPolicy",
     "LQREnv",
     "LQRProblem",
     "LQRSolution",
-    "LQRVectorEnv",
-    "LinearGaussianPolicy",
+    "LinearGaussian",
     "MultiGoalEnv",
     "Target",
     "clip_probability",
@@ -35,16 +31,10 @@ __all__ = [
     "optimal_spread",
     "plot_rollouts",
     "preset",
-    "preset_names",
     "random_problem",
     "uniform_action_spread",
 ]
 
-gym.register(
-    id="MaxEntLQR-v0",
-    entry_point="maxent_envs.lqr.env:LQREnv",
-    vector_entry_point="maxent_envs.lqr.vector:LQRVectorEnv",
-    max_episode_steps=100,
-)
+gym.register(id="MaxEntLQR-v0", entry_point="maxent_envs.lqr.env:LQREnv", max_episode_steps=100)
 gym.register(id="BoltzmannBandit-v0", entry_point="maxent_envs.boltzmann_bandit:BoltzmannBanditEnv")
 gym.register(id="MultiGoal-v0", entry_point="maxent_envs.multi_goal:MultiGoalEnv", max_episode_steps=30)

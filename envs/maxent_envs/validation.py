@@ -1,261 +1,111 @@
-"""Checks of user input that every environment of the package shares.
-
-Each check returns the value in the form the library works with and raises ``ValueError`` otherwise; the message names
-the argument, what it got and what is allowed.
-"""
+"""Checks of what users give, each with a message that names the argument, what was given and what is allowed."""
 
 from collections.abc import Iterable
+from types import EllipsisType
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 
-def real_array(name: str, value: object) -> FloatArray:
-    """Convert an array-like of finite real numbers to a new float64 array.
+def array(
+    name: str, value: object, shape: tuple[int | EllipsisType | None, ...] | None = None, to_fit: str = ""
+) -> FloatArray:
+    """Convert a number, nested lists or an array to a new float64 array, C-contiguous and read-only.
 
-    :param name: Name of the argument, for the message.
-    :param value: Numbers, nested lists or an array of any shape with at least one element.
-    :return: A float64 copy, C-contiguous.
-    :raises ValueError: If the value is ragged, empty, not numeric, complex, boolean, NaN or infinite.
+    :param shape: Length of each axis, ``None`` for any; after ``...`` in front those of the last axes. ``None`` for
+        any shape.
+    :param to_fit: What the shape follows from, for the message.
+    :raises ValueError: If it is ragged, empty, not of finite real numbers, or of another shape.
     """
     try:
-        array = np.asarray(value)
+        given = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} must be a rectangular array of numbers, got {abridged(value)}") from error
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"{name} must contain real numbers only, got {abridged(value)} (dtype {array.dtype})")
-    if array.size == 0:
-        raise ValueError(f"{name} must not be empty, got shape {array.shape}")
+    if given.dtype.kind not in "fiu":
+        raise ValueError(f"{name} must contain real numbers only, got {abridged(value)} (dtype {given.dtype})")
+    if given.size == 0:
+        raise ValueError(f"{name} must not be empty, got shape {given.shape}")
     with np.errstate(over="ignore"):
-        result = np.array(array, dtype=np.float64, order="C")
+        result = np.array(given, dtype=np.float64, order="C")
     if not np.isfinite(result).all():
         raise ValueError(f"{name} must be finite, got {abridged(value)}")
-    return result
+    if shape is not None:
+        wanted = shape[1:] if shape[:1] == (...,) else shape
+        lengths = result.shape if wanted is shape else result.shape[-len(wanted) :]
+        if len(lengths) != len(wanted) or any(w not in (None, n) for w, n in zip(wanted, lengths, strict=True)):
+            symbols = ["..." if size is ... else "any" if size is None else str(size) for size in shape]
+            allowed = f"have shape ({', '.join(symbols)}{',' * (len(shape) == 1)})" if shape else "be one number"
+            raise ValueError(f"{name} must {allowed}{to_fit and ' to fit ' + to_fit}, got shape {result.shape}")
+    return read_only(result)
 
 
-def matrix(name: str, value: object, shape: tuple[int | None, int | None], to_fit: str = "") -> FloatArray:
-    """Check a real matrix.
+def semidefinite(name: str, value: object, size: int, *, strictly: bool = False, to_fit: str = "") -> FloatArray:
+    """Check a symmetric matrix (up to a relative error of 1e-8) whose eigenvalues are not negative, nor zero if
+    ``strictly``, once its diagonal is scaled to one: their signs then do not depend on units.
 
-    :param name: Name of the argument.
-    :param value: Array-like.
-    :param shape: Allowed numbers of rows and columns; ``None`` allows any number.
-    :param to_fit: The other argument that the shape follows from, for the message.
-    :return: The matrix in float64.
-    :raises ValueError: If it is not a finite real matrix of that shape.
+    :return: The exactly symmetric part, shape (size, size), float64 and read-only.
+    :raises ValueError: If the shape is wrong, or the matrix is not symmetric or not definite as required.
     """
-    result = real_array(name, value)
-    fits = result.ndim == 2 and all(want in (None, got) for want, got in zip(shape, result.shape, strict=True))
-    if not fits:
-        allowed = " x ".join("any" if size is None else str(size) for size in shape)
-        reason = f" to fit {to_fit}" if to_fit else ""
-        raise ValueError(f"{name} must be a matrix of shape {allowed}{reason}, got shape {result.shape}")
-    return result
-
-
-def symmetric(name: str, value: object, size: int, to_fit: str = "") -> FloatArray:
-    """Check a symmetric matrix, up to a relative rounding error of 1e-8.
-
-    :param name: Name of the argument.
-    :param value: Array-like of shape (size, size).
-    :param size: Allowed number of rows and columns.
-    :param to_fit: See ``matrix``.
-    :return: The exactly symmetric part of the matrix, float64.
-    :raises ValueError: If the shape is wrong or the matrix is not symmetric.
-    """
-    result = matrix(name, value, (size, size), to_fit)
-    if np.abs(result - result.T).max() > 1e-8 * np.abs(result).max():
-        raise ValueError(f"{name} must be symmetric, got {result.tolist()}")
-    return np.asarray(0.5 * result + 0.5 * result.T)
-
-
-def positive_definite(name: str, value: object, size: int, to_fit: str = "") -> FloatArray:
-    """Check a symmetric matrix with positive eigenvalues only.
-
-    :param name: Name of the argument.
-    :param value: Array-like of shape (size, size).
-    :param size: Allowed number of rows and columns.
-    :param to_fit: See ``matrix``.
-    :return: The matrix in float64.
-    :raises ValueError: If it is not symmetric, or numerically singular or indefinite.
-    """
-    result = symmetric(name, value, size, to_fit)
-    eigenvalues = np.linalg.eigvalsh(result)
-    if eigenvalues[0] <= 1e-14 * np.abs(eigenvalues).max():
+    given = array(name, value, (size, size), to_fit)
+    if np.abs(given - given.T).max() > 1e-8 * np.abs(given).max():
+        raise ValueError(f"{name} must be symmetric, got {given.tolist()}")
+    result = 0.5 * given + 0.5 * given.T
+    scale = np.sqrt(np.abs(np.diag(result)))
+    zero = scale == 0.0
+    scale[zero] = 1.0
+    smallest = -np.inf if result[zero].any() else np.linalg.eigvalsh(result / scale / scale[:, None])[0]
+    if smallest < -1e-12 or (strictly and smallest <= 1e-14):
+        kind = "positive definite" if strictly else "positive semidefinite"
         raise ValueError(
-            f"{name} must be positive definite, got {result.tolist()} with smallest eigenvalue {eigenvalues[0]:.3g}"
+            f"{name} must be {kind}, got {result.tolist()}, smallest eigenvalue with a diagonal of ones {smallest:.3g}"
         )
+    return read_only(result)
+
+
+def number(name: str, value: object, low: float = -np.inf, high: float = np.inf, *, between: bool = False) -> float:
+    """Check a finite real number in [low, high], or strictly ``between`` them.
+
+    :raises ValueError: If it is no such number; an array of no dimension counts as its number.
+    """
+    result = float(array(name, value, ()))
+    if not (low < result < high if between else low <= result <= high):
+        allowed = f"lie strictly between {low:g} and {high:g}" if between else f"lie in [{low:g}, {high:g}]"
+        if between and (low, high) == (0.0, np.inf):
+            allowed = "be positive"
+        raise ValueError(f"{name} must {allowed}, got {result}")
     return result
 
 
-def covariance(name: str, value: object, size: int) -> FloatArray:
-    """Check a covariance matrix: symmetric and positive semidefinite, zero included.
+def integer(name: str, value: object, low: int, high: int | None = None) -> int:
+    """Check an integer from ``low`` to ``high`` (``None`` for any), Python's or numpy's.
 
-    :param name: Name of the argument.
-    :param value: Array-like of shape (size, size).
-    :param size: Allowed number of rows and columns.
-    :return: The matrix in float64.
-    :raises ValueError: If it is not symmetric or has a negative eigenvalue.
+    :raises ValueError: If it is out of range or no integer, as truth values and floats are.
     """
-    result = symmetric(name, value, size)
-    eigenvalues = np.linalg.eigvalsh(result)
-    if eigenvalues[0] < -1e-12 * np.abs(eigenvalues).max():
-        raise ValueError(
-            f"{name} must be a covariance (positive semidefinite), got {result.tolist()} "
-            f"with smallest eigenvalue {eigenvalues[0]:.3g}"
-        )
-    return result
-
-
-def vectors(name: str, value: object, size: int) -> FloatArray:
-    """Check one vector or a batch of vectors.
-
-    :param name: Name of the argument.
-    :param value: Array-like of shape (..., size).
-    :param size: Allowed length of the last axis.
-    :return: The vectors in float64.
-    :raises ValueError: If they are not finite real numbers with that last axis.
-    """
-    result = real_array(name, value)
-    if result.ndim == 0 or result.shape[-1] != size:
-        raise ValueError(f"{name} must have shape (..., {size}), got shape {result.shape}")
-    return result
-
-
-def shaped(name: str, value: object, shape: tuple[int, ...]) -> FloatArray:
-    """Check an array of one exact shape.
-
-    :param name: Name of the argument.
-    :param value: Array-like.
-    :param shape: The shape required.
-    :return: The array in float64.
-    :raises ValueError: If the shape is another or a number is not finite.
-    """
-    result = real_array(name, value)
-    if result.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got shape {result.shape}")
-    return result
-
-
-def finite_float(name: str, value: object) -> float:
-    """Check a finite real number.
-
-    :param name: Name of the argument.
-    :param value: A number or a zero-dimensional array.
-    :return: The number as float.
-    :raises ValueError: If it is anything else.
-    """
-    result = real_array(name, value)
-    if result.ndim != 0:
-        raise ValueError(f"{name} must be one number, got an array of shape {result.shape}")
-    return float(result)
-
-
-def positive_float(name: str, value: object) -> float:
-    """Check a positive finite number.
-
-    :param name: Name of the argument.
-    :param value: A number.
-    :return: The number as float.
-    :raises ValueError: If it is not a finite number above 0.
-    """
-    result = finite_float(name, value)
-    if result <= 0.0:
-        raise ValueError(f"{name} must be positive, got {result}")
-    return result
-
-
-def interval(name: str, value: object, low: float, high: float) -> float:
-    """Check a number of a closed interval.
-
-    :param name: Name of the argument.
-    :param value: A number.
-    :param low: Smallest value allowed.
-    :param high: Largest value allowed.
-    :return: The number as float.
-    :raises ValueError: If it is no number or out of range.
-    """
-    result = finite_float(name, value)
-    if not low <= result <= high:
-        raise ValueError(f"{name} must lie in [{low}, {high}], got {result}")
-    return result
-
-
-def discount(name: str, value: object) -> float:
-    """Check a discount factor.
-
-    :param name: Name of the argument.
-    :param value: A number.
-    :return: The number as float.
-    :raises ValueError: If it does not lie strictly between 0 and 1.
-    """
-    result = finite_float(name, value)
-    if not 0.0 < result < 1.0:
-        raise ValueError(f"{name} must lie strictly between 0 and 1, got {result}")
-    return result
-
-
-def integer(name: str, value: object, minimum: int, maximum: int | None = None) -> int:
-    """Check an integer.
-
-    :param name: Name of the argument.
-    :param value: A Python or numpy integer; booleans and floats are refused.
-    :param minimum: Smallest value allowed.
-    :param maximum: Largest value allowed; ``None`` for any.
-    :return: The number as int.
-    :raises ValueError: If it is no integer or out of range.
-    """
-    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not is_integer or value < minimum or (maximum is not None and value > maximum):  # type: ignore[operator]
-        allowed = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-        raise ValueError(f"{name} must be an integer {allowed}, got {abridged(value)}")
-    return int(value)  # type: ignore[call-overload, no-any-return]
-
-
-def boolean(name: str, value: object) -> bool:
-    """Check a truth value.
-
-    :param name: Name of the argument.
-    :param value: A Python or numpy boolean; numbers are refused.
-    :return: The value as bool.
-    :raises ValueError: If it is anything else.
-    """
-    if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} must be True or False, got {abridged(value)}")
-    return bool(value)
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        if low <= value and (high is None or value <= high):
+            return int(value)
+    allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
+    raise ValueError(f"{name} must be an integer {allowed}, got {abridged(value)}")
 
 
 def choice(name: str, value: object, allowed: Iterable[str]) -> str:
-    """Check a name out of a list.
-
-    :param name: Name of the argument.
-    :param value: The name given.
-    :param allowed: The names there are.
-    :return: The name.
-    :raises ValueError: If it is none of them.
-    """
+    """Check a name out of a list; the ``ValueError`` shows the list."""
     names = sorted(allowed)
     if not isinstance(value, str) or value not in names:
         raise ValueError(f"{name} must be one of {', '.join(names)}; got {abridged(value)}")
     return value
 
 
-def read_only(array: FloatArray) -> FloatArray:
-    """Forbid writing to an array.
-
-    :param array: The array, changed in place.
-    :return: The same array.
-    """
-    array.setflags(write=False)
-    return array
+def read_only(values: FloatArray) -> FloatArray:
+    """Forbid writing to an array, in place, and return it."""
+    values.setflags(write=False)
+    return values
 
 
 def abridged(value: object) -> str:
-    """Print a value for a message, in at most 200 characters.
-
-    :param value: Anything.
-    :return: Its representation, cut.
-    """
+    """What a message says of a value: its representation, in at most 200 characters."""
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:197]}..."

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from maxent_envs import random_problem
-from maxent_envs.validation import integer, positive_float
+from sb3_flowsac.checks import integer, positive
 from sb3_flowsac.evaluation.lqr import EvaluationSettings
 from sb3_flowsac.lqr_study.arguments import distinct, distinct_seeds
 from sb3_flowsac.lqr_study.results import publish, table_of
@@ -55,7 +55,7 @@ def run_growing(
         of ``training_figures``
     :raises ValueError: if an argument is out of range
     """
-    alpha, out = positive_float("alpha", alpha), Path(out)
+    alpha, out = positive("alpha", alpha), Path(out)
     specs = [
         _spec(n, alpha, seed, timesteps, out, evaluation)
         for n in distinct("sizes", sizes, partial(integer, minimum=2))

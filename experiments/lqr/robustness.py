@@ -22,8 +22,8 @@ from stable_baselines3 import SAC
 
 from experiments.lqr.robustness_report import figure, tables
 from maxent_envs import LQRProblem, LQRSolution
-from maxent_envs.validation import choice, finite_float, integer
 from sb3_flowsac.algorithm import FlowSAC
+from sb3_flowsac.checks import choice, integer, number
 from sb3_flowsac.evaluation.policies import DeterministicPolicy, LearntPolicy, LinearPolicy, StochasticPolicy
 from sb3_flowsac.evaluation.rollouts import NextState, rollouts
 from sb3_flowsac.lqr_study.results import publish
@@ -72,7 +72,7 @@ class Disturbance:
 
     def __post_init__(self) -> None:
         choice("kind", self.kind, _DYNAMICS)
-        finite_float("magnitude", self.magnitude)
+        number("magnitude", self.magnitude)
 
     def next_state(self, problem: LQRProblem) -> NextState:
         """

@@ -27,9 +27,10 @@ from experiments.lqr.spi_flow import (
     visited_states,
 )
 from experiments.lqr.spi_plots import spi_figure
-from maxent_envs import EvaluatedPolicy, LQRProblem, optimal_spread
+from maxent_envs import LinearGaussian, LQRProblem, optimal_spread
 from maxent_envs.lqr.linalg import spectral_radius
-from maxent_envs.validation import FloatArray, positive_float
+from maxent_envs.validation import FloatArray
+from sb3_flowsac.checks import positive
 from sb3_flowsac.evaluation.lqr import evaluate_policy_on_lqr
 from sb3_flowsac.lqr_study.arguments import distinct, distinct_seeds
 from sb3_flowsac.lqr_study.results import publish, table_of
@@ -63,7 +64,7 @@ def run_spi(
     :raises ValueError: if an argument is out of range
     :raises RuntimeError: if a flow fails to stabilise the problem
     """
-    temperatures, numbers = distinct("alphas", alphas, positive_float), distinct_seeds(seeds)
+    temperatures, numbers = distinct("alphas", alphas, positive), distinct_seeds(seeds)
     settings = settings or SPISettings()
     tasks = [_task(problem, alpha, seed, settings) for alpha in temperatures for seed in numbers]
     out, console = Path(out), Console()
@@ -133,8 +134,8 @@ def start(problem: LQRProblem, alpha: float) -> tuple[FloatArray, FloatArray]:
 
 
 def _iterate(
-    policy: FlowLQRPolicy, current: EvaluatedPolicy, seed: int, settings: SPISettings
-) -> tuple[list[EvaluatedPolicy], list[float]]:
+    policy: FlowLQRPolicy, current: LinearGaussian, seed: int, settings: SPISettings
+) -> tuple[list[LinearGaussian], list[float]]:
     """Algorithm 1 with the flow: the given start and the Gaussian nearest to each flow, all evaluated; the shares of
     ESS."""
     problem, rng = current.problem, np.random.default_rng(seed)
@@ -152,7 +153,7 @@ def _iterate(
     return fitted, ess
 
 
-def _errors(policies: Sequence[EvaluatedPolicy], optimum: EvaluatedPolicy) -> dict[str, list[float]]:
+def _errors(policies: Sequence[LinearGaussian], optimum: LinearGaussian) -> dict[str, list[float]]:
     def relative(name: str) -> list[float]:
         best = getattr(optimum, name)
         distances = [np.linalg.norm(getattr(policy, name) - best, ord=2) for policy in policies]

@@ -12,12 +12,14 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
-from maxent_envs import EvaluatedPolicy, LQRProblem, derived_action_bound
+from maxent_envs import LinearGaussian, LQRProblem, derived_action_bound
 from maxent_envs.lqr.bounds import SPREAD_MULTIPLE
-from maxent_envs.lqr.spaces import observation, observation_space
-from maxent_envs.validation import FloatArray, integer, positive_float
+from maxent_envs.lqr.env import observation
+from maxent_envs.validation import FloatArray
+from maxent_envs.vector_state import unbounded_space
 from sb3_flowsac.algorithm.actor import FlowActor
 from sb3_flowsac.algorithm.density import in_parts
+from sb3_flowsac.checks import integer, positive
 from sb3_flowsac.evaluation.lqr import EvaluationSettings
 from sb3_flowsac.evaluation.policies import StochasticPolicy
 from sb3_flowsac.flow import FlowDistribution
@@ -71,7 +73,7 @@ class SPISettings:
         minima = {"n_iterations": 1, "n_steps": 1, "n_states": 1, "batch_size": 1, "n_proposals": 2, "n_fit_actions": 2}
         for name, minimum in minima.items():
             integer(name, getattr(self, name), minimum)
-        positive_float("learning_rate", self.learning_rate)
+        positive("learning_rate", self.learning_rate)
 
 
 class FlowLQRPolicy:
@@ -83,7 +85,7 @@ class FlowLQRPolicy:
     """
 
     def __init__(self, problem: LQRProblem, alpha: float) -> None:
-        observations = observation_space(problem)
+        observations = unbounded_space(problem.n_states)
         bound = derived_action_bound(problem, alpha)
         self.action_space = spaces.Box(-bound, bound, dtype=np.float64)
         self.scale = bound
@@ -122,7 +124,7 @@ class FlowLQRPolicy:
 
 
 def improve(
-    policy: FlowLQRPolicy, target: EvaluatedPolicy, states: FloatArray, settings: SPISettings, iteration: int = 1
+    policy: FlowLQRPolicy, target: LinearGaussian, states: FloatArray, settings: SPISettings, iteration: int = 1
 ) -> float:
     """
     Soft policy improvement (equation 4) by ISFM (equation 9): move the flow towards exp(Q(x, .) / alpha) / Z(x).

@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from maxent_envs import LQRProblem, LQRSolution
-from maxent_envs.validation import FloatArray, integer, positive_float
+from maxent_envs.validation import FloatArray
 from sb3_flowsac.algorithm import FlowSAC
+from sb3_flowsac.checks import integer, positive
 from sb3_flowsac.evaluation.lqr import EvaluationSettings
 from sb3_flowsac.evaluation.policies import DeterministicPolicy, LearntPolicy, LinearPolicy, StochasticPolicy
 from sb3_flowsac.evaluation.rollouts import rollouts
@@ -66,7 +67,7 @@ def run_zero_temperature(
     folder = out / "zero_temperature"
     specs = [
         RunSpec(problem, alpha, seed, steps, folder, evaluation=evaluation, curve_evaluation=BRIEF_EVALUATION)
-        for alpha in distinct("alphas", alphas, positive_float)
+        for alpha in distinct("alphas", alphas, positive)
         for seed in distinct_seeds(seeds)
     ]
     console = Console()

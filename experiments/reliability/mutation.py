@@ -28,10 +28,8 @@ CONTENT = {name: name for name in ("sb3_flowsac", "tests", "docs", "pyproject.to
 PARTS = {
     "lqr": (
         [
-            "maxent_envs/lqr/solution.py",
-            "maxent_envs/lqr/policy.py",
+            "maxent_envs/lqr/problem.py",
             "maxent_envs/lqr/linalg.py",
-            "maxent_envs/lqr/iteration.py",
         ],
         [
             "test_lqr_iteration.py",

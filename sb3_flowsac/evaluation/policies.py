@@ -12,8 +12,8 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
-from maxent_envs import LinearGaussianPolicy
-from maxent_envs.lqr.spaces import observation
+from maxent_envs import LinearGaussian
+from maxent_envs.lqr.env import observation
 from maxent_envs.validation import FloatArray
 from sb3_flowsac.algorithm import FlowSAC
 from sb3_flowsac.flow import Tanh
@@ -57,9 +57,7 @@ class LinearPolicy:
     :param device: where the noise is drawn
     """
 
-    def __init__(
-        self, policy: LinearGaussianPolicy, deterministic: bool = False, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, policy: LinearGaussian, deterministic: bool = False, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         self.action_space = spaces.Box(-np.inf, np.inf, shape=(policy.problem.n_inputs,))
         self._policy = policy

@@ -1,28 +1,28 @@
 """The finite action Box: how wide it must be for an optimum that is Gaussian and so has no bound."""
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import ndtr
 
-from maxent_envs.lqr.linalg import discounted_sum, spectral_radius
-from maxent_envs.lqr.policy import LinearGaussianPolicy
-from maxent_envs.lqr.problem import LQRProblem
-from maxent_envs.validation import FloatArray, integer, real_array
+from maxent_envs.lqr.linalg import MARGIN, discounted_sum, spectral_radius
+from maxent_envs.lqr.problem import LinearGaussian, LQRProblem
+from maxent_envs.validation import FloatArray, array, integer
 
 SPREAD_MULTIPLE = 4.0
 
 
-def long_run_covariance(policy: LinearGaussianPolicy) -> FloatArray:
+def long_run_covariance(controller: LinearGaussian) -> FloatArray:
     """Second moment of the state far into an episode.
 
     The stationary X = (A - BK) X (A - BK)' + B Sigma B' + W if A - BK is stable. If only sqrt(gamma) (A - BK) is,
     there is none, and the discounted average (1 - gamma) sum over k of gamma^k X_k from X_0 takes its place.
 
-    :param policy: The policy that acts.
+    :param controller: What acts.
     :return: X, shape (n, n).
     """
-    problem, F = policy.problem, policy.closed_loop
-    inflow = problem.B @ policy.Sigma @ problem.B.T + problem.noise_cov
-    if spectral_radius(F) < 1.0:
+    problem, F = controller.problem, controller.closed_loop
+    inflow = problem.B @ controller.Sigma @ problem.B.T + problem.noise_cov
+    if spectral_radius(F) < 1.0 - MARGIN:
         return discounted_sum(F, inflow, 1.0)
     gamma = problem.gamma
     return discounted_sum(F, (1.0 - gamma) * problem.initial_cov + gamma * inflow, gamma)
@@ -51,29 +51,33 @@ def derived_action_bound(problem: LQRProblem, alpha: float) -> FloatArray:
     :param problem: The problem.
     :param alpha: Largest temperature meant, positive.
     :return: Bounds b, shape (m,); the Box is [-b, b].
-    :raises ValueError: If alpha is not positive.
+    :raises ValueError: If alpha is not positive, or a bound is outside float32's range.
     """
-    return SPREAD_MULTIPLE * optimal_spread(problem, alpha)
+    return action_bounds(
+        SPREAD_MULTIPLE * optimal_spread(problem, alpha),
+        problem.n_inputs,
+        f", derived from the problem's matrices and alpha={alpha}: rescale them or give action_bound",
+    )
 
 
-def action_bounds(bound: object, n_inputs: int) -> FloatArray:
-    """Check bounds given by the user.
+def action_bounds(bound: npt.ArrayLike, n_inputs: int, origin: str = "") -> FloatArray:
+    """Check bounds of the action Box.
 
     :param bound: One positive number for all inputs, or one per input.
     :param n_inputs: Number of inputs m.
+    :param origin: What the message says of where they come from.
     :return: Bounds, shape (m,).
     :raises ValueError: If the shape is another, or a bound is not positive and finite in float32.
     """
-    given = real_array("action_bound", bound)
+    given, limits = array("action_bound", bound), np.finfo(np.float32)
     if given.shape not in ((), (n_inputs,)):
         raise ValueError(f"action_bound must be one number or {n_inputs}, one per input; got shape {given.shape}")
-    limits = np.finfo(np.float32)
     if (given < limits.tiny).any() or (given > limits.max).any():
-        raise ValueError(f"action_bound must be positive and within float32's range, got {given.tolist()}")
+        raise ValueError(f"action_bound must be positive and within float32's range, got {given.tolist()}{origin}")
     return np.broadcast_to(given, (n_inputs,)).copy()
 
 
-def clip_probability(problem: LQRProblem, alpha: float, action_bound: object) -> FloatArray:
+def clip_probability(problem: LQRProblem, alpha: float, action_bound: npt.ArrayLike) -> FloatArray:
     """Probability that one component of an optimal action lies outside the Box.
 
     P(abs(u_i) >= b_i) = 2 Phi(-b_i / sigma_i) with sigma the :func:`optimal_spread`: at the first state or in the
@@ -89,7 +93,7 @@ def clip_probability(problem: LQRProblem, alpha: float, action_bound: object) ->
     return np.asarray(2.0 * ndtr(-bound / optimal_spread(problem, alpha)))
 
 
-def uniform_action_spread(problem: LQRProblem, action_bound: object, n_steps: int) -> FloatArray:
+def uniform_action_spread(problem: LQRProblem, action_bound: npt.ArrayLike, n_steps: int) -> FloatArray:
     """Standard deviation of the states under actions drawn uniformly from the Box, as in a warm-up.
 
     X_{k+1} = A X_k A' + B diag(b^2 / 3) B' + W. On an unstable system it grows without limit: compare it with the

@@ -1,96 +1,70 @@
 """MaxEntLQR-v0: linear-quadratic regulation whose max-entropy optimum is known in closed form."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+from gymnasium import spaces
 
+from maxent_envs.lqr.bounds import action_bounds, derived_action_bound
+from maxent_envs.lqr.presets import preset as preset_problem
 from maxent_envs.lqr.problem import LQRProblem
-from maxent_envs.lqr.rendering import TrajectoryView
-from maxent_envs.lqr.solution import LQRSolution
-from maxent_envs.lqr.sources import problem_from_arguments
-from maxent_envs.lqr.spaces import action_space, observation, observation_space
-from maxent_envs.validation import FloatArray, choice, positive_float, shaped
-from maxent_envs.vector_state import Float32Array, VectorStateEnv, initial_state_option
+from maxent_envs.lqr.rendering import draw_episode
+from maxent_envs.lqr.sources import problem_of
+from maxent_envs.validation import FloatArray, abridged, array
+from maxent_envs.vector_state import Float32Array, VectorStateEnv, unbounded_space
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class LQREnv(VectorStateEnv):
-    """Steer x_{k+1} = A x_k + B u_k + w_k to the origin; reward -(x'Qx + u'Ru) of the state left and the action taken.
+    """Steer x_{k+1} = A x_k + B u_k + w_k to the origin; the reward is -(x'Qx + u'Ru + 2 x'Nu), x the state left.
 
     Observations are the state in float32; all arithmetic is in float64. Episodes never terminate; the registered
     environment truncates them after 100 steps. Actions are applied as given: the Box is what agents should respect,
     not something the dynamics know. The random numbers depend on the seed only, never on actions or on a given
     initial state, so two policies meet the same noise under the same seed.
 
+    ``problem`` is the problem, ``solution`` its optimum at the temperature ``alpha``, and ``gamma`` the discount factor
+    with which an agent must train to learn the optimum.
+
     :param preset: Name of a preset, see :func:`maxent_envs.preset`; ``None`` with no matrices means ``"default"``.
-    :param A: Dynamics, shape (n, n). The matrices may be arrays or nested lists; give A, B, Q, R all or none.
-    :param B: Input matrix, shape (n, m).
-    :param Q: State cost, shape (n, n).
-    :param R: Input cost, shape (m, m).
-    :param noise_cov: Covariance of the noise w, shape (n, n).
-    :param initial_cov: Covariance of the first state, shape (n, n).
-    :param gamma: Discount factor of the problem, strictly between 0 and 1.
     :param action_bound: Bound of the action Box, one positive number or one per input; derived from alpha if ``None``,
         see :func:`maxent_envs.derived_action_bound`.
     :param alpha: Largest temperature meant, positive: it sets the derived bound and the optimum that rendering shows.
-    :param render_mode: ``None``, ``"rgb_array"`` or ``"human"``.
-    :raises ValueError: If the problem is invalid (see :class:`maxent_envs.LQRProblem`), a preset is mixed with
-        matrices, or another argument is out of range.
+    :param render_mode: ``None`` or ``"rgb_array"``: the path in the plane of the first two states, and the optimal
+        action beside the taken one. With ``"human"``, ``gym.make`` shows these pictures in a window.
+    :param matrices: Arguments of :class:`maxent_envs.LQRProblem` in place of a preset, arrays or nested lists: ``A``,
+        ``B``, ``Q``, ``R``, and those of ``N``, ``noise_cov``, ``initial_cov``, ``gamma`` that are not the default.
+    :raises ValueError: If the problem is invalid, a preset is mixed with matrices, or another argument is out of range.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}  # noqa: RUF012 (as Gymnasium)
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 (as Gymnasium)
+    size_inches = (8.0, 4.0)
 
     def __init__(
         self,
         preset: str | None = None,
-        A: npt.ArrayLike | None = None,
-        B: npt.ArrayLike | None = None,
-        Q: npt.ArrayLike | None = None,
-        R: npt.ArrayLike | None = None,
-        noise_cov: npt.ArrayLike | None = None,
-        initial_cov: npt.ArrayLike | None = None,
-        gamma: float | None = None,
         action_bound: npt.ArrayLike | None = None,
         alpha: float = 1.0,
         render_mode: str | None = None,
+        **matrices: npt.ArrayLike | None,
     ) -> None:
-        self.problem: LQRProblem = problem_from_arguments(
-            preset, A=A, B=B, Q=Q, R=R, noise_cov=noise_cov, initial_cov=initial_cov, gamma=gamma
+        given = {name: value for name, value in matrices.items() if value is not None}
+        if preset is not None and given:
+            raise ValueError(f"preset={preset!r} must not be mixed with {', '.join(given)}: give a preset or matrices")
+        self.problem: LQRProblem = (
+            problem_of(given, "MaxEntLQR-v0") if given else preset_problem("default" if preset is None else preset)
         )
-        self.alpha = positive_float("alpha", alpha)
-        self.observation_space = observation_space(self.problem)
-        self.action_space = action_space(self.problem, action_bound, self.alpha)
-        self._view: TrajectoryView | None = None
-        self.render_mode = render_mode
-        if render_mode is not None:
-            choice("render_mode", render_mode, self.metadata["render_modes"])
-            self._view = TrajectoryView(self.solution, self.metadata["render_fps"])
+        self.solution = self.problem.solve(alpha)
+        self.alpha, self.gamma = self.solution.alpha, self.problem.gamma
+        given_bound = derived_action_bound(self.problem, alpha) if action_bound is None else action_bound
+        bound = action_bounds(given_bound, self.problem.n_inputs).astype(np.float32)
+        action_space = spaces.Box(-bound, bound, dtype=np.float32)
+        super().__init__(unbounded_space(self.problem.n_states), action_space, render_mode)
 
-    @property
-    def solution(self) -> LQRSolution:
-        """The max-entropy optimum at the temperature ``alpha`` of the environment."""
-        return self.problem.solve(self.alpha)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Float32Array, dict[str, Any]]:
-        """Start an episode.
-
-        :param seed: Seed of the noise and of the first state; ``None`` goes on with the generator as it is.
-        :param options: ``{"state": x0}`` starts at x0, shape (n,); the random numbers are consumed all the same.
-        :return: Observation, shape (n,), and an empty dictionary.
-        :raises ValueError: If the options have another key, or x0 is not finite or has the wrong shape.
-        """
-        super().reset(seed=seed)
-        given = initial_state_option(options, (self.problem.n_states,))
-        drawn = self.problem.initial_state(self._standard_normal())
-        self._state = drawn if given is None else given
-        self._start_drawing(self._state)
-        self._show()
-        return observation(self._state), {}
-
-    def step(self, action: object) -> tuple[Float32Array, float, bool, bool, dict[str, Any]]:
+    def step(self, action: npt.ArrayLike) -> tuple[Float32Array, float, bool, bool, dict[str, Any]]:
         """Apply one action.
 
         :param action: The inputs u, shape (m,); applied as given, also outside the Box.
@@ -101,41 +75,31 @@ class LQREnv(VectorStateEnv):
         :raises gymnasium.error.ResetNeeded: Before the first reset.
         """
         state = self._current_state()
-        u = shaped("action", action, (self.problem.n_inputs,))
-        reward = float(self.problem.reward(state, u))
-        self._state = self.problem.next_state(state, u, self._standard_normal())
-        if self._view is not None:
-            self._view.add(u, self._state)
-        self._show()
-        return observation(self._state), reward, False, False, {}
+        self._action = u = array("action", action, (self.problem.n_inputs,))
+        following = self.problem.next_state(state, u, self._standard_normal())
+        self._move(following)
+        return observation(following), float(self.problem.reward(state, u)), False, False, {}
 
-    def render(self) -> npt.NDArray[np.uint8] | None:
-        """Draw the episode: its path in the plane of the first two states, the optimal action beside the taken one.
+    def _draw_state(self) -> FloatArray:
+        return self.problem.initial_state(self._standard_normal())
 
-        :return: An RGB image, shape (height, width, 3), in mode ``"rgb_array"``; ``None`` otherwise.
-        :raises gymnasium.error.ResetNeeded: Before the first reset.
-        """
-        if self._view is None:
-            gym.logger.warn("render() was called without a render_mode; give render_mode='rgb_array' to gym.make")
-            return None
-        self._current_state()
-        if self.render_mode == "human":
-            self._view.show()
-            return None
-        return self._view.image()
-
-    def close(self) -> None:
-        """Close the window, if there is one."""
-        if self._view is not None:
-            self._view.close()
-
-    def _start_drawing(self, state: FloatArray) -> None:
-        if self._view is not None:
-            self._view.start(state)
-
-    def _show(self) -> None:
-        if self.render_mode == "human":
-            self.render()
+    def _draw(self, figure: "Figure") -> None:
+        draw_episode(figure, np.array(self._path), self._action, self.solution)
 
     def _standard_normal(self) -> FloatArray:
         return self.np_random.standard_normal(self.problem.n_states)
+
+
+def observation(state: FloatArray) -> Float32Array:
+    """The state as the agent sees it.
+
+    :param state: States, shape (..., n), float64.
+    :return: The same in float32.
+    :raises OverflowError: If a state has left the range of float32: the system is unstable and was not controlled.
+    """
+    if not (np.abs(state) <= np.finfo(np.float32).max).all():
+        raise OverflowError(
+            f"the state must stay within float32's range, got {abridged(state)}: the actions let an unstable "
+            f"system run away"
+        )
+    return state.astype(np.float32)

@@ -1,144 +1,147 @@
 """Matrix equations of discounted linear-quadratic control; plain functions of plain matrices."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import LinAlgError, solve_discrete_are, solve_discrete_lyapunov
+from scipy.linalg import LinAlgError, matrix_balance, solve_discrete_are
 
 from maxent_envs.validation import FloatArray
 
+MARGIN = 1e-9  # modes so close to the unit circle, or beyond it, must be moved by the input
+RANK_TOLERANCE = 1e-12
+
 
 def spectral_radius(matrix: FloatArray) -> float:
-    """Largest absolute value of the eigenvalues.
-
-    :param matrix: Square matrix.
-    :return: The spectral radius.
-    """
+    """Largest absolute value of the eigenvalues."""
     return float(np.abs(np.linalg.eigvals(matrix)).max())
 
 
-def is_stabilizable(A: FloatArray, B: FloatArray) -> bool:
-    """Hautus test: every mode of A that does not decay by itself can be moved by the input.
+def unmoved_modes(A: FloatArray, B: FloatArray) -> npt.NDArray[Any]:
+    """Modes of A that do not decay, or by less than 1e-9 a step, and that the input does not move (Hautus test).
 
-    rank [A - lambda I, B] = n for each eigenvalue lambda of A with abs(lambda) >= 1.
+    They are the eigenvalues lambda of A, abs(lambda) >= 1 - 1e-9, with rank [A - lambda I, B] < n; the pair is
+    stabilizable if none of them lies on or outside the unit circle. Of (A', C') they are the modes that the output C
+    does not show.
 
-    :param A: Dynamics, shape (n, n); pass sqrt(gamma) A for a discounted problem.
-    :param B: Input matrix, shape (n, m).
-    :return: Whether the pair is stabilizable.
+    :param A: Dynamics, shape (n, n); sqrt(gamma) A for a discounted problem.
+    :param B: Input matrix, shape (n, any).
+    :return: The eigenvalues.
     """
-    n = A.shape[0]
-    persistent = [eigenvalue for eigenvalue in np.linalg.eigvals(A) if abs(eigenvalue) >= 1.0]
-    pencils = [np.hstack([_unit_scale(A - eigenvalue * np.eye(n)), _unit_scale(B)]) for eigenvalue in persistent]
-    return all(np.linalg.matrix_rank(pencil) == n for pencil in pencils)
+    balanced, scaling = matrix_balance(A, permute=False)  # the numerical rank would depend on the states' units
+    moved = B / np.diag(scaling)[:, None]
+    largest = np.abs(moved).max(axis=0)
+    moved = moved / np.where(largest > 0.0, largest, 1.0)
+    eigenvalues, scale = np.linalg.eigvals(balanced), np.abs(balanced).max()
+    return np.array(
+        [
+            mode
+            for mode in eigenvalues
+            if abs(mode) >= 1.0 - MARGIN
+            and np.linalg.matrix_rank(np.hstack([(balanced - mode * np.eye(len(A))) / scale, moved]), RANK_TOLERANCE)
+            < len(A)
+        ]
+    )
 
 
-def _unit_scale(matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    # The rank does not depend on the units of state and input, the numerical one would.
-    largest = np.abs(matrix).max()
-    return np.asarray(matrix / largest if largest > 0.0 else matrix)
-
-
-def solve_riccati(A: FloatArray, B: FloatArray, Q: FloatArray, R: FloatArray, gamma: float) -> FloatArray:
-    """Stabilising solution of the discounted Riccati equation.
-
-    P = Q + gamma A'PA - gamma^2 A'PB (R + gamma B'PB)^-1 B'PA, the algebraic Riccati equation of
-    (sqrt(gamma) A, sqrt(gamma) B, Q, R).
+def q_matrix(A: FloatArray, B: FloatArray, cost: FloatArray, gamma: float, P: FloatArray) -> FloatArray:
+    """Matrix M of z'Mz, z = (x, u): one step's cost plus the discounted x'Px of the next state, without noise.
 
     :param A: Dynamics, shape (n, n).
     :param B: Input matrix, shape (n, m).
-    :param Q: State cost, shape (n, n).
-    :param R: Input cost, shape (m, m).
+    :param cost: Cost of one step, [[Q, N], [N', R]], shape (n + m, n + m).
     :param gamma: Discount factor.
-    :return: P, shape (n, n), symmetric.
-    :raises ValueError: If no accurate stabilising solution is found.
+    :param P: Shape (n, n).
+    :return: M = cost + gamma [A B]' P [A B], shape (n + m, n + m), symmetric.
     """
-    root = np.sqrt(gamma)
+    step = np.hstack([A, B])
+    M = cost + gamma * step.T @ P @ step
+    return np.asarray(0.5 * (M + M.T))
+
+
+def cost_to_go(A: FloatArray, B: FloatArray, cost: FloatArray, gamma: float, K: FloatArray) -> FloatArray:
+    """P of the discounted cost x'Px of u = -K x without noise: P = L' cost L + gamma (A - BK)' P (A - BK), L = [I; -K].
+
+    Arguments are those of :func:`q_matrix`; sqrt(gamma) (A - BK) must be stable.
+    """
+    L = np.vstack([np.eye(len(A)), -K])
+    return discounted_sum((A - B @ K).T, L.T @ cost @ L, gamma)
+
+
+def solve_riccati(A: FloatArray, B: FloatArray, cost: FloatArray, gamma: float) -> FloatArray:
+    """Stabilising solution of the Riccati equation of (sqrt(gamma) A, sqrt(gamma) B, Q, R, N).
+
+    P = Q + gamma A'PA - (gamma A'PB + N) (R + gamma B'PB)^-1 (gamma B'PA + N'). Arguments are those of
+    :func:`q_matrix`.
+
+    :return: P, shape (n, n), symmetric.
+    :raises ValueError: If the problem is not stabilizable or not detectable, or no accurate solution is found.
+    """
+    n, root, R, N = len(A), np.sqrt(gamma), cost[len(A) :, len(A) :], cost[: len(A), len(A) :]
+    unmoved = np.abs(unmoved_modes(root * A, root * B))
+    if (unmoved >= 1.0).any():
+        raise ValueError(
+            "A, B must be stabilizable: an input must reach every mode that sqrt(gamma) A does not damp, "
+            f"got A = {A.tolist()}, B = {B.tolist()}, gamma = {gamma}"
+        )
+    if len(unmoved) > 0:
+        warnings.warn(
+            "A, B have a mode that no input reaches and that sqrt(gamma) A damps by "
+            f"{1.0 - unmoved.max():.2g} a step only: values are huge, and lose as many digits",
+            stacklevel=3,
+        )
+    gain = np.linalg.solve(R, N.T)
+    seen, scale = cost[:n, :n] - N @ gain, np.sqrt(np.diag(cost)[:n])
+    seen[np.abs(seen) <= RANK_TOLERANCE * np.outer(scale, scale)] = 0.0  # what rounding leaves of a zero
+    unseen = np.abs(unmoved_modes(root * (A - B @ gain).T, seen))
+    if (unseen >= 1.0).any():
+        raise ValueError(
+            "Q, N must make the problem detectable: what they do not see must decay by itself, but "
+            f"sqrt(gamma) (A - B R^-1 N') has a mode of modulus {unseen.max():.6g} that costs nothing"
+        )
+    name = "A, B, Q, R, N, gamma must have a stabilising solution of the Riccati equation"
     try:
-        P = np.asarray(solve_discrete_are(root * A, root * B, Q, R), dtype=np.float64)
+        P = np.asarray(solve_discrete_are(root * A, root * B, cost[:n, :n], R, s=N), np.float64)
         P = 0.5 * (P + P.T)
-        K = greedy_gain(A, B, R, gamma, P)
-        cost = Q + K.T @ R @ K
-        residual = np.abs(cost + gamma * (A - B @ K).T @ P @ (A - B @ K) - P).max()
-        accurate = residual <= 1e-7 * np.abs(P).max() and spectral_radius(root * (A - B @ K)) < 1.0
+        M = q_matrix(A, B, cost, gamma, P)
+        K = np.linalg.solve(M[n:, n:], M[n:, :n])
+        L, F = np.vstack([np.eye(n), -K]), root * (A - B @ K)
+        residual = np.abs(L.T @ cost @ L + F.T @ P @ F - P).max() / max(np.abs(P).max(), np.finfo(np.float64).tiny)
+        stable = spectral_radius(F) < 1.0
     except (LinAlgError, ValueError) as error:
+        raise ValueError(f"{name}: {error}") from error
+    if not (residual <= 1e-7 and stable):
         raise ValueError(
-            f"A, B, Q, R, gamma must have a stabilising solution of the Riccati equation: {error}"
-        ) from error
-    if not accurate:
-        raise ValueError(
-            "A, B, Q, R, gamma must have a stabilising solution of the Riccati equation that double precision can "
-            f"find, got a relative residual of {residual / np.abs(P).max():.2g}; rescale the problem"
+            f"{name} that double precision can find, got a relative residual of {residual:.2g}; rescale the problem"
         )
     return P
 
 
-def action_curvature(B: FloatArray, R: FloatArray, gamma: float, P: FloatArray) -> FloatArray:
-    """Curvature G = R + gamma B'PB of minus the soft Q-function in the action.
-
-    :param B: Input matrix, shape (n, m).
-    :param R: Input cost, shape (m, m).
-    :param gamma: Discount factor.
-    :param P: Matrix of the quadratic value, shape (n, n).
-    :return: G, shape (m, m).
-    """
-    return R + gamma * B.T @ P @ B
-
-
-def greedy_gain(A: FloatArray, B: FloatArray, R: FloatArray, gamma: float, P: FloatArray) -> FloatArray:
-    """Gain K = gamma G^-1 B'PA of the action u = -K x that maximises the soft Q-function.
-
-    :param A: Dynamics, shape (n, n).
-    :param B: Input matrix, shape (n, m).
-    :param R: Input cost, shape (m, m).
-    :param gamma: Discount factor.
-    :param P: Matrix of the quadratic value, shape (n, n).
-    :return: K, shape (m, n).
-    """
-    return np.asarray(gamma * np.linalg.solve(action_curvature(B, R, gamma, P), B.T @ P @ A))
-
-
 def discounted_sum(F: FloatArray, start: FloatArray, gamma: float) -> FloatArray:
-    """Solve X = start + gamma F X F' (the sum of gamma^k F^k start F'^k).
+    """The sum X of gamma^k F^k start F'^k over k, which solves X = start + gamma F X F'.
 
-    :param F: Square matrix with sqrt(gamma) times its spectral radius under 1, which the caller checks: the solver
-        returns an indefinite matrix otherwise without a word.
+    By doubling (Smith 1968), whose accuracy does not depend on units: the terms of 2^k steps give those of 2^(k+1).
+
+    :param F: Square matrix with sqrt(gamma) times its spectral radius under 1, which the caller checks.
     :param start: Symmetric matrix of the same size.
     :param gamma: Discount factor, 1 for the undiscounted sum.
     :return: X, symmetric.
     """
-    X = np.asarray(solve_discrete_lyapunov(np.sqrt(gamma) * F, start), dtype=np.float64)
-    return 0.5 * (X + X.T)
+    power, X = np.sqrt(gamma) * F, start
+    for _ in range(100):  # float64's radius closest to 1 needs 63
+        X, shorter, power = X + power @ X @ power.T, X, power @ power
+        if np.array_equal(X, shorter):
+            break
+    return np.asarray(0.5 * (X + X.T))
 
 
 def square_root(covariance: FloatArray) -> FloatArray:
-    """A factor L with L L' = covariance, also of a singular covariance (where Cholesky fails).
-
-    :param covariance: Symmetric positive semidefinite matrix.
-    :return: L, of the same shape: the symmetric square root.
-    """
+    """The symmetric L with L L' = covariance, also of a singular covariance (where Cholesky fails)."""
     eigenvalues, vectors = np.linalg.eigh(covariance)
     return np.asarray((vectors * np.sqrt(np.clip(eigenvalues, 0.0, None))) @ vectors.T)
 
 
-def transform(matrix: FloatArray, vectors: FloatArray) -> FloatArray:
-    """Apply a matrix to each vector of a batch.
-
-    The sum runs in the same order for one vector as for many, so that the batched environment equals the single
-    one to the last bit; matrix products of BLAS promise no such thing.
-
-    :param matrix: Shape (p, q).
-    :param vectors: Shape (..., q).
-    :return: Shape (..., p).
-    """
-    return np.asarray(np.einsum("...j,ij->...i", vectors, matrix))
-
-
 def quadratic_form(matrix: FloatArray, vectors: FloatArray) -> FloatArray:
-    """x'Mx for each vector x of a batch.
-
-    :param matrix: Shape (q, q).
-    :param vectors: Shape (..., q).
-    :return: Shape (...).
-    """
-    return np.asarray(np.einsum("...i,...i->...", transform(matrix, vectors), vectors))
+    """x'Mx for each vector x of a batch, shapes (q, q) and (..., q) to (...)."""
+    return np.asarray(((vectors @ matrix) * vectors).sum(-1))

@@ -1,4 +1,4 @@
-"""Where a problem comes from: a file, or the keyword arguments of an environment."""
+"""Problems from files and from keyword arguments."""
 
 import json
 import re
@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import yaml
+from scipy.signal import cont2discrete
 
-from maxent_envs.lqr.presets import preset
 from maxent_envs.lqr.problem import LQRProblem
+from maxent_envs.validation import array, number
 
+ENDINGS = (".yaml", ".yml", ".json", ".npz")
 REQUIRED = ("A", "B", "Q", "R")
 
 
@@ -27,7 +29,8 @@ _NumberLoader.add_implicit_resolver(
 def load_problem(path: str | Path) -> LQRProblem:
     """Read a problem from a YAML, JSON or NPZ file.
 
-    Keys are the arguments of :class:`LQRProblem`; ``W`` is accepted for ``noise_cov``.
+    Keys are the arguments of :class:`LQRProblem`; ``W`` is accepted for ``noise_cov``. With ``dt``, ``A`` and ``B`` are
+    those of dx/dt = Ax + Bu, sampled with that time step, the input held constant in between (zero-order hold).
 
     :param path: File that ends in .yaml, .yml, .json or .npz.
     :return: The problem.
@@ -36,66 +39,49 @@ def load_problem(path: str | Path) -> LQRProblem:
         are no valid problem.
     """
     path = Path(path)
-    readers = {".yaml": _read_yaml, ".yml": _read_yaml, ".json": _read_json, ".npz": _read_npz}
-    if path.suffix.lower() not in readers:
-        raise ValueError(f"path must end in one of {', '.join(readers)}; got {path.name!r}")
+    if path.suffix.lower() not in ENDINGS:
+        raise ValueError(f"path must end in one of {', '.join(ENDINGS)}; got {path.name!r}")
     if not path.is_file():
         raise FileNotFoundError(f"path must be an existing file, got {str(path)!r}")
-    content = readers[path.suffix.lower()](path)
+    content = _read(path)
     if not isinstance(content, Mapping):
         raise ValueError(f"{path.name} must hold a mapping of keys to matrices, got {type(content).__name__}")
-    return _from_mapping(content, path.name)
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_NumberLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path.name} must be valid YAML: {error}") from error
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path.name} must be valid JSON: {error}") from error
-
-
-def _read_npz(path: Path) -> Any:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
-    except Exception as error:  # numpy lets errors of zipfile, zlib and struct through
-        raise ValueError(f"{path.name} must be a NumPy archive of plain arrays: {error}") from error
-
-
-def _from_mapping(content: Mapping[Any, Any], source: str) -> LQRProblem:
-    allowed = LQRProblem.argument_names()
-    unknown = [str(key) for key in content if key not in (*allowed, "W")]
-    if unknown:
-        raise ValueError(f"{source} has unknown keys {', '.join(unknown)}; allowed are {', '.join(allowed)} and W")
-    missing = [key for key in REQUIRED if key not in content]
-    if missing:
-        raise ValueError(f"{source} lacks the keys {', '.join(missing)}; {', '.join(REQUIRED)} are required")
     if "W" in content and "noise_cov" in content:
-        raise ValueError(f"{source} has both W and noise_cov, which are two names of one covariance; give one")
-    return LQRProblem(**{"noise_cov" if key == "W" else key: value for key, value in content.items()})
+        raise ValueError(f"{path.name} has both W and noise_cov, which are two names of one covariance; give one")
+    given = {"noise_cov" if key == "W" else str(key): value for key, value in content.items()}
+    dt = given.pop("dt", None)
+    if dt is not None and {"A", "B"} <= given.keys():
+        A = array("A", given["A"], (None, None))
+        continuous = (A, array("B", given["B"], (len(A), None)), np.eye(len(A)), 0.0)
+        given["A"], given["B"] = cont2discrete(continuous, number("dt", dt, 0.0, between=True))[:2]
+    return problem_of(given, path.name, "; W stands for noise_cov, and dt makes A and B those of continuous time")
 
 
-def problem_from_arguments(name: str | None, **matrices: object) -> LQRProblem:
-    """The problem that an environment's keyword arguments mean.
+def problem_of(given: Mapping[str, Any], source: str, more: str = "") -> LQRProblem:
+    """The problem of named arguments.
 
-    :param name: Name of a preset, or ``None``.
-    :param matrices: Arguments of :class:`LQRProblem`; ``None`` stands for not given.
-    :return: The preset, or the problem of the matrices, or the default preset if nothing is given.
-    :raises ValueError: If a preset is mixed with matrices, some of A, B, Q, R are missing, or the problem is invalid.
+    :param given: Arguments of :class:`LQRProblem`.
+    :param source: Where they come from, for the message.
+    :param more: What else may come from there, for the message.
+    :return: The problem.
+    :raises ValueError: If a name is unknown or missing, or the problem is invalid.
     """
-    given = {key: value for key, value in matrices.items() if value is not None}
-    if name is not None and given:
-        raise ValueError(f"preset={name!r} must not be mixed with {', '.join(given)}: give a preset or matrices")
-    if not given:
-        return preset("default" if name is None else name)
+    allowed = LQRProblem.argument_names()
+    unknown = [key for key in given if key not in allowed]
+    if unknown:
+        raise ValueError(f"{source} does not know {', '.join(unknown)}; allowed are {', '.join(allowed)}{more}")
     missing = [key for key in REQUIRED if key not in given]
     if missing:
-        raise ValueError(f"A, B, Q, R must be given all or none; got {', '.join(given)} without {', '.join(missing)}")
+        raise ValueError(f"{source} lacks {', '.join(missing)}; {', '.join(REQUIRED)} are required together")
     return LQRProblem(**given)
+
+
+def _read(path: Path) -> Any:
+    try:
+        if path.suffix.lower() == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                return dict(archive)
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text) if path.suffix.lower() == ".json" else yaml.load(text, Loader=_NumberLoader)
+    except Exception as error:  # numpy lets errors of zipfile, zlib and struct through
+        raise ValueError(f"{path.name} must be valid YAML, JSON or NPZ of plain arrays, as it ends: {error}") from error

@@ -1,4 +1,4 @@
-"""What a target distribution can be asked for."""
+"""What a target distribution can be asked for, and truncated normal distributions, of which several are made."""
 
 from abc import ABC, abstractmethod
 from typing import Any, TypeAlias
@@ -6,10 +6,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from array_api_compat import array_namespace, device, to_device
+from scipy.special import ndtr, ndtri
 
 from maxent_envs.validation import FloatArray, integer
 
 MAX_DIM = 1000  # more is a slip, refused before it fills the memory
+STD_RANGE = (1e-3, 10.0)  # as good as a point, as good as uniform; no over- or underflow in between
 
 Array: TypeAlias = Any
 """An array of a library that follows the Python array API standard: NumPy, PyTorch and others."""
@@ -25,7 +27,7 @@ class Target(ABC):
 
     :param state_dim: Length of the state, from 1 to 1000.
     :param action_dim: Length d of the action, from 1 to 1000.
-    :raises ValueError: If one of them is no such integer.
+    :raises ValueError: If one of them is no such integer; so with all arguments of the built-in targets.
     """
 
     def __init__(self, state_dim: int, action_dim: int) -> None:
@@ -34,12 +36,7 @@ class Target(ABC):
 
     @abstractmethod
     def sample_states(self, n: int, rng: np.random.Generator) -> FloatArray:
-        """Draw states.
-
-        :param n: How many.
-        :param rng: Source of randomness.
-        :return: Shape (n, state_dim).
-        """
+        """Draw n states, shape (n, state_dim)."""
 
     @abstractmethod
     def log_density(self, states: Array, actions: Array) -> Array:
@@ -54,7 +51,7 @@ class Target(ABC):
 
     @abstractmethod
     def sample(self, states: Array, n: int, rng: np.random.Generator) -> FloatArray:
-        """Draw actions exactly from p(a|s).
+        """Draw n actions in each state, exactly from p(a|s).
 
         :param states: Shape (batch, state_dim).
         :param n: How many for each state.
@@ -78,11 +75,8 @@ class Target(ABC):
         return np.zeros(actions.shape[:2], np.intp)
 
     def checked(self, states: Array, actions: Array | None = None) -> FloatArray:
-        """Check the arguments of the methods above.
+        """Check states, and actions if there are any, and bring the states to NumPy in float64.
 
-        :param states: States.
-        :param actions: Actions, if there are any.
-        :return: The states as float64 of NumPy.
         :raises ValueError: If a shape is wrong or the actions are not floating-point numbers.
         """
         given = numpy_array(states)
@@ -98,19 +92,23 @@ class Target(ABC):
 
 
 def numpy_array(array: Array) -> FloatArray:
-    """Bring an array of any library to NumPy.
-
-    :param array: The array, without a gradient.
-    :return: The same as float64 of NumPy.
-    """
+    """Bring an array of any library, without a gradient, to NumPy in float64."""
     return np.asarray(to_device(array, "cpu"), dtype=np.float64)
 
 
 def like(actions: Array, value: FloatArray) -> Array:
-    """Bring constants to the library, type and device of the actions.
-
-    :param actions: The actions.
-    :param value: An array of NumPy.
-    :return: The value, of the actions' kind.
-    """
+    """Bring constants, an array of NumPy, to the library, type and device of the actions."""
     return array_namespace(actions).asarray(value, dtype=actions.dtype, device=device(actions))
+
+
+def log_normalizer(mean: FloatArray, std: float) -> FloatArray:
+    """Logarithm of the integral of exp(-|a - mean|^2 / (2 std^2)) over the Box, for means (..., d) inside: (...)."""
+    inside = ndtr((1.0 - mean) / std) - ndtr((-1.0 - mean) / std)
+    return np.asarray(np.log(np.sqrt(2.0 * np.pi) * std * inside).sum(-1))
+
+
+def sample_truncated(mean: FloatArray, std: float, rng: np.random.Generator) -> FloatArray:
+    """Draw from N(mean, std^2), truncated to [-1, 1], for each mean inside, by the inverse distribution function."""
+    low, high = ndtr((-1.0 - mean) / std), ndtr((1.0 - mean) / std)
+    draws = mean + std * ndtri(low + rng.random(mean.shape) * (high - low))
+    return np.asarray(np.clip(draws, -1.0, 1.0))  # undoes what rounding adds at the very bound

@@ -7,9 +7,17 @@ import numpy as np
 import numpy.typing as npt
 from array_api_compat import array_namespace
 
-from maxent_envs.targets.base import MAX_DIM, Array, Target, like, numpy_array
-from maxent_envs.targets.truncated import STD_RANGE, log_normalizer, sample_truncated
-from maxent_envs.validation import FloatArray, integer, interval, read_only, shaped
+from maxent_envs.targets.base import (
+    MAX_DIM,
+    STD_RANGE,
+    Array,
+    Target,
+    like,
+    log_normalizer,
+    numpy_array,
+    sample_truncated,
+)
+from maxent_envs.validation import FloatArray, array, integer, number, read_only
 
 
 class GaussianMixture(Target):
@@ -21,43 +29,31 @@ class GaussianMixture(Target):
     :param action_dim: Length d of the action.
     :param std: Standard deviation of each component before truncation, from 0.001 to 10.
     :param weights: Masses w_k of the components, positive, of sum 1.
-    :raises ValueError: If an argument is out of range.
     """
 
     def __init__(self, state_dim: int, action_dim: int, std: float, weights: npt.ArrayLike = (1.0,)) -> None:
         super().__init__(state_dim, action_dim)
-        self.std = interval("std", std, *STD_RANGE)
-        masses = shaped("weights", weights, (np.size(weights),))
+        self.std = number("std", std, *STD_RANGE)
+        masses = array("weights", weights, (None,))
         if not (masses > 0.0).all() or abs(masses.sum() - 1.0) > 1e-6:
             raise ValueError(f"weights must be positive and have the sum 1, got {masses.tolist()}")
         self._masses = read_only(masses / masses.sum())
 
     @abstractmethod
     def modes(self, states: Array) -> FloatArray:
-        """Centres m_k(s) of the components.
-
-        :param states: Shape (batch, state_dim).
-        :return: Shape (batch, number of components, action_dim), inside the Box.
-        """
+        """Centres m_k(s) inside the Box, shape (batch, components, action_dim), in states (batch, state_dim)."""
 
     @property
     def mode_masses(self) -> FloatArray:
-        """Probability w_k of each component."""
         return self._masses
 
     def mode_of(self, states: Array, actions: Array) -> npt.NDArray[np.intp]:
-        """The nearest mode; the share of the actions near it is its mass as far as the components do not overlap.
-
-        :param states: Shape (batch, state_dim).
-        :param actions: Shape (batch, n, action_dim), no gradient required.
-        :return: Indices into :attr:`mode_masses`, shape (batch, n).
-        """
+        """The nearest mode; the share of the actions near it is its mass as far as the components do not overlap."""
         modes = self.modes(self.checked(states, actions))
         squares = np.square(numpy_array(actions)[:, :, None] - modes[:, None]).sum(-1)
         return np.asarray(squares.argmin(-1))
 
     def log_density(self, states: Array, actions: Array) -> Array:
-        """log p(a|s), see :meth:`Target.log_density`."""
         modes = self.modes(self.checked(states, actions))
         constants = np.log(self._masses) - log_normalizer(modes, self.std)
         xp = array_namespace(actions)
@@ -69,7 +65,6 @@ class GaussianMixture(Target):
         return reduce(xp.logaddexp, components)
 
     def sample(self, states: Array, n: int, rng: np.random.Generator) -> FloatArray:
-        """Actions from p(a|s), see :meth:`Target.sample`."""
         modes = self.modes(self.checked(states))
         component = rng.choice(len(self._masses), size=(len(modes), n), p=self._masses)
         return sample_truncated(np.take_along_axis(modes, component[..., None], axis=1), self.std, rng)
@@ -80,7 +75,6 @@ class SharpGaussian(GaussianMixture):
 
     :param dim: Length of the action, from 1 to 1000.
     :param std: Standard deviation of each coordinate before truncation, from 0.001 to 10.
-    :raises ValueError: If an argument is out of range.
     """
 
     def __init__(self, dim: int = 2, std: float = 0.07) -> None:
@@ -88,11 +82,9 @@ class SharpGaussian(GaussianMixture):
         self._weight = np.random.default_rng(0).standard_normal((dim, self.state_dim)) / np.sqrt(self.state_dim)
 
     def sample_states(self, n: int, rng: np.random.Generator) -> FloatArray:
-        """Standard normal states."""
         return rng.standard_normal((n, self.state_dim))
 
     def modes(self, states: Array) -> FloatArray:
-        """The mean as the one mode, shape (batch, 1, dim)."""
         return np.asarray(0.5 * np.tanh(2.0 * self.checked(states) @ self._weight.T)[:, None])
 
 
@@ -100,23 +92,20 @@ class CorrelatedGaussian(SharpGaussian):
     """A narrow Gaussian whose correlations change with the state: N(m(s), std^2 L(s) L(s)').
 
     The mean is that of :class:`SharpGaussian`. L is lower triangular, with 0.5 tanh(2 v . s) below a diagonal of ones,
-    each
-    with a fixed random v, before its rows are scaled to length 1: every coordinate has the standard deviation ``std``.
-    Its mean is at least five of them from the bound, so that below 3e-7 is left out a coordinate and it needs no
-    normalisation.
+    each with a fixed random v, before its rows are scaled to length 1: every coordinate has the standard deviation
+    ``std``. Its mean is at least five of them from the bound, so that below 3e-7 is left out a coordinate and it needs
+    no normalisation.
 
     :param dim: Length of the action, from 1 to 1000.
     :param std: Standard deviation of each coordinate, from 0.001 to 0.1.
-    :raises ValueError: If an argument is out of range.
     """
 
     def __init__(self, dim: int = 2, std: float = 0.07) -> None:
-        super().__init__(dim, interval("std", std, STD_RANGE[0], 0.1))
+        super().__init__(dim, number("std", std, STD_RANGE[0], 0.1))
         size = (dim * (dim - 1) // 2, self.state_dim)
         self._shear = np.random.default_rng(1).standard_normal(size) / np.sqrt(self.state_dim)
 
     def log_density(self, states: Array, actions: Array) -> Array:
-        """log p(a|s), see :meth:`Target.log_density`."""
         means, factors = self.modes(self.checked(states, actions)), self.std * self.factors(states)
         whitening = np.asarray(np.linalg.inv(factors).swapaxes(1, 2), np.float64)
         log_volumes = np.log(np.sqrt(2.0 * np.pi) * np.diagonal(factors, axis1=1, axis2=2)).sum(1)
@@ -124,7 +113,6 @@ class CorrelatedGaussian(SharpGaussian):
         return -0.5 * array_namespace(actions).sum(standardized**2, axis=-1) - like(actions, log_volumes[:, None])
 
     def sample(self, states: Array, n: int, rng: np.random.Generator) -> FloatArray:
-        """Actions from p(a|s), see :meth:`Target.sample`."""
         means, factors = self.modes(states), self.std * self.factors(states)
         noise = rng.standard_normal((len(means), n, self.action_dim))
         return np.asarray(np.clip(means + noise @ factors.swapaxes(1, 2), -1.0, 1.0))
@@ -147,24 +135,21 @@ class RotatingMixture(GaussianMixture):
     :param radius: Distance of the modes from the centre, from 0 to 1.
     :param n_modes: How many, from 1 to 100.
     :param weights: Mass of each mode, of sum 1; equal ones if ``None``.
-    :raises ValueError: If an argument is out of range.
     """
 
     def __init__(
         self, std: float = 0.12, radius: float = 0.7, n_modes: int = 4, weights: npt.ArrayLike | None = None
     ) -> None:
         count = integer("n_modes", n_modes, 1, 100)
-        masses = np.full(count, 1.0 / count) if weights is None else shaped("weights", weights, (count,))
+        masses = np.full(count, 1.0 / count) if weights is None else array("weights", weights, (count,))
         super().__init__(state_dim=2, action_dim=2, std=std, weights=masses)
-        self.radius = interval("radius", radius, 0.0, 1.0)
+        self.radius = number("radius", radius, 0.0, 1.0)
 
     def sample_states(self, n: int, rng: np.random.Generator) -> FloatArray:
-        """States evenly spread on the unit circle."""
         theta = rng.uniform(0.0, 2.0 * np.pi, n)
         return np.stack([np.cos(theta), np.sin(theta)], axis=-1)
 
     def modes(self, states: Array) -> FloatArray:
-        """Centres of the modes, shape (batch, n_modes, 2)."""
         cosine, sine = self.checked(states).T
         count = len(self._masses)
         angles = np.arctan2(sine, cosine)[:, None] + 2.0 * np.pi * np.arange(count) / count
@@ -176,16 +161,13 @@ class TwoHumps(GaussianMixture):
 
     :param dim: Length of the action, from 1 to 1000.
     :param std: Standard deviation of each mode before truncation, from 0.001 to 10.
-    :raises ValueError: If an argument is out of range.
     """
 
     def __init__(self, dim: int = 1, std: float = 0.15) -> None:
         super().__init__(state_dim=1, action_dim=integer("dim", dim, 1, MAX_DIM), std=std, weights=(0.7, 0.3))
 
     def sample_states(self, n: int, rng: np.random.Generator) -> FloatArray:
-        """Zeros."""
         return np.zeros((n, 1))
 
     def modes(self, states: Array) -> FloatArray:
-        """The two centres, the same in every state, shape (batch, 2, dim)."""
         return np.tile([[[-0.5], [0.5]]], (len(self.checked(states)), 1, self.action_dim))

@@ -4,9 +4,8 @@ import numpy as np
 from array_api_compat import array_namespace
 from scipy.special import ndtr
 
-from maxent_envs.targets.base import MAX_DIM, Array, Target, like
-from maxent_envs.targets.truncated import STD_RANGE, log_normalizer, sample_truncated
-from maxent_envs.validation import FloatArray, integer, interval
+from maxent_envs.targets.base import MAX_DIM, STD_RANGE, Array, Target, like, log_normalizer, sample_truncated
+from maxent_envs.validation import FloatArray, integer, number
 
 ANGLES = 2.0 * np.pi * (np.arange(1024) + 0.5) / 1024
 
@@ -19,21 +18,18 @@ class Ring(Target):
     :param radius: Radius of the ring, from 0 to 1.
     :param width: Standard deviation across the ring, from 0.01 to 0.3.
     :param shift: Largest shift of the centre in each coordinate, from 0 to 0.5.
-    :raises ValueError: If an argument is out of range.
     """
 
     def __init__(self, radius: float = 0.6, width: float = 0.08, shift: float = 0.1) -> None:
         super().__init__(state_dim=2, action_dim=2)
-        self.radius = interval("radius", radius, 0.0, 1.0)
-        self.width = interval("width", width, 0.01, 0.3)
-        self.shift = interval("shift", shift, 0.0, 0.5)
+        self.radius = number("radius", radius, 0.0, 1.0)
+        self.width = number("width", width, 0.01, 0.3)
+        self.shift = number("shift", shift, 0.0, 0.5)
 
     def sample_states(self, n: int, rng: np.random.Generator) -> FloatArray:
-        """Standard normal states."""
         return rng.standard_normal((n, 2))
 
     def log_density(self, states: Array, actions: Array) -> Array:
-        """log p(a|s), see :meth:`Target.log_density`."""
         centres = self._centres(self.checked(states, actions))
         xp = array_namespace(actions)
         # The tiny constant keeps the gradient finite at the centre
@@ -42,7 +38,7 @@ class Ring(Target):
         return -0.5 * ((distances - self.radius) / self.width) ** 2 - constants
 
     def sample(self, states: Array, n: int, rng: np.random.Generator) -> FloatArray:
-        """Actions from p(a|s) by rejection, see :meth:`Target.sample`."""
+        """By rejection, see :meth:`Target.sample`."""
         centres = self._centres(self.checked(states))
         actions = np.empty((len(centres), n, 2))
         missing = np.ones((len(centres), n), bool)
@@ -71,8 +67,8 @@ class Ring(Target):
 
 
 class Banana(Target):
-    """A Gaussian bent to a parabola: a_1 ~ N(0, length^2), a_2 ~ N(bend s (a_1^2 - 1/2), width^2), s uniform in [-1,
-    1].
+    """A Gaussian bent to a parabola: a_1 ~ N(0, length^2), a_2 ~ N(bend s (a_1^2 - 1/2), width^2), s uniform
+    in [-1, 1].
 
     The first coordinate is truncated to [-1, 1]. The second is at least five ``width`` from the bound, so that the mass
     left out there is below 1e-6 and needs no normalisation.
@@ -80,28 +76,24 @@ class Banana(Target):
     :param bend: Curvature of the parabola at the states 1 and -1, from 0 to 1.
     :param width: Standard deviation across the parabola, from 0.001 to 0.1.
     :param length: Standard deviation along it before truncation, from 0.001 to 10.
-    :raises ValueError: If an argument is out of range.
     """
 
     def __init__(self, bend: float = 1.0, width: float = 0.08, length: float = 0.4) -> None:
         super().__init__(state_dim=1, action_dim=2)
-        self.bend = interval("bend", bend, 0.0, 1.0)
-        self.width = interval("width", width, STD_RANGE[0], 0.1)
-        self.length = interval("length", length, *STD_RANGE)
+        self.bend = number("bend", bend, 0.0, 1.0)
+        self.width = number("width", width, STD_RANGE[0], 0.1)
+        self.length = number("length", length, *STD_RANGE)
 
     def sample_states(self, n: int, rng: np.random.Generator) -> FloatArray:
-        """States uniform in [-1, 1]."""
         return rng.uniform(-1.0, 1.0, (n, 1))
 
     def log_density(self, states: Array, actions: Array) -> Array:
-        """log p(a|s), see :meth:`Target.log_density`."""
         curvature = like(actions, self.bend * self.checked(states, actions))
         along, across = actions[..., 0], actions[..., 1] - curvature * (actions[..., 0] ** 2 - 0.5)
         constant = float(log_normalizer(np.zeros(1), self.length)) + np.log(np.sqrt(2.0 * np.pi) * self.width)
         return -0.5 * ((along / self.length) ** 2 + (across / self.width) ** 2) - float(constant)
 
     def sample(self, states: Array, n: int, rng: np.random.Generator) -> FloatArray:
-        """Actions from p(a|s), see :meth:`Target.sample`."""
         curvature = self.bend * self.checked(states)
         first = sample_truncated(np.zeros((len(curvature), n)), self.length, rng)
         second = sample_truncated(curvature * (first**2 - 0.5), self.width, rng)
@@ -115,19 +107,16 @@ class BoundMaximum(Target):
 
     :param dim: Length of the action, from 1 to 1000.
     :param rate: Largest rate of each exponential, from 0.001 to 1000: its mean is 1 / rate away from the bound.
-    :raises ValueError: If an argument is out of range.
     """
 
     def __init__(self, dim: int = 2, rate: float = 20.0) -> None:
         super().__init__(state_dim=integer("dim", dim, 1, MAX_DIM), action_dim=dim)
-        self.rate = interval("rate", rate, 1e-3, 1e3)
+        self.rate = number("rate", rate, 1e-3, 1e3)
 
     def sample_states(self, n: int, rng: np.random.Generator) -> FloatArray:
-        """Standard normal states."""
         return rng.standard_normal((n, self.state_dim))
 
     def log_density(self, states: Array, actions: Array) -> Array:
-        """log p(a|s), see :meth:`Target.log_density`."""
         rates = self._rates(self.checked(states, actions))
         size = np.abs(rates)
         # The integral over one coordinate is 2 sinh(r) / r
@@ -136,7 +125,6 @@ class BoundMaximum(Target):
         return xp.sum(like(actions, rates[:, None]) * actions, axis=-1) - like(actions, constants[:, None])
 
     def sample(self, states: Array, n: int, rng: np.random.Generator) -> FloatArray:
-        """Actions from p(a|s), see :meth:`Target.sample`."""
         rates = self._rates(self.checked(states))[:, None]
         size = np.abs(rates)
         uniform = rng.random((len(rates), n, self.action_dim))

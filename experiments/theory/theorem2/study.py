@@ -14,7 +14,7 @@ from experiments.theory.theorem2.distances import gaussian_renyi
 from experiments.theory.theorem2.fit import TARGET_COV, TARGET_MEAN, Cell, FitSettings, fit_cell, target
 from experiments.theory.theorem2.plots import theorem2_figure
 from experiments.theory.theorem2.slopes import log_mean_slope
-from maxent_envs.validation import integer
+from sb3_flowsac.checks import integer
 from sb3_flowsac.lqr_study.arguments import distinct_seeds
 from sb3_flowsac.lqr_study.tasks import Backend, Result, Task, run_tasks, write_json
 from sb3_flowsac.lqr_study.versions import machine, versions

@@ -148,7 +148,10 @@ def _add_lqr(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, nargs="+", default=[0], help="random seeds (default: 0)")
     system = parser.add_mutually_exclusive_group()
-    presets = "a system of the package: default, scalar, unstable or six-state"
+    presets = (
+        "a system of the package: default, scalar, unstable, six-state, or of the literature: aircraft-pitch, "
+        "boeing-747, cart-pendulum, dc-motor, double-integrator, mass-chain, quadrotor"
+    )
     system.add_argument("--preset", metavar="NAME", help=presets)
     file = system.add_argument("--problem", metavar="FILE", help="a system of your own: YAML, JSON or NPZ")
     file.complete = shtab.FILE  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
 """The command line: what its help says, where its options end up, how it refuses bad ones."""
 
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def test_without_arguments_it_prints_the_help(capsys):
 
 def test_lqr_help_names_every_preset(capsys):
     assert exit_code(["lqr", "--help"]) == 0
-    text = capsys.readouterr().out
+    text = re.sub(r"-\s+", "-", capsys.readouterr().out)  # names are broken at their hyphens
     assert all(name in text for name in maxent_envs.PRESETS)
 
 

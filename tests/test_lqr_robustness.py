@@ -93,7 +93,7 @@ def test_entropy_buys_a_linear_controller_no_robustness():
 
 @pytest.mark.parametrize(("kind", "magnitude"), [("wind", 1.0), ("input bias", math.nan)])
 def test_a_bad_disturbance_is_named(kind, magnitude):
-    with pytest.raises(ValueError, match=r"kind must be one of|magnitude must be finite"):
+    with pytest.raises(ValueError, match=r"kind must be one of|magnitude must be a finite number"):
         Disturbance(kind, magnitude)
 
 

@@ -165,7 +165,7 @@ def test_bad_arguments_are_named(kwargs, message):
 
 
 def test_unknown_render_mode_is_named():
-    with pytest.raises(ValueError, match="render_mode must be None or 'rgb_array', got 'ansi'"):
+    with pytest.raises(ValueError, match="render_mode must be one of rgb_array; got 'ansi'"):
         LQREnv(render_mode="ansi")
 
 

@@ -169,7 +169,7 @@ def test_rollouts_are_drawn_in_the_colour_of_their_goal():
         (lambda: MultiGoalEnv(action_cost=-1.0), "action_cost must lie in"),
         (lambda: MultiGoalEnv(goal_reward=np.inf), "goal_reward must be finite"),
         (lambda: MultiGoalEnv(initial_std=8.0), "initial_std must lie in"),
-        (lambda: MultiGoalEnv(render_mode="human"), "render_mode must be None or 'rgb_array', got 'human'"),
+        (lambda: MultiGoalEnv(render_mode="human"), "render_mode must be one of rgb_array; got 'human'"),
         (lambda: MultiGoalEnv().reset(options={"state": [8.0, 0.0]}), r"options\['state'\] must lie in Box\(-7.0, 7.0"),
         (lambda: MultiGoalEnv().reset(options={"x": [0.0, 0.0]}), "options must be None or a dictionary"),
         (lambda: rollout(MultiGoalEnv(), [[0.0]]), r"action must have shape \(2,\)"),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from maxent_envs.validation import FloatArray, abridged, array
+from maxent_envs.validation import FloatArray, abridged, array, choice
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,8 +34,8 @@ class VectorStateEnv(gym.Env[Float32Array, Float32Array]):
     size_inches: ClassVar[tuple[float, float]] = (5.0, 5.0)
 
     def __init__(self, observation_space: Float32Space, action_space: Float32Space, render_mode: str | None) -> None:
-        if render_mode not in (modes := (None, *self.metadata["render_modes"])):
-            raise ValueError(f"render_mode must be {' or '.join(map(repr, modes))}, got {abridged(render_mode)}")
+        if render_mode is not None:
+            choice("render_mode", render_mode, self.metadata["render_modes"])
         self.observation_space, self.action_space, self.render_mode = observation_space, action_space, render_mode
         self._state: FloatArray | None = None
         self._path: list[FloatArray] = []

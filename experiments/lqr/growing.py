@@ -58,7 +58,7 @@ def run_growing(
     alpha, out = positive("alpha", alpha), Path(out)
     specs = [
         _spec(n, alpha, seed, timesteps, out, evaluation)
-        for n in distinct("sizes", sizes, partial(integer, minimum=2))
+        for n in distinct("sizes", sizes, partial(integer, low=2))
         for seed in distinct_seeds(seeds)
     ]
     console = Console()

@@ -130,7 +130,7 @@ def show_command(model: Path, problem: LQRProblem, alpha: float) -> str:
     :param problem: what it has learnt
     :param alpha: the temperature that it was trained with
     """
-    names = [name for name in maxent_envs.preset_names() if maxent_envs.preset(name) == problem]
+    names = [name for name in maxent_envs.PRESETS if maxent_envs.preset(name) == problem]
     system = {"preset": names[0]} if names else problem.to_dict()
     kwargs = [f"{name}:{value}" for name, value in {"alpha": alpha, **system}.items()]
     return shlex.join(["flowsac", "show", str(model), "--env", "MaxEntLQR-v0", "--env-kwargs", *kwargs])

@@ -58,7 +58,9 @@ class VectorStateEnv(gym.Env[Float32Array, Float32Array]):
             if not isinstance(options, dict) or set(options) != {"state"}:
                 raise ValueError(f"options must be None or a dictionary with the key 'state', got {abridged(options)}")
             state = array("options['state']", options["state"], self.observation_space.shape)
-            if not self.observation_space.contains(state.astype(np.float32)):
+            with np.errstate(over="ignore"):
+                fits = self.observation_space.contains(state.astype(np.float32))
+            if not fits:
                 raise ValueError(f"options['state'] must lie in {self.observation_space}, got {state.tolist()}")
         self._state, self._path, self._action = state, [state], None
         return state.astype(np.float32), {}

@@ -31,6 +31,7 @@ from sb3_flowsac.plotting import save_figure
 
 MULTIGOAL = "multigoal"
 TASKS = [*bandits.OWN, MULTIGOAL]
+README = "ring", "rotating_mixture"  # targets of README's picture
 PICTURES = "actions", "paths", "state"  # what of a result is for figures alone
 
 
@@ -65,6 +66,8 @@ def publish(results: list[tuple[Task, Result]], out: Path) -> None:
     write_text(out / "report.md", page(of_targets, of_goals))
     if of_targets:
         save_figure(pictures.density_figure(of_targets), out / "densities.png")
+        if shown := {key: seeds for key, seeds in of_targets.items() if key[0] in README}:
+            save_figure(pictures.density_figure(shown), out / "modes.png")
         save_figure(pictures.progress_figure(of_targets, KL_GOAL), out / "progress.png")
     if of_goals:
         save_figure(pictures.rollouts_figure(of_goals), out / "rollouts.png")

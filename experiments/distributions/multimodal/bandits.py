@@ -16,22 +16,22 @@ from sb3_flowsac.lqr_study.tasks import Result
 
 OWN = {**TARGETS, "crescents": Crescents}
 TEMPERATURE = 0.1
-N_STATES, N_ACTIONS = 256, 256  # of the divergence at the end
+N_STATES, N_ACTIONS = 256, 256  # of the divergence
 POINTS = {1: 2000, 2: 101}  # of the quadrature in each dimension of the action
 SHOWN_SEED, SHOWN_ACTIONS = 7, 1500  # the state of the picture, and the points in it
 
 
 class Progress(BaseCallback):
-    """The divergence from the target as training goes on, by draws of its own."""
+    """The divergence from the target before the last step of training, by draws of its own."""
 
-    def __init__(self, target: Target, every: int) -> None:
+    def __init__(self, target: Target, every: int, last: int) -> None:
         super().__init__()
-        self.target, self.every = target, every
+        self.target, self.every, self.last = target, every, last
         self.curve: list[tuple[int, float]] = []
 
     def _on_step(self) -> bool:
-        if self.num_timesteps % self.every == 0:
-            self.curve.append((self.num_timesteps, divergence(self.model, self.target, 64, 64)[0]))
+        if self.num_timesteps % self.every == 0 and self.num_timesteps < self.last:
+            self.curve.append((self.num_timesteps, divergence(self.model, self.target)[0]))
         return True
 
 
@@ -43,19 +43,19 @@ def train(algo: str, target: str, seed: int, steps: int) -> Result:
     :param target: key of ``OWN``
     :param seed: of the run
     :param steps: environment steps
-    :return: KL(pi || p) in nats at the end and on the way, masses of the modes, the share of actor and critic in it
-        (FlowSAC alone), a state and actions drawn in it
+    :return: KL(pi || p) in nats at the end and on the way, by the same estimate; masses of the modes, the share of
+        actor and critic in it (FlowSAC alone), a state and actions drawn in it
     """
     wanted = OWN[target]()
     env = gym.make("BoltzmannBandit-v0", target=wanted, temperature=TEMPERATURE)
     model = make(algo, env, ent_coef=TEMPERATURE, seed=seed)
-    progress, start = Progress(wanted, max(1, steps // 10)), time.process_time()
+    progress, start = Progress(wanted, max(1, steps // 10), steps), time.process_time()
     model.learn(steps, callback=progress, log_interval=1_000_000)
-    kl, masses = divergence(model, wanted, N_STATES, N_ACTIONS)
+    kl, masses = divergence(model, wanted)
     state = wanted.sample_states(1, np.random.default_rng(SHOWN_SEED))
     return {
         "kl": kl,
-        "curve": progress.curve,
+        "curve": [*progress.curve, (steps, kl)],
         "masses": masses,
         **(actor_and_critic(model, wanted) if isinstance(model, FlowSAC) else {}),
         "state": state[0].tolist(),
@@ -64,10 +64,10 @@ def train(algo: str, target: str, seed: int, steps: int) -> Result:
     }
 
 
-def divergence(model: Model, target: Target, n_states: int, n_actions: int) -> tuple[float, list[float]]:
+def divergence(model: Model, target: Target) -> tuple[float, list[float]]:
     """KL(pi || p) in nats, the mean over the target's states, and the mass of each mode under pi."""
-    states = target.sample_states(n_states, np.random.default_rng(0))
-    actions, log_prob = draw(model, states, n_actions, seed=0)
+    states = target.sample_states(N_STATES, np.random.default_rng(0))
+    actions, log_prob = draw(model, states, N_ACTIONS, seed=0)
     kl = log_prob - target.log_density(states, actions)
     counts = np.bincount(target.mode_of(states, actions).ravel(), minlength=len(target.mode_masses))
     return float(kl.mean()), (counts / counts.sum()).tolist()

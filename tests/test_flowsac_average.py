@@ -91,7 +91,7 @@ def test_the_critics_learn_from_the_actor_that_acts(make_model):
     def loss():
         torch.manual_seed(4)
         networks = model.actor, model.critic, model.critic_target
-        return bellman_error(*networks, batch, model.gamma, 4, model.entropy_coefficient()).loss.item()
+        return bellman_error(*networks, batch, model.gamma, 4, model.entropy_coefficient()).critic_loss.item()
 
     first = loss()
     for offset in model.actor_average.offsets:

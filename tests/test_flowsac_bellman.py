@@ -90,7 +90,7 @@ def test_critic_loss_is_the_soft_bellman_error(
             target = batch.rewards[b].item() + (1 - batch.dones[b].item()) * discount * np.mean(soft_values)
             for q in model.critic(batch.observations[b : b + 1], batch.actions[b : b + 1]).flatten().tolist():
                 expected += 0.5 * (q - target) ** 2 / 6
-    assert error.loss.item() == pytest.approx(expected, rel=1e-4)
+    assert error.critic_loss.item() == pytest.approx(expected, rel=1e-4)
     assert error.clip_fraction.item() == pytest.approx((next_actions.abs() > 1).float().mean().item())
     assert (error.clip_fraction > 0) == (not squashed)
     assert error.log_prob.item() == pytest.approx(log_prob.mean().item())
@@ -98,7 +98,7 @@ def test_critic_loss_is_the_soft_bellman_error(
 
 def test_the_target_has_no_gradient(make_model):
     model = make_model(Blind(), ent_coef=0.2)
-    soft_bellman_error(model, random_batch()).loss.backward()
+    soft_bellman_error(model, random_batch()).critic_loss.backward()
     assert all(p.grad is None for module in (model.actor, model.critic_target) for p in module.parameters())
     assert all(p.grad is not None for p in model.critic.parameters())
 

@@ -88,7 +88,9 @@ def test_more_candidates_are_never_worse(make_wide):
     values = []
     for n in (1, 2, 8, 64):
         policy.n_action_candidates = n
-        scaled = policy._to_scaled(torch.as_tensor(policy.predict(BATCH, deterministic=True)[0], dtype=torch.float64))
+        scaled = policy.box.to_scaled(
+            torch.as_tensor(policy.predict(BATCH, deterministic=True)[0], dtype=torch.float64)
+        )
         values.append(policy.critic(torch.as_tensor(BATCH), scaled).amin(0))
     gains = torch.stack(values).diff(dim=0)
     assert (gains > -1e-6).all() and (gains > 1e-3).any()

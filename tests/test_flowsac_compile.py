@@ -72,7 +72,7 @@ def test_an_error_of_its_own_is_no_failure_to_compile(make_model, monkeypatch):
     with pytest.raises(RuntimeError, match="shapes"), warnings.catch_warnings():
         warnings.simplefilter("error")
         error(model, obs_dim=2)
-    assert error(model, obs_dim=3).loss.isfinite()
+    assert error(model, obs_dim=3).critic_loss.isfinite()
 
 
 @pytest.mark.parametrize("value", [1, "reduce-overhead", None])

@@ -32,7 +32,7 @@ def grid(policy, dim, squashed):
         nodes, weights = np.polynomial.legendre.leggauss(200 if dim == 1 else 64)
     else:
         nodes, weights = np.linspace(-9.0, 9.0, 91), np.full(91, 0.2)
-    centre, half = (policy.action_high + policy.action_low).numpy() / 2, policy.action_scale.numpy()
+    centre, half = (policy.box.high + policy.box.low).numpy() / 2, policy.box.scale.numpy()
     axes = [centre[i] + half[i] * nodes for i in range(dim)]
     actions = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, dim)
     volume = np.prod(np.stack(np.meshgrid(*[h * weights for h in half[:dim]], indexing="ij")), axis=0).ravel()
@@ -78,7 +78,7 @@ def test_round_trip_in_single_precision(make_policy, squashed):
     tolerance = torch.full_like(difference, 1e-4)
     if squashed:
         # Actions of about 3 in units of half widths of 0.2 carry 15 roundings
-        slack = 1.0 - policy._to_scaled(actions).abs()
+        slack = 1.0 - policy.box.to_scaled(actions).abs()
         tolerance = tolerance + (2 * 15 * torch.finfo(torch.float32).eps / slack.clamp(min=1e-7)).sum(-1)
         assert (tolerance < 3e-4).float().mean() > 0.9
     assert (difference <= tolerance).all()

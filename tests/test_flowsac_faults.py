@@ -8,7 +8,8 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from sb3_flowsac.algorithm.finite import MAX_LOG_PROB, MAX_VALUE, check_finite
+from sb3_flowsac.algorithm.figures import MAX_LOG_PROB, MAX_VALUE
+from sb3_flowsac.algorithm.finite import check_finite
 
 BAD = [np.nan, np.inf, -np.inf]
 

@@ -93,7 +93,7 @@ def test_the_missing_entropy_biases_the_critic_as_in_closed_form(make_model, mon
     starts = store_trajectories(model.replay_buffer, optimum, bound, n_steps)
     batch = model.replay_buffer._get_samples(starts)
     networks = model.actor, model.critic, model.critic_target
-    loss = bellman_error(*networks, batch, gamma=model.gamma, n=1, ent_coef=model.entropy_coefficient()).loss
+    loss = bellman_error(*networks, batch, gamma=model.gamma, n=1, ent_coef=model.entropy_coefficient()).critic_loss
     loss.backward()
     mean = -model.critic.constant.grad.item() / model.critic.CONSTANT_SCALE
     standard_error = ((2 * loss.item() - mean**2) / len(starts)) ** 0.5

@@ -215,7 +215,7 @@ def test_predict_is_in_the_box_and_of_the_policy(make_policy, squashed):
     policy = make_policy(**BOX, squash_output=squashed, double=False, log_std_init=1.5)
     obs = np.repeat(BATCH[:1], 4000, axis=0)
     predicted = policy.predict(obs)[0]
-    sampled = policy.sample(BATCH[:1], 4000)[0][0].clamp(policy.action_low, policy.action_high).numpy(force=True)
+    sampled = policy.sample(BATCH[:1], 4000)[0][0].clamp(policy.box.low, policy.box.high).numpy(force=True)
     assert policy.action_space.contains(predicted[0])
     assert (predicted >= policy.action_space.low).all() and (predicted <= policy.action_space.high).all()
     error = np.abs(predicted.mean(0) - sampled.mean(0))

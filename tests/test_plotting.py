@@ -78,7 +78,7 @@ def test_paths_lead_from_the_base_to_the_samples(make_policy, base):
         gaussian = policy.actor.distribution(policy.obs_to_tensor(OBS)[0]).base
     np.testing.assert_allclose(times, [0.0, 1 / 3, 2 / 3, 1.0])
     np.testing.assert_allclose(paths[:, :, -1], samples, rtol=1e-12)
-    scaled = torch.as_tensor(paths[:, :, 0]).sub(policy.action_low).div(policy.action_scale).sub(1.0)
+    scaled = torch.as_tensor(paths[:, :, 0]).sub(policy.box.low).div(policy.box.scale).sub(1.0)
     noise = torch.randn(2, 200, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
     np.testing.assert_allclose(gaussian.whiten(scaled).detach(), noise, atol=1e-10)
 

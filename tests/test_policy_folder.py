@@ -101,7 +101,7 @@ def test_a_trained_model_s_policy_in_double_precision_and_overwriting(make_model
     double = new().double()
     save_policy(double, tmp_path)
     loaded = load_policy(tmp_path, "cpu")
-    assert next(loaded.parameters()).dtype == torch.float64 and loaded.action_scale.dtype == torch.float64
+    assert next(loaded.parameters()).dtype == torch.float64 and loaded.box.scale.dtype == torch.float64
     assert all(torch.equal(*pair) for pair in zip(double.parameters(), loaded.parameters(), strict=True))
 
 

@@ -17,7 +17,7 @@ class BellmanError(NamedTuple):
     components outside the Box.
     """
 
-    loss: torch.Tensor
+    critic_loss: torch.Tensor
     q_value: torch.Tensor
     log_prob: torch.Tensor
     clip_fraction: torch.Tensor

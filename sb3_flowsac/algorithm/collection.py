@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import warnings
 from typing import Any, TypeVar
 
 import numpy as np
@@ -55,9 +56,38 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
         setup = super()._setup_learn(*args, **kwargs)
         if not self._custom_logger:
             slow_down_tables(self.logger)
+        self._warn_of_runs_without_training(setup[0])
         first = self._last_obs if self._vec_normalize_env is None else self._last_original_obs
         check_finite("observation", first, self.num_timesteps)
         return setup
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self._warn_of_another_gamma()
+
+    def _warn_of_another_gamma(self) -> None:
+        """An environment that says its ``gamma``, such as MaxEntLQR-v0, has its optimum with that one alone."""
+        if self.env is None or not self.env.has_attr("gamma"):
+            return
+        for gamma in self.env.get_attr("gamma"):
+            if gamma != self.gamma:
+                warnings.warn(
+                    f"gamma={self.gamma:g}, and the environment's own is {gamma:g}: what is learnt is the optimum of "
+                    f"another problem; pass gamma={gamma:g}",
+                    stacklevel=4,
+                )
+                return
+
+    def _warn_of_runs_without_training(self, total_timesteps: int) -> None:
+        """Say it where no gradient step will come."""
+        if total_timesteps <= self.learning_starts:
+            warnings.warn(
+                f"no gradient step will be taken: learning_starts={self.learning_starts} must be below the number of "
+                f"environment steps at which this run ends, {total_timesteps}",
+                stacklevel=4,
+            )
+        elif self.gradient_steps == 0:
+            warnings.warn("no gradient step will be taken: gradient_steps is 0", stacklevel=4)
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1

@@ -1,7 +1,5 @@
 """FlowSAC: soft actor-critic with a flow policy, improved by importance sampling flow matching."""
 
-from collections import defaultdict
-from itertools import islice
 from typing import Any, ClassVar, TypeVar, cast
 
 import torch
@@ -11,7 +9,6 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, Schedule
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from sb3_flowsac.algorithm import arguments
 from sb3_flowsac.algorithm.actor import FlowActor
@@ -20,7 +17,7 @@ from sb3_flowsac.algorithm.bellman import CompiledBellmanError, bellman_error
 from sb3_flowsac.algorithm.collection import CheckedOffPolicyAlgorithm
 from sb3_flowsac.algorithm.critics import Critic
 from sb3_flowsac.algorithm.entropy_coefficient import EntropyCoefficient, read_ent_coef
-from sb3_flowsac.algorithm.finite import check_figures
+from sb3_flowsac.algorithm.figures import Figures, check_figures
 from sb3_flowsac.algorithm.policies import CnnPolicy, FlowPolicy, MlpPolicy, MultiInputPolicy
 from sb3_flowsac.checks import boolean, integer, positive
 from sb3_flowsac.flow import FlowDistribution
@@ -40,7 +37,6 @@ LEAST_EFFECTIVE = 1.5
 BIAS_INTERVAL = 100  # actor updates between two measurements of ``train/log_prob_bias``
 
 SelfFlowSAC = TypeVar("SelfFlowSAC", bound="FlowSAC")
-Figures = dict[str, list[torch.Tensor]]
 
 
 class FlowSAC(CheckedOffPolicyAlgorithm):
@@ -230,9 +226,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         try:
             super()._setup_model()
         except MemoryError as error:
-            raise MemoryError(
-                f"buffer_size={self.buffer_size} transitions do not fit into the memory: {error}"
-            ) from error
+            raise MemoryError(f"buffer_size={self.buffer_size} transitions do not fit into memory: {error}") from error
         self._create_aliases()
         self._bellman_error = CompiledBellmanError() if self.torch_compile else bellman_error
         self.actor_average = WeightAverage(self.actor.parameters(), self.actor_tau)
@@ -257,14 +251,10 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         :param batch_size: number of transitions in each
         """
         self.policy.set_training_mode(True)
-        self._update_learning_rate(
-            [
-                o
-                for o in (self.actor.optimizer, self.critic.optimizer, self.entropy_coefficient.optimizer)
-                if o is not None
-            ]
-        )
-        figures: Figures = defaultdict(list)  # for the log alone
+        optimizers = (self.actor.optimizer, self.critic.optimizer, self.entropy_coefficient.optimizer)
+        self._update_learning_rate([optimizer for optimizer in optimizers if optimizer is not None])
+        actor_learns = any(parameter.requires_grad for parameter in self.actor.parameters())  # or is frozen
+        figures = Figures()  # for the log alone
         for _ in range(gradient_steps):
             self._n_updates += 1
             batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
@@ -275,27 +265,20 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             error = self._bellman_error(
                 self.actor, self.critic, self.critic_target, batch, self.gamma, self.n_next_actions, alpha
             )
-            self.critic.minimize(error.loss)
+            self.critic.minimize(error.critic_loss)
+            figures.add(**error._asdict(), ent_coef=alpha)
 
             # SAC's, not in Algorithm 2: alpha moves so that the entropy meets its target
-            ent_coef_loss = self.entropy_coefficient.step(-error.log_prob - self.target_entropy)
-
-            # Policy improvement, lines 9 to 11: proposals, weights (9), flow matching. Ours: not in every step, and
-            # from the first step on
-            if (self._n_updates - 1) % self.policy_delay == 0 and self._actor_learns():
-                for name, value in self.improve_actor(batch.observations, batch.actions, alpha).items():
-                    figures[name].append(value)
-
-            # SAC's: a target network
-            if self.critic.uses_target and self._n_updates % self.target_update_interval == 0:
-                _follow(self.critic_target, self.critic, self.tau)
-
-            figures["critic_loss"].append(error.loss.detach())
-            for name in ("q_value", "log_prob", "clip_fraction"):
-                figures[name].append(getattr(error, name))
-            figures["ent_coef"].append(alpha)
             if self.entropy_coefficient.is_learnt:
-                figures["ent_coef_loss"].append(ent_coef_loss)
+                figures.add(ent_coef_loss=self.entropy_coefficient.step(-error.log_prob - self.target_entropy))
+
+            # Policy improvement, lines 9 to 11: proposals, weights (9), flow matching. Ours: every few steps
+            if actor_learns and (self._n_updates - 1) % self.policy_delay == 0:
+                figures.add(**self.improve_actor(batch.observations, batch.actions, alpha))
+
+            # SAC's, not in Algorithm 2: a target network
+            if self.critic.uses_target and self._n_updates % self.target_update_interval == 0:
+                self.critic_target.follow(self.critic, self.tau)
         self._record(figures)
         self.policy.set_training_mode(False)
 
@@ -323,13 +306,10 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self.entropy_coefficient.effective_proposals = statistics["ess"] * statistics["n_proposals"]
         if isinstance(self.n_proposals, str):
             self._ess_share = running_ess_share(self._ess_share, statistics["ess"].item())
-        figures = {
-            **statistics,
-            "actor_loss": loss,
-            "irregular_fraction": policy.irregular_fraction,
-        }
+        figures = {**statistics, "actor_loss": loss, "irregular_fraction": policy.irregular_fraction}
         if (self._n_updates // self.policy_delay) % BIAS_INTERVAL == 1:
-            figures["log_prob_bias"] = self._log_prob_bias(observations)
+            with torch.no_grad():
+                figures["log_prob_bias"] = self.actor.distribution(observations).log_prob_bias()
         return figures
 
     @torch.no_grad()
@@ -376,33 +356,15 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             self.actor_average.follow()
         return (flow + base).detach()
 
-    def _actor_learns(self) -> bool:
-        """Whether there is anything to train: a frozen actor is left alone."""
-        return any(parameter.requires_grad for parameter in self.actor.parameters())
-
-    @torch.no_grad()
-    def _log_prob_bias(self, observations: PyTorchObs) -> torch.Tensor:
-        """Mean of the trace integral (equation 6) minus the exact log-density of what the discrete steps draw, in
-        nats."""
-        policy = self.actor.distribution(observations)
-        noise = policy.noise(1)
-        return (policy.push_with_log_prob(noise, "trace")[1] - policy.push_with_log_prob(noise, "exact")[1]).mean()
-
     def _record(self, figures: Figures) -> None:
-        """
-        Log the means over the gradient steps; the one place of a training call that waits for the device.
-
-        :raises FloatingPointError: if a figure is not finite or the critics diverge
-        """
+        """Log the means over the gradient steps."""
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        if not figures:
-            return
-        numbers = iter(torch.stack([value.reshape(()) for values in figures.values() for value in values]).tolist())
-        means = {name: sum(islice(numbers, len(values))) / len(values) for name, values in figures.items()}
-        check_figures(means, self.policy, self._n_updates, self.num_timesteps)
-        for name, mean in means.items():
-            self.logger.record(f"train/{name}", mean)
-        self.logger.record("train/entropy", -means["log_prob"])
+        means = figures.means()
+        if means:
+            check_figures(means, self.policy, self._n_updates, self.num_timesteps)
+            for name, mean in means.items():
+                self.logger.record(f"train/{name}", mean)
+            self.logger.record("train/entropy", -means["log_prob"])
         if "n_proposals" in means:
             self.logger.record("train/ess_floor", 1.0 / means["n_proposals"])
 
@@ -415,17 +377,6 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> SelfFlowSAC:
-        """
-        Return a trained model.
-
-        :param total_timesteps: the total number of samples (env steps) to train on
-        :param callback: callback(s) called at every step with the state of the algorithm
-        :param log_interval: for off-policy algorithms, the number of episodes before logging
-        :param tb_log_name: the name of the run for TensorBoard logging
-        :param reset_num_timesteps: whether or not to reset the current timestep number (used in logging)
-        :param progress_bar: display a progress bar using tqdm and rich
-        :return: the trained model
-        """
         return super().learn(
             total_timesteps=total_timesteps,
             callback=callback,
@@ -440,14 +391,6 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "actor.optimizer", "actor_average", "critic.optimizer", "entropy_coefficient"], []
-
-
-def _follow(target: Critic, critic: Critic, tau: float) -> None:
-    """Move target critics: Polyak averages of parameters; buffers, such as running statistics, are copied."""
-    move = get_ema_multi_avg_fn(1.0 - tau)  # type: ignore[no-untyped-call]
-    move(list(target.parameters()), list(critic.parameters()), None)
-    for followed, buffer in zip(target.buffers(), critic.buffers(), strict=True):
-        followed.copy_(buffer)
 
 
 def _first(observations: PyTorchObs, n: int | None) -> PyTorchObs:

@@ -12,6 +12,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
 from sb3_flowsac.algorithm import arguments
+from sb3_flowsac.algorithm.action_box import ActionBox
 from sb3_flowsac.algorithm.activations import Swish2
 from sb3_flowsac.algorithm.actor import FlowActor
 from sb3_flowsac.algorithm.candidates import centre_and_sobol_noise
@@ -71,9 +72,6 @@ class FlowPolicy(BasePolicy):
 
     actor: FlowActor
     critic: Critic
-    action_low: torch.Tensor
-    action_high: torch.Tensor
-    action_scale: torch.Tensor
     candidate_noise: torch.Tensor
 
     def __init__(
@@ -102,12 +100,9 @@ class FlowPolicy(BasePolicy):
         arguments.keywords("features_extractor_kwargs", features_extractor_kwargs)
         arguments.check_activation(activation_fn)
         arguments.check_optimizer(optimizer_class, optimizer_kwargs)
-        for name, value in {
-            "squash_output": squash_output,
-            "normalize_images": normalize_images,
-            "share_features_extractor": share_features_extractor,
-        }.items():
-            boolean(name, value)
+        boolean("squash_output", squash_output)
+        boolean("normalize_images", normalize_images)
+        boolean("share_features_extractor", share_features_extractor)
         arguments.check_extractor_fits(observation_space, features_extractor_class, normalize_images)
         # Here, too, and not in the properties alone: torch keeps a module that is assigned to any attribute
         n_action_candidates = integer("n_action_candidates", n_action_candidates, 1, arguments.MAX_SIZE)
@@ -143,12 +138,7 @@ class FlowPolicy(BasePolicy):
             "share_features_extractor": share_features_extractor,
         }
         self._build(lr_schedule)
-        low, high = (
-            torch.as_tensor(bound.ravel(), dtype=torch.float32) for bound in (action_space.low, action_space.high)
-        )
-        self.register_buffer("action_low", low, persistent=False)
-        self.register_buffer("action_high", high, persistent=False)
-        self.register_buffer("action_scale", 0.5 * (high - low), persistent=False)
+        self.box = ActionBox(action_space)
         self.n_action_candidates, self.n_acting_candidates = n_action_candidates, n_acting_candidates
 
     @property
@@ -159,7 +149,7 @@ class FlowPolicy(BasePolicy):
     @n_action_candidates.setter
     def n_action_candidates(self, n: int) -> None:
         n = integer("n_action_candidates", n, 1, arguments.MAX_SIZE)
-        noise = centre_and_sobol_noise(n, len(self.action_scale)).to(self.action_scale)
+        noise = centre_and_sobol_noise(n, len(self.box.scale)).to(self.box.scale)
         self.register_buffer("candidate_noise", noise, persistent=False)
 
     @property
@@ -177,16 +167,14 @@ class FlowPolicy(BasePolicy):
         self.actor.optimizer = self._make_optimizer(list(self.actor.parameters()), lr_schedule)
         self.critic = self.make_critic(self.actor.features_extractor if self.share_features_extractor else None)
         # A shared extractor is trained by the actor's loss alone
-        parameters = [p for name, p in self.critic.named_parameters() if not self._is_shared(name)]
+        shared = "features_extractor" if self.share_features_extractor else None
+        parameters = [p for name, p in self.critic.named_parameters() if name.partition(".")[0] != shared]
         self.critic.optimizer = self._make_optimizer(parameters, lr_schedule)
         self.critic_target: Critic | None = None
         if self.critic.uses_target:
             self.critic_target = self.make_critic()
             self.critic_target.load_state_dict(self.critic.state_dict())
             self.critic_target.set_training_mode(False)
-
-    def _is_shared(self, parameter_name: str) -> bool:
-        return self.share_features_extractor and "features_extractor" in parameter_name
 
     def _make_optimizer(self, parameters: list[nn.Parameter], lr_schedule: Schedule) -> torch.optim.Optimizer:
         kwargs = dict(self.optimizer_kwargs)
@@ -239,8 +227,7 @@ class FlowPolicy(BasePolicy):
         return data
 
     def train(self, mode: bool = True) -> "FlowPolicy":
-        """The same as ``set_training_mode``."""
-        self.set_training_mode(mode)
+        self.set_training_mode(mode)  # torch's name for it
         return self
 
     def set_training_mode(self, mode: bool) -> None:
@@ -285,13 +272,13 @@ class FlowPolicy(BasePolicy):
         """Base noise of the actions of which prediction takes the best, (batch, n, action_dim)."""
         if deterministic:
             return self.candidate_noise.expand(features.shape[0], -1, -1)
-        shape = (features.shape[0], self.n_acting_candidates, len(self.action_scale))
+        shape = (features.shape[0], self.n_acting_candidates, len(self.box.scale))
         return torch.randn(shape, dtype=features.dtype, device=features.device) if noise is None else noise
 
     def _act(self, obs: PyTorchObs, u: torch.Tensor) -> torch.Tensor:
         """The best of the actions that u, (batch, n, action_dim), stands for, in the units of ``_predict``."""
         actions = self._best(obs, self.actor.transform(u))
-        return actions if self.squash_output else self._to_env(actions)
+        return actions if self.squash_output else self.box.unscale(actions)
 
     def _best(self, obs: PyTorchObs, candidates: torch.Tensor) -> torch.Tensor:
         """In each state the scaled action of the largest value: (batch, n, dim) to (batch, dim)."""
@@ -301,12 +288,6 @@ class FlowPolicy(BasePolicy):
         values = self.critic.value(self.critic.features(obs), candidates.clamp(-1.0, 1.0))
         best = values.argmax(1)[:, None, None].expand(-1, 1, candidates.shape[-1])
         return candidates.gather(1, best).squeeze(1)
-
-    def _to_env(self, scaled: torch.Tensor) -> torch.Tensor:
-        return self.action_low + (scaled + 1.0) * self.action_scale
-
-    def _to_scaled(self, actions: torch.Tensor) -> torch.Tensor:
-        return (actions - self.action_low) / self.action_scale - 1.0
 
     @torch.no_grad()
     def sample(
@@ -338,9 +319,9 @@ class FlowPolicy(BasePolicy):
         # All the noise at once: how the work is divided must not change the draws
         draws = in_parts(distribution, distribution.noise(n, generator), distribution.push_with_log_prob)
         u, log_prob = torch.cat([u for u, _ in draws], dim=1), torch.cat([p for _, p in draws], dim=1)
-        log_prob = log_prob - self.actor.transform.log_det(u) - self.action_scale.log().sum()
-        actions = self._to_env(self.actor.transform(u))
-        return actions.clamp(self.action_low, self.action_high) if self.squash_output else actions, log_prob
+        log_prob = log_prob - self.actor.transform.log_det(u) - self.box.log_volume
+        actions = self.box.unscale(self.actor.transform(u))
+        return self.box.clamp(actions) if self.squash_output else actions, log_prob
 
     def log_prob(self, obs: Any, actions: np.ndarray | torch.Tensor) -> torch.Tensor:
         """
@@ -352,28 +333,23 @@ class FlowPolicy(BasePolicy):
         :raises ValueError: if the shapes do not fit
         """
         distribution = self.actor.distribution(self._observations(obs))
-        actions = torch.as_tensor(actions, dtype=self.action_scale.dtype, device=self.device)
+        actions = torch.as_tensor(actions, dtype=self.box.scale.dtype, device=self.device)
         expected = (distribution.batch_size, distribution.dim)
         if actions.dim() not in (2, 3) or (actions.shape[0], actions.shape[-1]) != expected:
             raise ValueError(
                 f"actions has shape {tuple(actions.shape)}; {expected[0]} observation(s) need "
                 f"({expected[0]}, {expected[1]}) or ({expected[0]}, n, {expected[1]})"
             )
-        scaled = self._to_scaled(actions if actions.dim() == 3 else actions.unsqueeze(1))
+        scaled = self.box.to_scaled(actions if actions.dim() == 3 else actions.unsqueeze(1))
         log_prob = torch.cat(in_parts(distribution, scaled, partial(self._scaled_log_prob, distribution)), dim=1)
-        log_prob = log_prob - self.action_scale.log().sum()
+        log_prob = log_prob - self.box.log_volume
         return log_prob if actions.dim() == 3 else log_prob.squeeze(1)
 
     def _scaled_log_prob(self, distribution: FlowDistribution, scaled: torch.Tensor) -> torch.Tensor:
         transform = self.actor.transform
         u = transform.inverse(scaled)
         log_prob = distribution.log_prob(u) - transform.log_det(u)
-        if not transform.squashes:
-            return log_prob
-        # On the bound itself the environment's units are rounded; that is not outside
-        largest = torch.maximum(self.action_low.abs(), self.action_high.abs())
-        rounding = 4 * torch.finfo(scaled.dtype).eps * (1.0 + largest / self.action_scale)
-        return log_prob.masked_fill((scaled.abs() > 1.0 + rounding).any(-1), -torch.inf)
+        return log_prob.masked_fill(self.box.is_outside(scaled), -torch.inf) if transform.squashes else log_prob
 
     def entropy(self, obs: Any, n: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
         """
@@ -388,10 +364,11 @@ class FlowPolicy(BasePolicy):
 
     def _observations(self, obs: Any) -> PyTorchObs:
         """Observations as ``predict`` takes them, also as tensors, to a batch on the policy's device."""
-        if isinstance(obs, torch.Tensor):
-            obs = obs.detach().cpu().numpy()
-        elif isinstance(obs, dict):
-            obs = {k: v.detach().cpu().numpy() if isinstance(v, torch.Tensor) else v for k, v in obs.items()}
+
+        def to_numpy(part: Any) -> Any:
+            return part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else part
+
+        obs = {key: to_numpy(part) for key, part in obs.items()} if isinstance(obs, dict) else to_numpy(obs)
         return self.obs_to_tensor(obs)[0]
 
 

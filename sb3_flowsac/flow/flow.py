@@ -203,3 +203,8 @@ class FlowDistribution:
             log_volume = None if start.log_volume is None else -start.log_volume
         assert log_volume is not None
         return standard_normal_log_prob(start.x) - log_volume - self.base.log_scale
+
+    def log_prob_bias(self) -> torch.Tensor:
+        """Mean of the trace integral (equation 6) minus the exact log-density of what the discrete steps draw, ()."""
+        noise = self.noise(1)
+        return (self.push_with_log_prob(noise, "trace")[1] - self.push_with_log_prob(noise, "exact")[1]).mean()

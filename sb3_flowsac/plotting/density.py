@@ -69,7 +69,7 @@ def density_against_target(policy: FlowPolicy, obs: Any, log_density: Callable[[
     :return: the figure
     :raises ValueError: if the actions have more than two components
     """
-    low, high = (bound.cpu().numpy()[None] for bound in (policy.action_low, policy.action_high))
+    low, high = (bound.cpu().numpy()[None] for bound in (policy.box.low, policy.box.high))
     dim = low.shape[1]
     if dim > 2:
         raise ValueError(
@@ -107,7 +107,7 @@ def _region(policy: FlowPolicy, points: FloatArray) -> tuple[FloatArray, FloatAr
     low, high = low - margin, high + margin
     if not policy.squash_output:
         return low, high
-    return np.maximum(low, policy.action_low.cpu().numpy()), np.minimum(high, policy.action_high.cpu().numpy())
+    return np.maximum(low, policy.box.low.cpu().numpy()), np.minimum(high, policy.box.high.cpu().numpy())
 
 
 def _box_grid(low: FloatArray, high: FloatArray) -> FloatArray:

@@ -73,5 +73,5 @@ def trace_paths(policy: FlowPolicy, obs: Any, n_paths: int, seed: int) -> tuple[
     spread = [(t**2 + (1.0 - t) ** 2) ** 0.5 if isinstance(flow.path, NormalizedPath) else 1.0 for t in flow.grid]
     latents = [distribution.base.unwhiten(r * point) for r, point in zip(spread, points, strict=True)]
     scaled = policy.actor.transform(torch.stack(latents, dim=2))
-    actions = policy.action_low + (scaled + 1.0) * policy.action_scale
+    actions = policy.box.unscale(scaled)
     return np.array(flow.grid), actions.cpu().numpy().astype(np.float64)

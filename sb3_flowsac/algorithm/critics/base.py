@@ -12,6 +12,7 @@ from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from sb3_flowsac.algorithm.activations import Swish2
 
@@ -127,6 +128,18 @@ class Critic(BaseModel, ABC):
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+
+    def follow(self, critic: "Critic", tau: float) -> None:
+        """
+        Move a target: Polyak averages of parameters; buffers, such as running statistics, are copied.
+
+        :param critic: the critic to follow
+        :param tau: the soft update coefficient
+        """
+        move = get_ema_multi_avg_fn(1.0 - tau)  # type: ignore[no-untyped-call]
+        move(list(self.parameters()), list(critic.parameters()), None)
+        for buffer, followed in zip(self.buffers(), critic.buffers(), strict=True):
+            buffer.copy_(followed)
 
     def features(self, obs: PyTorchObs) -> torch.Tensor:
         """

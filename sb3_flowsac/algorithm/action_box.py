@@ -1,0 +1,47 @@
+"""The Box of actions and the scaled actions that actor and critics work in."""
+
+import torch
+from gymnasium import spaces
+from torch import nn
+
+
+class ActionBox(nn.Module):
+    """
+    The map of each component of a Box to [-1, 1]: u_i = low_i + (a_i + 1) c_i with c_i half the width of the Box.
+
+    :param space: the action space
+    """
+
+    low: torch.Tensor
+    high: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, space: spaces.Box) -> None:
+        super().__init__()
+        low, high = (torch.as_tensor(bound.ravel(), dtype=torch.float32) for bound in (space.low, space.high))
+        self.register_buffer("low", low, persistent=False)
+        self.register_buffer("high", high, persistent=False)
+        self.register_buffer("scale", 0.5 * (high - low), persistent=False)  # c
+
+    @property
+    def log_volume(self) -> torch.Tensor:
+        """sum_i log c_i: what the log-density of an action in the environment's units is lower by, ()."""
+        return self.scale.log().sum()
+
+    def unscale(self, scaled: torch.Tensor) -> torch.Tensor:
+        """Actions in the environment's units, (..., dim) to (..., dim)."""
+        return self.low + (scaled + 1.0) * self.scale
+
+    def to_scaled(self, actions: torch.Tensor) -> torch.Tensor:
+        """Scaled actions, (..., dim) to (..., dim)."""
+        return (actions - self.low) / self.scale - 1.0
+
+    def clamp(self, actions: torch.Tensor) -> torch.Tensor:
+        """Actions in the environment's units, clipped to the Box."""
+        return actions.clamp(self.low, self.high)
+
+    def is_outside(self, scaled: torch.Tensor) -> torch.Tensor:
+        """Where scaled actions are outside, (..., dim) to (...); the rounding of the environment's units is not."""
+        largest = torch.maximum(self.low.abs(), self.high.abs())
+        rounding = 4 * torch.finfo(scaled.dtype).eps * (1.0 + largest / self.scale)
+        return (scaled.abs() > 1.0 + rounding).any(-1)

@@ -1,0 +1,52 @@
+"""Runs that cannot give what was asked for say so at once."""
+
+import warnings
+
+import gymnasium as gym
+import pytest
+
+from sb3_flowsac import FlowSAC
+
+
+class OwnGamma(gym.Wrapper):
+    """Pendulum-v1 with a discount factor that it calls its own."""
+
+    gamma = 0.95
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"), [({"learning_starts": 60}, "learning_starts=60"), ({"gradient_steps": 0}, "0")]
+)
+def test_a_run_that_takes_no_gradient_step_warns(make_model, settings, named):
+    with pytest.warns(UserWarning, match=f"no gradient step.*{named}"):
+        model = make_model("Pendulum-v1", **settings).learn(60)
+    assert model._n_updates == 0
+
+
+def test_a_run_that_trains_does_not(make_model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model = make_model("Pendulum-v1", learning_starts=40).learn(60)
+        model.learn(20, reset_num_timesteps=False)  # goes on after its warm-up
+    assert model._n_updates == 40
+
+
+def test_another_gamma_than_the_environments_own_warns(make_model, tmp_path):
+    env = OwnGamma(gym.make("Pendulum-v1"))
+    with pytest.warns(UserWarning, match=r"gamma=0.99.*0.95"):
+        model = make_model(env)
+    model.save(tmp_path / "model")
+    with pytest.warns(UserWarning, match=r"gamma=0.99.*0.95"):
+        FlowSAC.load(tmp_path / "model", env=env)
+
+
+def test_its_own_gamma_does_not(make_model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        make_model(OwnGamma(gym.make("Pendulum-v1")), gamma=0.95)
+        make_model("Pendulum-v1", gamma=0.5)
+
+
+def test_the_lqr_says_its_gamma(make_model):
+    with pytest.warns(UserWarning, match=r"gamma=0.9,.*0.95"):
+        make_model("MaxEntLQR-v0", gamma=0.9)

@@ -145,6 +145,18 @@ def test_worker_processes_take_instances():
     env.close()
 
 
+@pytest.mark.parametrize("target", ["two_humps", "ring", SharpGaussian(5)], ids=name_of)
+def test_rgb_array_shows_the_action_among_samples(target):
+    env = gym.make("BoltzmannBandit-v0", target=target, render_mode="rgb_array")
+    env.reset(seed=0)
+    first = env.render()
+    env.step(np.full(env.action_space.shape, 0.2, np.float32))
+    last = env.render()
+    assert first.shape == last.shape == (400, 400, 3) and first.dtype == np.uint8
+    red = (last[..., 0] > 150) & (last[..., 1] < 80)
+    assert red.sum() > 40 and not ((first[..., 0] > 150) & (first[..., 1] < 80)).any()
+
+
 class WrongShape(Slope):
     def log_density(self, states, actions):
         return actions
@@ -160,6 +172,7 @@ class WrongShape(Slope):
             r"target.log_density\(states, actions\) must have shape \(2, 3\), got shape \(2, 3, 1\)",
         ),
         ({"temperature": 0.0}, "temperature must be positive"),
+        ({"render_mode": "ansi"}, "render_mode must be one of rgb_array; got 'ansi'"),
         ({"temperature": "auto"}, "temperature must contain real numbers only"),
     ],
 )

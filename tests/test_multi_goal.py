@@ -133,7 +133,11 @@ def test_rgb_array_shows_the_path():
     assert first.shape == (400, 400, 3) and first.dtype == np.uint8
     np.testing.assert_array_equal(first, env.render())
     env.step(np.array([1.0, 0.5], np.float32))
-    assert (first != env.render()).any()
+    second = env.render()
+    assert (first != second).any()
+    black = [np.argwhere((image < 20).all(-1)) for image in (first, second)]  # the agent: it has moved to the right
+    inside = [points[(points > 60).all(1) & (points < 350).all(1)] for points in black]
+    assert min(map(len, inside)) > 30 and inside[1][:, 1].mean() > inside[0][:, 1].mean() + 10.0
 
 
 def test_the_picture_of_a_finished_episode_is_drawn():

@@ -16,9 +16,6 @@ def long_run_covariance(controller: LinearGaussian) -> FloatArray:
 
     The stationary X = (A - BK) X (A - BK)' + B Sigma B' + W if A - BK is stable. If only sqrt(gamma) (A - BK) is,
     there is none, and the discounted average (1 - gamma) sum over k of gamma^k X_k from X_0 takes its place.
-
-    :param controller: What acts.
-    :return: X, shape (n, n).
     """
     problem, F = controller.problem, controller.closed_loop
     inflow = problem.B @ controller.Sigma @ problem.B.T + problem.noise_cov
@@ -61,13 +58,10 @@ def derived_action_bound(problem: LQRProblem, alpha: float) -> FloatArray:
 
 
 def action_bounds(bound: npt.ArrayLike, n_inputs: int, origin: str = "") -> FloatArray:
-    """Check bounds of the action Box.
+    """Check bounds of the action Box: one number for all inputs, or one per input, positive and finite in float32.
 
-    :param bound: One positive number for all inputs, or one per input.
-    :param n_inputs: Number of inputs m.
     :param origin: What the message says of where they come from.
     :return: Bounds, shape (m,).
-    :raises ValueError: If the shape is another, or a bound is not positive and finite in float32.
     """
     given, limits = array("action_bound", bound), np.finfo(np.float32)
     if given.shape not in ((), (n_inputs,)):

@@ -9,7 +9,6 @@ from gymnasium import spaces
 from maxent_envs.lqr.bounds import action_bounds, derived_action_bound
 from maxent_envs.lqr.presets import preset as preset_problem
 from maxent_envs.lqr.problem import LQRProblem
-from maxent_envs.lqr.rendering import draw_episode
 from maxent_envs.lqr.sources import problem_of
 from maxent_envs.validation import FloatArray, abridged, array
 from maxent_envs.vector_state import Float32Array, VectorStateEnv, unbounded_space
@@ -84,7 +83,27 @@ class LQREnv(VectorStateEnv):
         return self.problem.initial_state(self._standard_normal())
 
     def _draw(self, figure: "Figure") -> None:
-        draw_episode(figure, np.array(self._path), self._action, self.solution)
+        path, optimum = np.array(self._path), self.solution
+        path_axes, action_axes = figure.subplots(1, 2)
+        for axes in (path_axes, action_axes):
+            axes.axhline(0.0, color="0.85", zorder=0)
+        if path.shape[1] > 1:
+            points, labels = path[:, :2], ("state 1", "state 2")
+            path_axes.axvline(0.0, color="0.85", zorder=0)
+        else:
+            points, labels = np.column_stack([np.arange(len(path)), path]), ("step", "state")
+        path_axes.plot(*points.T, marker=".", color="tab:blue", linewidth=1.0, label="path")
+        path_axes.plot(*points[-1:].T, marker="o", markersize=9, linestyle="", color="tab:red", label="now")
+        path_axes.set(xlabel=labels[0], ylabel=labels[1], title=f"step {len(path) - 1}")
+        position = np.arange(self.problem.n_inputs)
+        action_axes.set_xticks(position, [f"input {i + 1}" for i in position])
+        action_axes.set(title="last action", ylabel="value")
+        if self._action is not None:
+            action_axes.bar(position - 0.2, self._action, width=0.35, color="tab:blue", label="taken")
+            optimal, std = optimum.mean(path[-2]), np.sqrt(np.diag(optimum.Sigma))
+            label = "optimal, mean and std"
+            action_axes.bar(position + 0.2, optimal, width=0.35, color="tab:orange", yerr=std, label=label)
+        figure.legend(loc="outside lower center", ncols=4, frameon=False)
 
     def _standard_normal(self) -> FloatArray:
         return self.np_random.standard_normal(self.problem.n_states)

@@ -30,19 +30,16 @@ def unmoved_modes(A: FloatArray, B: FloatArray) -> npt.NDArray[Any]:
     :return: The eigenvalues.
     """
     balanced, scaling = matrix_balance(A, permute=False)  # the numerical rank would depend on the states' units
-    moved = B / np.diag(scaling)[:, None]
+    moved, n, scale = B / np.diag(scaling)[:, None], len(A), np.abs(balanced).max()
     largest = np.abs(moved).max(axis=0)
     moved = moved / np.where(largest > 0.0, largest, 1.0)
-    eigenvalues, scale = np.linalg.eigvals(balanced), np.abs(balanced).max()
-    return np.array(
-        [
-            mode
-            for mode in eigenvalues
-            if abs(mode) >= 1.0 - MARGIN
-            and np.linalg.matrix_rank(np.hstack([(balanced - mode * np.eye(len(A))) / scale, moved]), RANK_TOLERANCE)
-            < len(A)
-        ]
-    )
+
+    def is_moved(mode: complex) -> bool:
+        pencil = np.hstack([(balanced - mode * np.eye(n)) / scale, moved])
+        return bool(np.linalg.matrix_rank(pencil, RANK_TOLERANCE) == n)
+
+    modes = np.linalg.eigvals(balanced)
+    return np.array([mode for mode in modes if abs(mode) >= 1.0 - MARGIN and not is_moved(mode)])
 
 
 def q_matrix(A: FloatArray, B: FloatArray, cost: FloatArray, gamma: float, P: FloatArray) -> FloatArray:
@@ -119,14 +116,10 @@ def solve_riccati(A: FloatArray, B: FloatArray, cost: FloatArray, gamma: float) 
 
 
 def discounted_sum(F: FloatArray, start: FloatArray, gamma: float) -> FloatArray:
-    """The sum X of gamma^k F^k start F'^k over k, which solves X = start + gamma F X F'.
+    """The sum X of gamma^k F^k start F'^k over k, which solves X = start + gamma F X F'; start and X are symmetric.
 
     By doubling (Smith 1968), whose accuracy does not depend on units: the terms of 2^k steps give those of 2^(k+1).
-
-    :param F: Square matrix with sqrt(gamma) times its spectral radius under 1, which the caller checks.
-    :param start: Symmetric matrix of the same size.
-    :param gamma: Discount factor, 1 for the undiscounted sum.
-    :return: X, symmetric.
+    sqrt(gamma) times the spectral radius of F must be under 1, which the caller checks.
     """
     power, X = np.sqrt(gamma) * F, start
     for _ in range(100):  # float64's radius closest to 1 needs 63

@@ -37,12 +37,7 @@ def preset(name: str = "default") -> LQRProblem:
 
 
 def random_problem(
-    n_states: int,
-    n_inputs: int,
-    seed: int,
-    spectral_radius: float = 1.0,
-    noise_std: float = 0.1,
-    gamma: float = 0.95,
+    n_states: int, n_inputs: int, seed: int, spectral_radius: float = 1.0, noise_std: float = 0.1, gamma: float = 0.95
 ) -> LQRProblem:
     """A random stabilizable problem, the same for the same arguments.
 
@@ -60,17 +55,12 @@ def random_problem(
     :raises ValueError: If an argument is out of range.
     """
     n, m = integer("n_states", n_states, 1, MAX_SIZE), integer("n_inputs", n_inputs, 1, MAX_SIZE)
-    radius, std = number("spectral_radius", spectral_radius, *SCALES), number("noise_std", noise_std, *SCALES)
+    radius = number("spectral_radius", spectral_radius, *SCALES)
     rng = np.random.default_rng(integer("seed", seed, 0))
     A = rng.standard_normal((n, n))
-    return LQRProblem(
-        A=A * (radius / radius_of(A)),
-        B=rng.standard_normal((n, m)) / np.sqrt(n),
-        Q=_random_definite(rng, n, 0.5, 2.0),
-        R=_random_definite(rng, m, 0.1, 0.4),
-        noise_cov=std**2 * np.eye(n),
-        gamma=gamma,
-    )
+    B, std = rng.standard_normal((n, m)) / np.sqrt(n), number("noise_std", noise_std, *SCALES)
+    Q, R = _random_definite(rng, n, 0.5, 2.0), _random_definite(rng, m, 0.1, 0.4)
+    return LQRProblem(A * (radius / radius_of(A)), B, Q, R, noise_cov=std**2 * np.eye(n), gamma=gamma)
 
 
 def _random_definite(rng: np.random.Generator, size: int, low: float, high: float) -> FloatArray:

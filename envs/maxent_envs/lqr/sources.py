@@ -58,12 +58,8 @@ def load_problem(path: str | Path) -> LQRProblem:
 
 
 def problem_of(given: Mapping[str, Any], source: str, more: str = "") -> LQRProblem:
-    """The problem of named arguments.
+    """The problem of named arguments; messages say that they come from ``source``, and what ``more`` it may hold.
 
-    :param given: Arguments of :class:`LQRProblem`.
-    :param source: Where they come from, for the message.
-    :param more: What else may come from there, for the message.
-    :return: The problem.
     :raises ValueError: If a name is unknown or missing, or the problem is invalid.
     """
     allowed = LQRProblem.argument_names()

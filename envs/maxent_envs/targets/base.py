@@ -79,7 +79,7 @@ class Target(ABC):
 
         :raises ValueError: If a shape is wrong or the actions are not floating-point numbers.
         """
-        given = numpy_array(states)
+        given = to_numpy(states)
         if given.ndim != 2 or given.shape[1] != self.state_dim:
             raise ValueError(f"states must have shape (batch, {self.state_dim}), got shape {given.shape}")
         if actions is not None:
@@ -91,7 +91,7 @@ class Target(ABC):
         return given
 
 
-def numpy_array(array: Array) -> FloatArray:
+def to_numpy(array: Array) -> FloatArray:
     """Bring an array of any library, without a gradient, to NumPy in float64."""
     return np.asarray(to_device(array, "cpu"), dtype=np.float64)
 

@@ -7,16 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from array_api_compat import array_namespace
 
-from maxent_envs.targets.base import (
-    MAX_DIM,
-    STD_RANGE,
-    Array,
-    Target,
-    like,
-    log_normalizer,
-    numpy_array,
-    sample_truncated,
-)
+from maxent_envs.targets.base import MAX_DIM, STD_RANGE, Array, Target, like, log_normalizer, sample_truncated, to_numpy
 from maxent_envs.validation import FloatArray, array, integer, number, read_only
 
 
@@ -50,7 +41,7 @@ class GaussianMixture(Target):
     def mode_of(self, states: Array, actions: Array) -> npt.NDArray[np.intp]:
         """The nearest mode; the share of the actions near it is its mass as far as the components do not overlap."""
         modes = self.modes(self.checked(states, actions))
-        squares = np.square(numpy_array(actions)[:, :, None] - modes[:, None]).sum(-1)
+        squares = np.square(to_numpy(actions)[:, :, None] - modes[:, None]).sum(-1)
         return np.asarray(squares.argmin(-1))
 
     def log_density(self, states: Array, actions: Array) -> Array:

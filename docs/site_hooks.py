@@ -26,4 +26,5 @@ def _mathml(match: re.Match[str]) -> str:
     mathml = convert(formula, display="block" if match[2] == "[" else "inline")
     if "\\" in unescape(mathml):
         raise ValueError(f"no MathML for {formula}")
-    return FUNCTION.sub(r'\g<0><mspace width="0.17em"/>', mathml)
+    mathml = FUNCTION.sub(r'\g<0><mspace width="0.17em"/>', mathml)
+    return f'<div class="formula">{mathml}</div>' if match[2] == "[" else mathml

@@ -11,7 +11,6 @@ from torch.distributions import MultivariateNormal
 from torchdiffeq import odeint
 
 from sb3_flowsac.flow import SOLVERS, FlowDistribution, NormalizedPath, StructuredField, make_flow
-from sb3_flowsac.flow.structured import StructuredVelocity
 
 F64 = {"dtype": torch.float64}
 BASES = ["standard", "gaussian"]
@@ -176,8 +175,10 @@ def gaussian_flow(mean, covariance, n_basis=28):
     nodes = numpy_chebyshev.chebpts1(n_basis)
     series = [numpy_chebyshev.chebfit(nodes, f(nodes), n_basis - 1) for f in (drift, matrix)]
     coefficients = np.concatenate([np.zeros((n_basis, 3)), *series], axis=1)  # one hidden unit, switched off
-    w_in = w_out = torch.ones(1, len(mean), 1, **F64)
-    return StructuredVelocity(w_in, w_out, torch.tensor(coefficients)[None])
+    field = StructuredField(1, len(mean), affine=True, units=1, n_basis=n_basis).double()
+    field.head.bias.data = torch.tensor(np.concatenate([np.ones(2 * len(mean)), coefficients.ravel()]))
+    with torch.no_grad():
+        return field(torch.zeros(1, 1, **F64))
 
 
 @pytest.mark.parametrize("density", ["trace", "exact"])

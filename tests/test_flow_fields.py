@@ -6,7 +6,7 @@ import torch
 from numpy.polynomial import chebyshev as numpy_chebyshev
 
 from sb3_flowsac.flow import MLPField, StructuredField
-from sb3_flowsac.flow.structured import StructuredVelocity, chebyshev
+from sb3_flowsac.flow.structured import chebyshev
 
 F64 = {"dtype": torch.float64}
 KINDS = {
@@ -104,9 +104,11 @@ def test_structured_velocity_is_its_formula(affine):
 
     names = ["g", "k", "b", "m", "M"] if affine else ["g", "k", "b", "m"]
     coefficients = np.concatenate([series[name].reshape(n_basis, -1) for name in names], axis=1)
-    arguments = (torch.tensor(a)[None] for a in (w1.T.copy(), w2, coefficients))
-    velocity = StructuredVelocity(*arguments)
-    np.testing.assert_allclose(velocity(torch.tensor(x).view(1, 1, dim), t).ravel(), expected, rtol=1e-12)
+    field = StructuredField(1, dim, affine=affine, units=hidden, n_basis=n_basis).double()
+    numbers = np.concatenate([w1.T.ravel(), w2.ravel(), coefficients.ravel()])
+    field.head.bias.data = torch.tensor(numbers)
+    velocity = field(torch.zeros(1, 1, **F64))
+    np.testing.assert_allclose(velocity(torch.tensor(x).view(1, 1, dim), t).ravel().detach(), expected, rtol=1e-12)
 
 
 def test_times_told_beforehand_change_nothing(field):

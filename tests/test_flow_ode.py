@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sb3_flowsac.flow import SOLVERS, MLPField, StructuredField, integrate, invert, ode, time_grid
-from sb3_flowsac.flow.ode import _step, _step_jacobian, stage_times
+from sb3_flowsac.flow.ode import stage_times
 
 F64 = {"dtype": torch.float64}
 
@@ -110,18 +110,6 @@ def test_one_step_of_a_linear_field_is_the_truncated_exponential(name):
     result = integrate(LinearVelocity(matrix), x, (0.0, 1.0), SOLVERS[name], "exact")
     torch.testing.assert_close(result.x, x @ expected.T, rtol=1e-13, atol=1e-13)
     torch.testing.assert_close(result.log_volume, expected.det().log().expand(1, 5), rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("dim", [1, 2, 3])
-@pytest.mark.parametrize("kind", ["structured", "affine", "mlp"])
-@pytest.mark.parametrize("name", SOLVERS)
-def test_jacobian_of_a_step_is_that_of_autograd(name, kind, dim, perturb):
-    velocity, solver, x = make_velocity(kind, dim, perturb), SOLVERS[name], torch.randn(2, 4, dim, **F64)
-    jacobian = _step_jacobian(velocity, _step(velocity, x, 0.2, 0.3, solver, "exact").locals, solver)
-    full = torch.func.jacrev(lambda y: _step(velocity, y, 0.2, 0.3, solver, "none").x)(x)
-    for b in range(2):
-        for i in range(4):
-            torch.testing.assert_close(jacobian[b, i], full[b, i, :, b, i], rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])

@@ -19,8 +19,7 @@ from scipy.linalg import expm
 from scipy.stats import multivariate_normal, norm
 
 import maxent_envs
-from sb3_flowsac.flow import FlowDistribution, make_flow
-from sb3_flowsac.flow.structured import StructuredVelocity
+from sb3_flowsac.flow import make_flow
 
 F64 = {"dtype": torch.float64}
 PROBLEMS = ["default", "scalar", "unstable", "output"]
@@ -41,14 +40,19 @@ DRIFT = np.array([0.4, -0.8])
 def affine_flow(time, n_steps, solver):
     """The paper's flow and density with v = MATRIX a + DRIFT from t = 0 to ``time``, which is put in the field's
     scale."""
-    coefficients = np.concatenate(
-        [np.zeros(3), time * DRIFT, time * MATRIX.ravel()]
-    )  # its one tanh unit is switched off
-    velocity = StructuredVelocity(
-        torch.ones(1, 2, 1, **F64), torch.ones(1, 2, 1, **F64), torch.tensor(coefficients).view(1, 1, -1)
-    )
-    flow = make_flow(1, 2, base="standard", ode_steps=n_steps, ode_solver=solver, density="trace")
-    return FlowDistribution(flow, flow.base(torch.zeros(1, 1, **F64)), velocity)
+    flow = make_flow(
+        1,
+        2,
+        base="standard",
+        field_kwargs={"units": 1, "n_basis": 1},
+        ode_steps=n_steps,
+        ode_solver=solver,
+        density="trace",
+    ).double()
+    numbers = [np.ones(4), np.zeros(3), time * DRIFT, time * MATRIX.ravel()]  # its one tanh unit is switched off
+    flow.field.head.bias.data = torch.tensor(np.concatenate(numbers))
+    with torch.no_grad():
+        return flow(torch.zeros(1, 1, **F64))
 
 
 def affine_solution(time):

@@ -126,10 +126,7 @@ class FlowActor(BasePolicy):
         :param n: number of actions
         :return: (batch, n, action_dim) and (batch, n)
         """
-        if n == 1:
-            u, log_prob = self.flow.sample_singles(self.features(obs))
-        else:
-            u, log_prob = self.distribution(obs).sample_with_log_prob(n, density="trace", antithetic=True)
+        u, log_prob = self.distribution(obs).sample_with_log_prob(n, density="trace", antithetic=True)
         return self.transform(u), log_prob - self.transform.log_det(u)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:

@@ -266,7 +266,7 @@ class FlowPolicy(BasePolicy):
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
         """Scaled actions if squashed, else actions in the environment's units: what SB3's ``predict`` expects."""
         features = self.actor.features(observation)
-        return self._act(observation, self.actor.flow.push_few(features, self._noise(features, deterministic)))
+        return self._act(observation, self.actor.flow.push(features, self._noise(features, deterministic)))
 
     def _noise(self, features: torch.Tensor, deterministic: bool, noise: torch.Tensor | None = None) -> torch.Tensor:
         """Base noise of the actions of which prediction takes the best, (batch, n, action_dim)."""

@@ -99,8 +99,10 @@ class GaussianBase(nn.Module):
     def forward(self, features: torch.Tensor) -> Gaussian:
         dim = self.dim
         loc, log_std, lower = self.head(features).split([dim, dim, dim * (dim - 1) // 2], dim=-1)
-        # The gradient passes the clamp, so that a scale that has hit a limit can come back
-        std = (log_std + (log_std.clamp(LOG_SCALE_MIN, LOG_SCALE_MAX) - log_std).detach()).exp()
+        limited = log_std.clamp(LOG_SCALE_MIN, LOG_SCALE_MAX)
+        if torch.is_grad_enabled():  # the gradient passes the clamp, so that a scale that has hit a limit can come back
+            limited = log_std + (limited - log_std).detach()
+        std = limited.exp()
         # Rows of L relative to its diagonal, so that correlations keep their meaning when the scale changes
         relative = self._eye.expand(std.shape[0], -1).index_copy(1, self.lower, lower)
         return Gaussian(loc, std.unsqueeze(-1) * relative.view(-1, dim, dim))

@@ -8,15 +8,13 @@ import torch
 from torch import nn
 
 from sb3_flowsac.flow.base import Gaussian, GaussianBase, StandardBase, standard_normal_log_prob
-from sb3_flowsac.flow.few import are_few, push_few
-from sb3_flowsac.flow.ode import Solver, Transport, integrate, invert, stage_times
+from sb3_flowsac.flow.ode import Solver, Transport, follow, integrate, invert, stage_times
 from sb3_flowsac.flow.paths import CondOTPath, NormalizedPath
-from sb3_flowsac.flow.singles import push_singles
-from sb3_flowsac.flow.structured import StructuredField
 from sb3_flowsac.flow.velocity import Velocity, VelocityField
 
 Density = Literal["exact", "trace"]
 DENSITIES: tuple[Density, ...] = ("exact", "trace")
+MOST_FEW = 128  # points: for more, numpy gains little
 
 
 class ConditionalFlow(nn.Module):
@@ -60,38 +58,29 @@ class ConditionalFlow(nn.Module):
         """
         return FlowDistribution(self, self.base(features), self.field(features))
 
-    def push_few(self, features: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    def push(self, features: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """
-        ``self(features).push(noise)``, up to rounding; of a few points and without gradients quicker, but nothing that
-        ``torch`` could trace.
+        ``self(features).push(noise)``, up to rounding; of a few points without gradients by the field's quicker way, if
+        it has one, which ``torch.export`` cannot trace.
 
         :param features: (batch, features_dim)
         :param noise: y_0, (batch, n, dim)
         :return: latents u, (batch, n, dim)
         """
-        if isinstance(self.field, StructuredField) and are_few(noise):
-            return push_few(self.base, self.field, features, noise, self.grid, self.solver)
-        distribution: FlowDistribution = self(features)
-        return distribution.push(noise)
-
-    @torch.no_grad()
-    def sample_singles(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """
-        One sample of each state and the trace integral's log-density, without gradients.
-
-        The same as ``self(features).sample_with_log_prob(1, density="trace")``, up to rounding, and quicker.
-
-        :param features: (batch, features_dim)
-        :return: latents (batch, 1, dim) and log-densities (batch, 1)
-        """
-        if not isinstance(self.field, StructuredField):
+        velocity = self.field.few(features) if _are_few(noise) else None
+        if velocity is None:
             distribution: FlowDistribution = self(features)
-            return distribution.sample_with_log_prob(1, density="trace")
-        base = self.base(features)
-        noise = torch.randn(base.loc.shape, dtype=base.loc.dtype, device=base.loc.device)
-        y1, log_volume = push_singles(self.field, features, noise, self.grid, self.solver)
-        log_prob = standard_normal_log_prob(noise) - log_volume
-        return base.unwhiten(y1.unsqueeze(1)), log_prob.unsqueeze(1) - base.log_scale
+            return distribution.push(noise)
+        base: Gaussian = self.base(features)
+        points = noise.numpy()
+        end = follow(velocity, points[0] if len(points) == 1 else points, self.grid, self.solver)
+        return base.unwhiten(torch.from_numpy(end).view(noise.shape))
+
+
+def _are_few(points: torch.Tensor) -> bool:
+    """Whether points (batch, n, dim) are few, in a precision of numpy's, on a CPU, and no gradients are asked for."""
+    few = points.shape[0] * points.shape[1] <= MOST_FEW and points.dtype in (torch.float32, torch.float64)
+    return few and points.device.type == "cpu" and not torch.is_grad_enabled()
 
 
 class FlowDistribution:

@@ -6,17 +6,19 @@ of the map that the discrete steps compute.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
+import numpy as np
 import torch
 
 from sb3_flowsac.flow.matrices import log_abs_det, matmul
-from sb3_flowsac.flow.velocity import Velocity
+from sb3_flowsac.flow.velocity import NumpyArray, Velocity
 
 Volume = Literal["none", "trace", "exact"]
+Points = TypeVar("Points", torch.Tensor, NumpyArray)
 
 # Most entries of the Jacobians that are computed at once: about as much as a processor core has cache for
 MOST_ENTRIES = 2**18
@@ -87,39 +89,68 @@ class Transport(NamedTuple):
     irregular: torch.Tensor | None
 
 
-class _Step(NamedTuple):
-    """End points, the increment of the trace integral and, for each stage, h times the local form of the Jacobian."""
-
-    x: torch.Tensor
-    log_volume: torch.Tensor | None
-    locals: list[torch.Tensor]
-
-
 def stage_times(grid: Sequence[float], solver: Solver) -> tuple[float, ...]:
     """The times at which a solver asks for the velocity, in order."""
     return tuple(start + node * (end - start) for start, end in pairwise(grid) for node in solver.nodes)
 
 
-def _step(velocity: Velocity, x: torch.Tensor, t: float, h: float, solver: Solver, volume: Volume) -> _Step:
-    """One step x -> x + h sum_i b_i k_i."""
-    slopes: list[torch.Tensor] = []
-    divergences: list[torch.Tensor | None] = []
+def step(rate: Callable[[Points, float], Points], x: Points, t: float, h: float, solver: Solver) -> Points:
+    """
+    One step x -> x + h sum_i b_i k_i.
+
+    :param rate: k, from a point and a time
+    :param x: start points
+    :param t: time at the start
+    :param h: step size, negative for a step backwards
+    :param solver: the Runge-Kutta method
+    """
+    slopes: list[Points] = []
+    for node, row in zip(solver.nodes, solver.stages, strict=True):
+        slopes.append(rate(combine(x, slopes, row, h), t + node * h))
+    return combine(x, slopes, solver.weights, h)
+
+
+def follow(rate: Callable[[Points, float], Points], x: Points, grid: Sequence[float], solver: Solver) -> Points:
+    """
+    The steps of a grid, one after the other, see ``step``.
+
+    :param grid: monotone times
+    """
+    for start, end in pairwise(grid):
+        x = step(rate, x, start, end - start, solver)
+    return x
+
+
+def _step_with_trace(
+    velocity: Velocity, x: torch.Tensor, t: float, h: float, solver: Solver
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """End points, and the integral of the divergence by the same quadrature."""
+    log_volume, weights = torch.zeros_like(x[..., 0]), iter(solver.weights)
+
+    def rate(point: torch.Tensor, time: float) -> torch.Tensor:
+        nonlocal log_volume
+        weight = next(weights)
+        if not weight:
+            return velocity(point, time)
+        slope, divergence = velocity.divergence(point, time)
+        log_volume = torch.add(log_volume, divergence, alpha=weight * h)
+        return slope
+
+    return step(rate, x, t, h, solver), log_volume
+
+
+def _step_with_forms(
+    velocity: Velocity, x: torch.Tensor, t: float, h: float, solver: Solver
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """End points, and for each stage h times the local form of the Jacobian."""
     local_forms: list[torch.Tensor] = []
-    for node, row, weight in zip(solver.nodes, solver.stages, solver.weights, strict=True):
-        point = combine(x, slopes, row, h)
-        time = t + node * h
-        divergence = None
-        if volume == "exact":
-            slope, local = velocity.linearise(point, time)
-            local_forms.append(h * local)
-        elif volume == "trace" and weight:
-            slope, divergence = velocity.divergence(point, time)
-        else:
-            slope = velocity(point, time)
-        slopes.append(slope)
-        divergences.append(divergence)
-    log_volume = combine(torch.zeros_like(x[..., 0]), divergences, solver.weights, h) if volume == "trace" else None
-    return _Step(combine(x, slopes, solver.weights, h), log_volume, local_forms)
+
+    def rate(point: torch.Tensor, time: float) -> torch.Tensor:
+        slope, local = velocity.linearise(point, time)
+        local_forms.append(h * local)
+        return slope
+
+    return step(rate, x, t, h, solver), local_forms
 
 
 def _step_jacobian(velocity: Velocity, local_forms: Sequence[torch.Tensor], solver: Solver) -> torch.Tensor:
@@ -151,15 +182,15 @@ def _step_volume(
     return logarithm.sum(1), (sign <= 0).any(1)
 
 
-def combine(
-    start: torch.Tensor, slopes: Sequence[torch.Tensor | None], weights: Sequence[float], h: float
-) -> torch.Tensor:
+def combine(start: Points, slopes: Sequence[Points], weights: Sequence[float], h: float) -> Points:
     """start + h sum_i weights_i slopes_i, skipping the zeros of the tableau."""
-    result = start
     for slope, weight in zip(slopes, weights, strict=False):
-        if weight and slope is not None:
-            result = torch.add(result, slope, alpha=weight * h)
-    return result
+        if weight:
+            if isinstance(slope, np.ndarray):
+                start = start + (weight * h) * slope
+            else:
+                start = torch.add(start, slope, alpha=weight * h)
+    return start
 
 
 def integrate(
@@ -179,21 +210,25 @@ def integrate(
     """
     if volume not in get_args(Volume):
         raise ValueError(f"volume={volume!r} is unknown; choose one of {list(get_args(Volume))}")
+    if x.shape[1] == 1:  # as single points are quickest: in memory the batch comes last
+        x = x.squeeze(1).T.contiguous().T.unsqueeze(1)
+    if volume == "none":
+        return Transport(follow(velocity, x, grid, solver), None, None)
     log_volume = torch.zeros_like(x[..., 0])
+    if volume == "trace":
+        for start, end in pairwise(grid):
+            x, change = _step_with_trace(velocity, x, start, end - start, solver)
+            log_volume = log_volume + change
+        return Transport(x, log_volume, None)
     irregular = torch.zeros_like(log_volume, dtype=torch.bool)
     pending: list[list[torch.Tensor]] = []
     for start, end in pairwise(grid):
-        step = _step(velocity, x, start, end - start, solver, volume)
-        x = step.x
-        if step.log_volume is not None:
-            log_volume = log_volume + step.log_volume
-        elif volume == "exact":
-            pending.append(step.locals)
-            if end == grid[-1] or (len(pending) + 1) * x.numel() * x.shape[-1] > MOST_ENTRIES:
-                change, folds = _step_volume(velocity, pending, solver)
-                log_volume, irregular = log_volume + change, irregular | folds
-                pending = []
-    return Transport(x, None if volume == "none" else log_volume, irregular if volume == "exact" else None)
+        x, local_forms = _step_with_forms(velocity, x, start, end - start, solver)
+        pending.append(local_forms)
+        if end == grid[-1] or (len(pending) + 1) * x.numel() * x.shape[-1] > MOST_ENTRIES:
+            change, folds = _step_volume(velocity, pending, solver)
+            log_volume, irregular, pending = log_volume + change, irregular | folds, []
+    return Transport(x, log_volume, irregular)
 
 
 def invert(
@@ -222,13 +257,13 @@ def invert(
         h = end - start
         scale = tolerance * x.detach().abs().amax(-1).clamp(min=1.0)
         guess = _undo_step(velocity, x, start, h, solver, scale)
-        step = _step(velocity, guess, start, h, solver, "exact")
-        residual = step.x - x
+        end_point, local_forms = _step_with_forms(velocity, guess, start, h, solver)
+        residual = end_point - x
         irregular = irregular | ~(residual.detach().abs().amax(-1) <= 16 * scale)
         if torch.is_grad_enabled():
-            guess = guess - _solve(_step_jacobian(velocity, step.locals, solver).detach(), residual)
-            step = _step(velocity, guess, start, h, solver, "exact")
-        change, folds = _step_volume(velocity, [step.locals], solver)
+            guess = guess - _solve(_step_jacobian(velocity, local_forms, solver).detach(), residual)
+            _, local_forms = _step_with_forms(velocity, guess, start, h, solver)
+        change, folds = _step_volume(velocity, [local_forms], solver)
         x, log_volume, irregular = guess, log_volume + change, irregular | folds
     return Transport(x, log_volume, irregular)
 
@@ -238,16 +273,16 @@ def _undo_step(
     velocity: Velocity, x: torch.Tensor, start: float, h: float, solver: Solver, tolerance: torch.Tensor
 ) -> torch.Tensor:
     """The points that a step takes to ``x``; where Newton's method would overshoot, its correction is halved."""
-    guess = _step(velocity, x, start + h, -h, solver, "none").x
+    guess = step(velocity, x, start + h, -h, solver)
     for _ in range(MOST_ITERATIONS):
-        step = _step(velocity, guess, start, h, solver, "exact")
-        residual = step.x - x
+        end_point, local_forms = _step_with_forms(velocity, guess, start, h, solver)
+        residual = end_point - x
         if bool((residual.abs().amax(-1) <= tolerance).all()):
             break
-        correction = _solve(_step_jacobian(velocity, step.locals, solver), residual)
+        correction = _solve(_step_jacobian(velocity, local_forms, solver), residual)
         largest = residual.norm(dim=-1).maximum(tolerance)
         for _ in range(MOST_HALVINGS):
-            error = _step(velocity, guess - correction, start, h, solver, "none").x - x
+            error = step(velocity, guess - correction, start, h, solver) - x
             grows = ~(error.norm(dim=-1) <= largest)
             if not bool(grows.any()):
                 break

@@ -1,12 +1,16 @@
 """The structured field: deep in the state and in time, shallow in x, its divergence and Jacobian in closed form."""
 
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
 from sb3_flowsac.checks import integer
-from sb3_flowsac.flow.velocity import Time, VelocityField
+from sb3_flowsac.flow.velocity import NumpyArray, NumpyVelocity, Time, VelocityField
 
 MAX_UNITS, MAX_BASIS = 2**16, 64  # far above any use
 
@@ -27,12 +31,12 @@ def chebyshev(t: torch.Tensor, n_terms: int) -> torch.Tensor:
 
 
 class StructuredField(VelocityField):
-    """
+    r"""
     A field that is deep in the state and in time but shallow in x, so that its divergence costs nothing:
 
-    .. math:: v(x, t, s) = W_2(s) \\, [g \\tanh(k \\, W_1(s) x + b)] + M x + m
+    .. math:: v(x, t, s) = W_2(s) \, [g \tanh(k \, W_1(s) x + b)] + M x + m
 
-    where one linear map of the features gives W_1 (hidden x dim), W_2 (dim x hidden) and, for each of ``n_basis``
+    where one linear map of the features gives W_1 (units x dim), W_2 (dim x units) and, for each of ``n_basis``
     Chebyshev polynomials in t, the vectors g, k, b, m and, if ``affine``, the matrix M. Its Jacobian is
     W_2 diag(g k sech^2) W_1 + M. One pass serves every point and every time of a state. It starts at v = 0.
 
@@ -51,11 +55,9 @@ class StructuredField(VelocityField):
         self, features_dim: int, dim: int, *, affine: bool = False, units: int | None = None, n_basis: int = 4
     ) -> None:
         super().__init__(features_dim, dim)
-        self.units = integer("units", self.default_kwargs(dim)["units"] if units is None else units, 1, MAX_UNITS)
-        self.n_basis, self.affine = integer("n_basis", n_basis, 1, MAX_BASIS), affine
-        hidden = self.units
-        self.sizes = [hidden * dim, hidden * dim, n_basis * self.n_coefficients]
-        self.head = nn.Linear(features_dim, sum(self.sizes))
+        units = integer("units", self.default_kwargs(dim)["units"] if units is None else units, 1, MAX_UNITS)
+        self.layout = Layout(dim, units, integer("n_basis", n_basis, 1, MAX_BASIS), affine)
+        self.head = nn.Linear(features_dim, sum(self.layout.sizes))
         self._reset_parameters()
         self.prepare(())
 
@@ -64,168 +66,321 @@ class StructuredField(VelocityField):
         return {"units": 48 if dim == 2 else 16}
 
     @property
-    def coefficient_sizes(self) -> list[int]:
-        """Numbers of coefficients of each polynomial: of g, k, b, m and M."""
-        return [self.units, self.units, self.units, self.dim, self.dim**2 if self.affine else 0]
-
-    @property
-    def n_coefficients(self) -> int:
-        """Number of coefficients of each polynomial."""
-        return sum(self.coefficient_sizes)
+    def units(self) -> int:
+        """Number of tanh units."""
+        return self.layout.units
 
     @torch.no_grad()
     def _reset_parameters(self) -> None:
         """Random units in x that are alike in every state (in the bias), and a zero gain: v = 0."""
-        w_in, w_out, coefficients = torch.split(self.head.bias, self.sizes)
+        w_in, w_out, coefficients = self.layout.split(self.head.bias.unsqueeze(-1))
         nn.init.normal_(w_in, std=self.dim**-0.5)
         nn.init.normal_(w_out, std=self.units**-0.5)
         nn.init.zeros_(coefficients)
-        hidden = self.units
-        constant = coefficients.view(self.n_basis, -1)[0]
-        nn.init.ones_(constant[hidden : 2 * hidden])
-        nn.init.uniform_(constant[2 * hidden : 3 * hidden], -1.5, 1.5)
-        of_features = torch.split(self.head.weight, self.sizes)[2].view(self.n_basis, self.n_coefficients, -1)
-        nn.init.zeros_(of_features[:, :hidden])
-        nn.init.zeros_(of_features[:, 3 * hidden :])
+        _, frequency, phase, _, _ = self.layout.split_coefficients(coefficients[0], 0)
+        nn.init.ones_(frequency)
+        nn.init.uniform_(phase, -1.5, 1.5)
+        gain, _, _, drift, matrix = torch.split(
+            self.layout.split(self.head.weight)[2], self.layout.coefficient_sizes, 1
+        )
+        for of_features in (gain, drift, matrix):
+            nn.init.zeros_(of_features)
 
     def prepare(self, times: tuple[float, ...]) -> None:
         self.times = times
-        basis = chebyshev(torch.tensor(times, dtype=torch.float64), self.n_basis).to(self.head.weight)
+        basis = chebyshev(torch.tensor(times, dtype=torch.float64), self.layout.n_basis).to(self.head.weight)
         self.register_buffer("basis", basis, persistent=False)
 
     def forward(self, features: torch.Tensor) -> "StructuredVelocity":
-        w_in, w_out, coefficients = torch.split(self.head(features), self.sizes, dim=-1)
-        return StructuredVelocity(
-            w_in.reshape(-1, self.dim, self.units),
-            w_out.reshape(-1, self.dim, self.units),
-            coefficients.reshape(-1, self.n_basis, self.n_coefficients),
-            self.times,
-            self.basis,
-        )
+        # Training has many points of each state: its rows stay together in memory, otherwise its columns
+        training = torch.is_grad_enabled()
+        head = self.head
+        columns = head(features).T if training else torch.addmm(head.bias.unsqueeze(1), head.weight, features.T)
+        return StructuredVelocity(columns, self.layout, self.times, self.basis)
+
+    def few(self, features: torch.Tensor) -> NumpyVelocity:
+        return _FewPoints(self.head(features).numpy().T, self.layout, self.times, self.basis.numpy())
 
 
-class _AtTime(NamedTuple):
-    """Coefficients at given times: g, k, g k, b (batch, n or 1, hidden), m (..., dim), M (..., dim, dim) or None."""
+class Layout(NamedTuple):
+    """The order of the numbers that make up the field of a state."""
 
-    gain: torch.Tensor
-    frequency: torch.Tensor
-    steepness: torch.Tensor
-    phase: torch.Tensor
-    drift: torch.Tensor
-    matrix: torch.Tensor | None
+    dim: int
+    units: int
+    n_basis: int
+    affine: bool
+
+    @property
+    def sizes(self) -> list[int]:
+        """Numbers of W_1 transposed, of W_2 and of all coefficients."""
+        return [self.dim * self.units, self.dim * self.units, self.n_basis * sum(self.coefficient_sizes)]
+
+    @property
+    def coefficient_sizes(self) -> list[int]:
+        """Numbers of coefficients of each polynomial: of g, k, b, m and M."""
+        return [self.units, self.units, self.units, self.dim, self.dim**2 if self.affine else 0]
+
+    def split(self, columns: Any) -> tuple[Any, Any, Any]:
+        """W_1 transposed and W_2 (dim, units, batch), coefficients (n_basis, numbers, batch)."""
+        w_in, w_out, coefficients = _cut(columns, self.sizes, 0)
+        shape, batch = (self.dim, self.units, -1), columns.shape[1]
+        return w_in.reshape(shape), w_out.reshape(shape), coefficients.reshape(self.n_basis, -1, batch)
+
+    def split_coefficients(self, coefficients: Any, axis: int) -> Sequence[Any]:
+        """g, k, b, m and the entries of M."""
+        return _cut(coefficients, self.coefficient_sizes, axis)
+
+    def at_times(self, coefficients: Any, basis: Any) -> Any:
+        """Coefficients (times, numbers, batch) at the times of a basis (times, n_basis)."""
+        flat = coefficients.reshape(self.n_basis, -1)
+        return (basis @ flat).reshape(len(basis), -1, coefficients.shape[2])
+
+    def square(self, matrix: torch.Tensor) -> torch.Tensor:
+        """M of its entries, (..., dim^2) to (..., dim, dim)."""
+        return matrix.view(*matrix.shape[:-1], self.dim, self.dim)
+
+
+def _cut(array: Any, sizes: list[int], axis: int) -> Sequence[Any]:
+    """Consecutive pieces along an axis, of torch's and numpy's arrays."""
+    if isinstance(array, torch.Tensor):
+        return torch.split(array, sizes, axis)
+    before = (slice(None),) * axis if axis >= 0 else (...,)
+    return [array[(*before, slice(*ends))] for ends in pairwise(accumulate(sizes, initial=0))]
 
 
 class StructuredVelocity:
     """
     The field of ``StructuredField`` for a batch of states.
 
-    :param w_in: W_1 transposed, (batch, dim, hidden)
-    :param w_out: W_2, (batch, dim, hidden)
-    :param coefficients: of the Chebyshev polynomials of [g, k, b, m, M], (batch, n_basis, 3 hidden + dim (+ dim^2))
+    :param columns: the numbers of each state in the order of the layout, (numbers, batch)
+    :param layout: that order
     :param times: times whose coefficients are computed together, when one of them is asked for
     :param basis: the Chebyshev polynomials at these times, (len(times), n_basis)
     """
 
-    def __init__(
-        self,
-        w_in: torch.Tensor,
-        w_out: torch.Tensor,
-        coefficients: torch.Tensor,
-        times: tuple[float, ...] = (),
-        basis: torch.Tensor | None = None,
-    ) -> None:
-        self.w_in, self.w_out, self.coefficients = w_in, w_out, coefficients
-        self.times, self.basis = times, basis
-        self._at_float: dict[tuple[float, bool], _AtTime] = {}
-        self._outer_product: dict[bool, torch.Tensor] = {}
+    def __init__(self, columns: torch.Tensor, layout: Layout, times: tuple[float, ...], basis: torch.Tensor) -> None:
+        self._numbers = columns, layout, times, basis
+        # Solvers come back to the same states and times: what they need is kept, apart with and without gradients
+        self._forms: dict[tuple[type[_Points], bool], _Points] = {}
 
     def __call__(self, x: torch.Tensor, t: Time) -> torch.Tensor:
-        at = self._at(t)
-        return self._velocity(x, at, self._activation(x, at))
+        form = self._form(x, t)
+        at, x = form.at(t), form.enter(x)
+        return form.leave(form.velocity(x, at, form.activation(x, at)))
 
     def divergence(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
-        velocity, slope, matrix = self._linearise(x, t)
-        # What each unit adds to the trace, (batch, hidden, 1)
-        diagonal = (self.w_in * self.w_out).sum(1).unsqueeze(-1)
-        divergence = (slope @ diagonal).squeeze(-1)
-        if matrix is not None:
-            divergence = divergence + matrix.diagonal(dim1=-2, dim2=-1).sum(-1)
-        return velocity, divergence
+        form = self._form(x, t)
+        at, x = form.at(t), form.enter(x)
+        activation = form.activation(x, at)
+        return form.leave(form.velocity(x, at, activation)), form.trace(form.slope(activation, at), at)
 
     def linearise(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
-        """The local form is g k sech^2, (batch, n, hidden), followed by the entries of M if there is one."""
-        velocity, slope, matrix = self._linearise(x, t)
-        if matrix is not None:
-            slope = torch.cat([slope, matrix.flatten(2).expand(-1, x.shape[1], -1)], dim=-1)
-        return velocity, slope
+        """The local form is g k sech^2, (batch, n, units), followed by the entries of M if there is one."""
+        form = self._form(x, t)
+        at, x = form.at(t), form.enter(x)
+        activation = form.activation(x, at)
+        local = form.leave(form.slope(activation, at))
+        if form.layout.affine:
+            local = torch.cat([local, form.leave(at.matrix).expand(-1, local.shape[1], -1)], dim=-1)
+        return form.leave(form.velocity(x, at, activation)), local
 
     def jacobian(self, local: torch.Tensor) -> torch.Tensor:
-        batch, dim, hidden = self.w_in.shape
-        slope, matrix = local[..., :hidden], local[..., hidden:]
-        if 2 * local.shape[1] < dim:  # too few points to pay for the outer products
-            scaled = slope.unsqueeze(2) * self.w_out.unsqueeze(1)
-            jacobian = scaled.flatten(1, 2) @ self.w_in.transpose(1, 2)
-        else:
-            jacobian = slope @ self._outer()
-        jacobian = jacobian.view(batch, -1, dim, dim)
-        return jacobian + matrix.reshape(batch, -1, dim, dim) if matrix.shape[-1] else jacobian
+        return self._get(_Points).jacobian(local)
 
-    # The solvers come back to the same times, and every step needs the same outer products: both are kept, apart for
-    # calls with and without gradients
-
-    def _outer(self) -> torch.Tensor:
-        """What each unit adds to the Jacobian, (batch, hidden, dim * dim)."""
-        key = torch.is_grad_enabled()
-        if key not in self._outer_product:
-            outer = self.w_out.unsqueeze(2) * self.w_in.unsqueeze(1)
-            self._outer_product[key] = outer.flatten(1, 2).transpose(1, 2)
-        return self._outer_product[key]
-
-    def _at(self, t: Time) -> _AtTime:
+    def _form(self, x: torch.Tensor, t: Time) -> "_Points":
         if isinstance(t, torch.Tensor):
-            return self._combine(chebyshev(t, self.coefficients.shape[1]))
-        gradient = torch.is_grad_enabled()
-        if (t, gradient) not in self._at_float:
+            return self._get(_TimedPoints)
+        return self._get(_Singles if x.shape[1] == 1 and x.shape[0] > 1 else _Points)
+
+    def _get(self, form: "type[_Points]") -> "_Points":
+        key = form, torch.is_grad_enabled()
+        if key not in self._forms:
+            self._forms[key] = form(*self._numbers)
+        return self._forms[key]
+
+
+class _AtTime(NamedTuple):
+    """g (or W_2 g), k (or k W_1), g k, b, m and the entries of M at a time, or at several."""
+
+    gain: torch.Tensor
+    frequency: torch.Tensor
+    steepness: torch.Tensor
+    phase: torch.Tensor
+    drift: torch.Tensor
+    matrix: torch.Tensor
+
+
+class _Points:
+    """The formula for points (batch, n, dim) at one time, with W_2 g and k W_1 as matrices."""
+
+    numbers_axis = -1
+
+    def __init__(self, columns: torch.Tensor, layout: Layout, times: tuple[float, ...], basis: torch.Tensor) -> None:
+        self.layout, self.times, self.basis = layout, times, basis
+        w_in, w_out, self.coefficients = layout.split(columns)
+        self.w_in, self.w_out = self.arrange(w_in), self.arrange(w_out)
+        self._at: dict[float, _AtTime] = {}
+
+    def at(self, t: Any) -> _AtTime:
+        """Coefficients at a time, computed for all known times at once."""
+        if t not in self._at:
             times, basis = self.times, self.basis
-            if basis is None or t not in times:
-                times, basis = (t,), chebyshev(self.coefficients.new_tensor([t]), self.coefficients.shape[1])
-            *vectors, matrix = self._combine(basis)
-            matrices = (None,) * len(times) if matrix is None else matrix.unsqueeze(2).unbind(1)
-            for time, *at in zip(times, *(vector.unsqueeze(2).unbind(1) for vector in vectors), matrices, strict=True):
-                self._at_float[time, gradient] = _AtTime(*at)
-        return self._at_float[t, gradient]
+            if t not in times:
+                times, basis = (t,), chebyshev(self.coefficients.new_tensor([t]), self.layout.n_basis)
+            at_times = self.layout.at_times(self.coefficients, basis)
+            self._at.update(zip(times, map(_AtTime, *self.named(self.by_time(at_times))), strict=True))
+        return self._at[t]
 
-    def _combine(self, basis: torch.Tensor) -> _AtTime:
-        dim, hidden = self.w_in.shape[1:]
-        combined = basis @ self.coefficients
-        sizes = [hidden, hidden, hidden, dim, combined.shape[-1] - 3 * hidden - dim]
-        gain, frequency, phase, drift, matrix = torch.split(combined, sizes, dim=-1)
-        matrices = matrix.reshape(*drift.shape, dim) if matrix.shape[-1] else None
-        return _AtTime(gain, frequency, gain * frequency, phase, drift, matrices)
+    def named(self, coefficients: torch.Tensor) -> _AtTime:
+        """g, k, g k, b, m and M of all coefficients."""
+        gain, frequency, phase, drift, matrix = self.layout.split_coefficients(coefficients, self.numbers_axis)
+        return _AtTime(*self.fused(gain, frequency), gain * frequency, phase, drift, matrix)
 
-    # Torch's batched products take about a microsecond for each state, however small: for single points sums are
-    # quicker
+    def fused(self, gain: torch.Tensor, frequency: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """W_2 g (times, batch, units, dim) and k W_1 (times, batch, dim, units)."""
+        return (self.w_out * gain).transpose(2, 3), self.w_in * frequency
 
-    def _to_units(self, x: torch.Tensor) -> torch.Tensor:
-        """W_1 x, (batch, n, dim) to (batch, n, hidden)."""
-        return (x.transpose(1, 2) * self.w_in).sum(1, keepdim=True) if x.shape[1] == 1 else x @ self.w_in
+    def slope(self, activation: torch.Tensor, at: _AtTime) -> torch.Tensor:
+        """g k sech^2."""
+        return torch.addcmul(at.steepness, at.steepness * activation, activation, value=-1.0)
 
-    def _from_units(self, units: torch.Tensor) -> torch.Tensor:
-        """W_2 times what units give, (batch, n, hidden) to (batch, n, dim)."""
-        if units.shape[1] == 1:
-            return (units * self.w_out).sum(-1).unsqueeze(1)
-        return units @ self.w_out.transpose(1, 2)
+    def arrange(self, columns: torch.Tensor) -> torch.Tensor:
+        """(..., batch) to (batch, ...)."""
+        rows = columns.flatten(0, -2).T
+        rows = rows if rows.stride(1) == 1 else rows.contiguous()
+        return rows.view(-1, *columns.shape[:-1])
 
-    def _activation(self, x: torch.Tensor, at: _AtTime) -> torch.Tensor:
-        return torch.addcmul(at.phase, at.frequency, self._to_units(x)).tanh_()
+    def by_time(self, at_times: torch.Tensor) -> torch.Tensor:
+        """(times, numbers, batch) to (times, batch, 1, numbers)."""
+        return self.arrange(at_times).transpose(0, 1).unsqueeze(2)
 
-    def _velocity(self, x: torch.Tensor, at: _AtTime, activation: torch.Tensor) -> torch.Tensor:
-        velocity = self._from_units(at.gain * activation) + at.drift
-        return velocity if at.matrix is None else velocity + (at.matrix @ x.unsqueeze(-1)).squeeze(-1)
+    def enter(self, x: torch.Tensor) -> torch.Tensor:
+        """From (batch, n, ...) to this form's arrangement of axes."""
+        return x
 
-    def _linearise(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Velocity, g k sech^2 (batch, n, hidden) and M."""
-        at = self._at(t)
-        activation = self._activation(x, at)
-        slope = torch.addcmul(at.steepness, at.steepness * activation, activation, value=-1.0)
-        return self._velocity(x, at, activation), slope, at.matrix
+    def leave(self, x: torch.Tensor) -> torch.Tensor:
+        """From this form's arrangement of axes to (batch, n, ...)."""
+        return x
+
+    def activation(self, x: torch.Tensor, at: _AtTime) -> torch.Tensor:
+        """tanh(k W_1 x + b)."""
+        return torch.baddbmm(at.phase, x, at.frequency).tanh_()
+
+    def velocity(self, x: torch.Tensor, at: _AtTime, activation: torch.Tensor) -> torch.Tensor:
+        """W_2 (g activation) + m + M x."""
+        velocity = torch.baddbmm(at.drift, activation, at.gain)
+        return (
+            torch.baddbmm(velocity, x, self.layout.square(at.matrix.squeeze(1)).mT) if self.layout.affine else velocity
+        )
+
+    def trace(self, slope: torch.Tensor, at: _AtTime) -> torch.Tensor:
+        """The divergence, (batch, n)."""
+        trace = (slope @ self.per_unit.unsqueeze(-1)).squeeze(-1)
+        return trace + at.matrix[..., :: self.layout.dim + 1].sum(-1) if self.layout.affine else trace
+
+    @cached_property
+    def per_unit(self) -> torch.Tensor:
+        """What each unit adds to the trace, for a slope of 1: (batch, units)."""
+        return (self.w_in * self.w_out).sum(1)
+
+    def jacobian(self, local: torch.Tensor) -> torch.Tensor:
+        """See ``Velocity``."""
+        batch, dim, units = self.w_in.shape
+        slope, matrix = local[..., :units], local[..., units:]
+        if 2 * local.shape[1] < dim:  # too few points to pay for the outer products
+            jacobian = (slope.unsqueeze(2) * self.w_out.unsqueeze(1)).flatten(1, 2) @ self.w_in.transpose(1, 2)
+        else:
+            jacobian = slope @ self.outer
+        jacobian = jacobian.view(batch, -1, dim, dim)
+        return jacobian + matrix.reshape(batch, -1, dim, dim) if self.layout.affine else jacobian
+
+    @cached_property
+    def outer(self) -> torch.Tensor:
+        """What each unit adds to the Jacobian, (batch, units, dim * dim)."""
+        return (self.w_out.unsqueeze(2) * self.w_in.unsqueeze(1)).flatten(1, 2).transpose(1, 2)
+
+
+class _TimedPoints(_Points):
+    """The formula for points (batch, n, dim), each at its own time."""
+
+    def at(self, t: Any) -> _AtTime:
+        rows = self.arrange(self.coefficients)
+        return self.named(chebyshev(t, rows.shape[1]) @ rows)
+
+    def fused(self, gain: torch.Tensor, frequency: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return gain, frequency
+
+    def activation(self, x: torch.Tensor, at: _AtTime) -> torch.Tensor:
+        return torch.addcmul(at.phase, at.frequency, x @ self.w_in).tanh_()
+
+    def velocity(self, x: torch.Tensor, at: _AtTime, activation: torch.Tensor) -> torch.Tensor:
+        velocity = (at.gain * activation) @ self.w_out.transpose(1, 2) + at.drift
+        return velocity + (self.layout.square(at.matrix) * x.unsqueeze(-2)).sum(-1) if self.layout.affine else velocity
+
+
+class _Singles(_Points):
+    """
+    The formula for one point of each state at one time, in arrays (..., batch): torch's batched products take about a
+    microsecond for each state, however small, and sums over contiguous memory half as long.
+    """
+
+    numbers_axis = 1
+
+    def fused(self, gain: torch.Tensor, frequency: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return gain, frequency
+
+    def arrange(self, columns: torch.Tensor) -> torch.Tensor:
+        return columns
+
+    def by_time(self, at_times: torch.Tensor) -> torch.Tensor:
+        return at_times
+
+    def enter(self, x: torch.Tensor) -> torch.Tensor:
+        return x.squeeze(1).T.contiguous()
+
+    def leave(self, x: torch.Tensor) -> torch.Tensor:
+        return x.T.unsqueeze(1)
+
+    def activation(self, x: torch.Tensor, at: _AtTime) -> torch.Tensor:
+        return torch.addcmul(at.phase, at.frequency, (self.w_in * x.unsqueeze(1)).sum(0)).tanh_()
+
+    def velocity(self, x: torch.Tensor, at: _AtTime, activation: torch.Tensor) -> torch.Tensor:
+        velocity = (at.gain * activation * self.w_out).sum(1) + at.drift
+        return velocity + (at.matrix.view(*x.shape[:1], *x.shape) * x).sum(1) if self.layout.affine else velocity
+
+    def trace(self, slope: torch.Tensor, at: _AtTime) -> torch.Tensor:
+        trace = (slope * self.per_unit).sum(0)
+        return (trace + at.matrix[:: self.layout.dim + 1].sum(0) if self.layout.affine else trace).unsqueeze(1)
+
+    @cached_property
+    def per_unit(self) -> torch.Tensor:
+        return (self.w_in * self.w_out).sum(0)
+
+
+class _FewPoints:
+    """
+    The formula for few points (batch, n, dim), or (n, dim) of one state, at one of the known times, in numpy: there
+    most of torch's time is the overhead of its calls.
+    """
+
+    def __init__(self, columns: NumpyArray, layout: Layout, times: tuple[float, ...], basis: NumpyArray) -> None:
+        w_in, w_out, coefficients = layout.split(columns)
+        vectors = layout.at_times(coefficients, basis).transpose(0, 2, 1)
+        if columns.shape[1] == 1:  # products of matrices, not of stacks of matrices: they take half of the time
+            w_in, w_out = w_in[..., 0], w_out[..., 0]
+        else:
+            w_in, w_out, vectors = w_in.transpose(2, 0, 1), w_out.transpose(2, 0, 1), vectors[:, :, None]
+        gain, frequency, phase, drift, matrix = layout.split_coefficients(vectors, -1)
+        self.affine = layout.affine
+        if self.affine:
+            matrix = matrix.reshape(*matrix.shape[:-2], layout.dim, -1).swapaxes(-1, -2)
+        parts = zip(w_in * frequency, phase, (w_out * gain).swapaxes(-1, -2), drift, matrix, strict=True)
+        self.at = dict(zip(times, parts, strict=True))
+
+    def __call__(self, x: NumpyArray, t: float) -> NumpyArray:
+        into, phase, out_of, drift, matrix = self.at[t]
+        units = x @ into
+        units += phase
+        velocity: NumpyArray = np.tanh(units, out=units) @ out_of
+        velocity += drift
+        return velocity + x @ matrix if self.affine else velocity

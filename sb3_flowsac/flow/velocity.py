@@ -4,11 +4,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.func import jvp, vmap
 
 Time = float | torch.Tensor  # one time for all points, or one for each point (batch, n)
+NumpyArray = npt.NDArray[np.floating[Any]]
+NumpyVelocity = Callable[[NumpyArray, float], NumpyArray]
 
 
 class Velocity(Protocol):
@@ -130,3 +134,13 @@ class VelocityField(nn.Module, ABC):
         :param features: (batch, features_dim)
         :return: a velocity that takes points of shape (batch, n, dim)
         """
+
+    def few(self, features: torch.Tensor) -> NumpyVelocity | None:
+        """
+        A quicker way for a few points on a CPU without gradients, if the field has one.
+
+        :param features: (batch, features_dim)
+        :return: the velocity v(x, t) in numpy, of points (batch, n, dim), or (n, dim) of one state, at the times that
+            ``prepare`` was told of
+        """
+        return None

@@ -12,7 +12,7 @@ from torch import nn
 from sb3_flowsac.checks import integer
 from sb3_flowsac.flow.velocity import NumpyArray, NumpyVelocity, Time, VelocityField
 
-MAX_UNITS, MAX_BASIS = 2**16, 64  # far above any use
+MAX_UNITS, MAX_BASIS = 2**16, 2**10  # far above any use
 
 
 def chebyshev(t: torch.Tensor, n_terms: int) -> torch.Tensor:

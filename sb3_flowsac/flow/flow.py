@@ -123,7 +123,8 @@ class FlowDistribution:
         :return: (batch, n, dim)
         """
         loc, drawn = self.base.loc, (n + 1) // 2 if antithetic else n
-        noise = torch.randn(loc.shape[0], drawn, loc.shape[1], dtype=loc.dtype, device=loc.device, generator=generator)
+        # Unlike torch.randn, normal_ can be compiled with a generator of None
+        noise = loc.new_empty(loc.shape[0], drawn, loc.shape[1]).normal_(generator=generator)
         return torch.cat([noise, -noise[:, : n - drawn]], dim=1) if antithetic else noise
 
     def push(self, noise: torch.Tensor) -> torch.Tensor:

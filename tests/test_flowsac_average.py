@@ -78,7 +78,7 @@ def test_the_lead_of_the_optimizer_is_saved(make_model, tmp_path):
     model = make_model("Pendulum-v1", policy_delay=1, actor_tau=0.01).learn(60)
     model.save(tmp_path / "model")
     loaded = FlowSAC.load(tmp_path / "model", device="cpu")
-    saved, found = model.actor_average.state_dict(), loaded.actor_average.state_dict()
+    saved, found = model.optimizer_average.state_dict(), loaded.optimizer_average.state_dict()
     assert saved["n_steps"] == found["n_steps"] > 0
     assert equal(saved["offsets"], found["offsets"]) and not all(not offset.any() for offset in saved["offsets"])
 
@@ -94,7 +94,7 @@ def test_the_critics_learn_from_the_actor_that_acts(make_model):
         return bellman_error(*networks, batch, model.gamma, 4, model.entropy_coefficient()).critic_loss.item()
 
     first = loss()
-    for offset in model.actor_average.offsets:
+    for offset in model.optimizer_average.offsets:
         offset.add_(1.0)
     assert loss() == first
     with torch.no_grad():
@@ -105,9 +105,9 @@ def test_the_critics_learn_from_the_actor_that_acts(make_model):
 
 def test_improvement_starts_from_where_the_optimizer_is(make_model):
     model = make_model("Pendulum-v1", learning_rate=0.0, actor_tau=1.0, actor_epochs=1)
-    model.actor_average.n_steps = 10**9
+    model.optimizer_average.n_steps = 10**9
     before = weights(model)
-    for offset in model.actor_average.offsets:
+    for offset in model.optimizer_average.offsets:
         offset.add_(0.5)
     model.improve_actor(torch.as_tensor(OBS), torch.zeros(2, 1), torch.tensor(0.2))
     for ours, start in zip(weights(model), before, strict=True):
@@ -121,7 +121,7 @@ def test_weights_given_from_outside_stay(make_model, perturb):
     assert not np.array_equal(*[m.predict(OBS, deterministic=True)[0] for m in (model, other)])
     model.actor.load_state_dict(other.actor.state_dict())
     np.testing.assert_array_equal(*[m.predict(OBS, deterministic=True)[0] for m in (model, other)])
-    with model.actor_average.ahead():
+    with model.optimizer_average.ahead():
         assert equal(weights(model), weights(other))
 
 

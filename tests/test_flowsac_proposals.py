@@ -69,7 +69,7 @@ def test_proposals_are_weighed_once_for_all_epochs(make_model, epochs):
     model.learn(60)
     improvements = (model._n_updates + 1) // 2
     assert len(watched.asked) == improvements > 1
-    assert len(steps) == model.actor_average.n_steps == epochs * improvements
+    assert len(steps) == model.optimizer_average.n_steps == epochs * improvements
     for before, after in pairwise(steps):
         assert any(not torch.equal(value, after[name]) for name, value in before.items())
 
@@ -130,7 +130,7 @@ def test_replay_actions_are_those_of_the_states(make_model, monkeypatch):
     model = make_model("Pendulum-v1", sampling_distribution=watched, policy_delay=1, actor_batch_size=5).learn(40)
     batch = model.replay_buffer.sample(16)
     monkeypatch.setattr(model.replay_buffer, "sample", lambda *args, **kwargs: batch)
-    with model.actor_average.ahead():
+    with model.optimizer_average.ahead():
         before = model.actor.distribution(batch.observations[:5]).base.loc
     model.train(1, 16)
     _, improvement = watched.asked[-1]

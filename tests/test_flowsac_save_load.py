@@ -32,7 +32,7 @@ def everything(model):
     for name in ("actor", "critic"):
         state = getattr(model, name).optimizer.state_dict()["state"]
         tensors |= {f"{name}.{i}.{key}": value for i, entry in state.items() for key, value in entry.items()}
-    tensors |= {f"ahead.{i}": offset for i, offset in enumerate(model.actor_average.offsets)}
+    tensors |= {f"ahead.{i}": offset for i, offset in enumerate(model.optimizer_average.offsets)}
     tensors["alpha.effective_proposals"] = model.entropy_coefficient.effective_proposals
     if model.entropy_coefficient.optimizer is not None:
         state = model.entropy_coefficient.optimizer.state_dict()["state"][0]
@@ -114,9 +114,9 @@ def test_set_and_get_parameters(make_model):
     assert set(parameters) == {
         "policy",
         "actor.optimizer",
-        "actor_average",
+        "optimizer_average",
         "critic.optimizer",
-        "entropy_coefficient",
+        "ent_coef_optimizer",
     }
     assert not np.allclose(model.predict(OBS, deterministic=True)[0], other.predict(OBS, deterministic=True)[0])
     other.set_parameters(parameters)

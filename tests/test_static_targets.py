@@ -98,7 +98,7 @@ def test_the_average_is_that_of_flowsac():
     before = [parameter.clone() for parameter in fit.model.actor.parameters()]
     fit.update(*fit.batch())
     average = [parameter.clone() for parameter in fit.model.actor.parameters()]
-    with fit.model.actor_average.ahead():
+    with fit.model.optimizer_average.ahead():
         trained = [parameter.clone() for parameter in fit.model.actor.parameters()]
     rate = 10.0 / (10.0 + 2 * 4 + 1)  # two updates of four steps, and this one
     for old, now, ahead in zip(before, average, trained, strict=True):

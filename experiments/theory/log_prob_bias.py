@@ -53,7 +53,7 @@ def stages(target: Target, base: str, updates: list[int], seed: int) -> list[tup
         states = target.sample_states(128, rng)
         actions = torch.as_tensor(target.sample(states, N_SAMPLES, rng), dtype=torch.float32)
         u, weights = model.actor.transform.inverse(actions), torch.full((128, N_SAMPLES), 1.0 / N_SAMPLES)
-        with model.actor_average.ahead():
+        with model.optimizer_average.ahead():
             model.match_flow(torch.as_tensor(states, dtype=torch.float32), u, weights)
         if update in updates:
             kept.append((update, copy.deepcopy(model.policy.actor)))

@@ -104,7 +104,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     }
     policy: FlowPolicy
     actor: FlowActor
-    actor_average: WeightAverage
+    optimizer_average: WeightAverage
     critic: Critic
     critic_target: Critic
     entropy_coefficient: EntropyCoefficient
@@ -229,7 +229,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             raise MemoryError(f"buffer_size={self.buffer_size} transitions do not fit into memory: {error}") from error
         self._create_aliases()
         self._bellman_error = CompiledBellmanError() if self.torch_compile else bellman_error
-        self.actor_average = WeightAverage(self.actor.parameters(), self.actor_tau)
+        self.optimizer_average = WeightAverage(self.actor.parameters(), self.actor_tau)
         least_effective = min(LEAST_EFFECTIVE, arguments.proposal_budget(self.n_proposals)[0] / 4)
         alpha = EntropyCoefficient(self.ent_coef, self.lr_schedule(1), least_effective)
         self.entropy_coefficient = alpha.to(self.device)
@@ -238,6 +238,11 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self.actor = self.policy.actor
         self.critic = self.policy.critic
         self.critic_target = self.policy.critic_target or self.policy.critic
+
+    @property
+    def ent_coef_optimizer(self) -> EntropyCoefficient:
+        """alpha with the state of its optimizer, by the name that SAC saves it under."""
+        return self.entropy_coefficient
 
     def current_ent_coef(self) -> float:
         """The entropy coefficient alpha that training uses now, fixed or learnt."""
@@ -296,7 +301,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         :return: figures for the log, by name
         """
         observations, actions = _first(observations, self.actor_batch_size), actions[: self.actor_batch_size]
-        with self.actor_average.ahead():
+        with self.optimizer_average.ahead():
             with torch.no_grad():
                 policy = self.actor.distribution(observations)
             proposals, weights = self.weigh_proposals(policy, observations, actions, ent_coef)
@@ -341,7 +346,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     def match_flow(self, observations: PyTorchObs, proposals: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """
         ``actor_epochs`` steps of the actor's optimizer on the ISFM loss of weighed proposals, within
-        ``actor_average.ahead()``.
+        ``optimizer_average.ahead()``.
 
         :param observations: the states
         :param proposals: u, (batch, n, action_dim)
@@ -353,7 +358,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             self.actor.optimizer.zero_grad()
             (flow + base).backward()  # type: ignore[no-untyped-call]
             self.actor.optimizer.step()
-            self.actor_average.follow()
+            self.optimizer_average.follow()
         return (flow + base).detach()
 
     def _record(self, figures: Figures) -> None:
@@ -387,10 +392,18 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         )
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "actor", "critic", "critic_target", "_bellman_error"]
+        return [
+            *super()._excluded_save_params(),
+            "actor",
+            "critic",
+            "critic_target",
+            "_bellman_error",
+            "entropy_coefficient",
+        ]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        return ["policy", "actor.optimizer", "actor_average", "critic.optimizer", "entropy_coefficient"], []
+        # What is no flat dictionary of tensors has "optimizer" in its name, as SB3 expects
+        return ["policy", "actor.optimizer", "optimizer_average", "critic.optimizer", "ent_coef_optimizer"], []
 
 
 def _first(observations: PyTorchObs, n: int | None) -> PyTorchObs:

@@ -126,7 +126,7 @@ class TrueSamples(ISFM):
     def update(self, *batch: torch.Tensor) -> None:
         states, samples = batch
         u, weights = self.model.actor.transform.inverse(samples), torch.full(samples.shape[:2], 1.0 / N_SAMPLES)
-        with self.model.actor_average.ahead():
+        with self.model.optimizer_average.ahead():
             self.model.match_flow(states, u, weights)
 
 

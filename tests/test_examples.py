@@ -16,7 +16,9 @@ SAID = {
     "multimodal_bandit.py": "KL to the optimum: ",
     "normalized.py": "mean return -",
     "own_environment.py": "mean return -",
+    "own_field.py": "in nats: ",
     "own_sampling_distribution.py": "(train/ess): 0.",
+    "own_solver.py": "log-densities: ",
     "resume.py": "1020 steps done",
     "train_and_save.py": "entropy in nats",
 }

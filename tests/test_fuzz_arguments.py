@@ -15,7 +15,7 @@ from maxent_envs import BoltzmannBanditEnv, LQREnv, LQRProblem, MultiGoalEnv, pr
 from maxent_envs.targets import Banana, BoundMaximum, CorrelatedGaussian, Ring, RotatingMixture, SharpGaussian, TwoHumps
 from sb3_flowsac import FlowPolicy, FlowSAC
 from sb3_flowsac.isfm import CurrentPolicy, Mixture, UniformBox
-from sb3_flowsac.isfm.named import NAMED
+from sb3_flowsac.isfm.registry import SAMPLING_DISTRIBUTIONS
 
 TINY = {"learning_starts": 10, "batch_size": 8, "buffer_size": 100, "n_proposals": 4, "seed": 0, "device": "cpu"}
 # What is no value but an object of the user's: env is checked by SB3; the rest is looked at where it is used
@@ -137,7 +137,7 @@ SETTINGS = st.fixed_dictionaries(
         "n_proposals": st.integers(4, 9) | st.sampled_from(["auto", "auto_12"]),
         "n_next_actions": st.integers(1, 3),
         "actor_batch_size": st.none() | st.integers(1, 20),
-        "sampling_distribution": st.sampled_from(sorted(NAMED)),
+        "sampling_distribution": st.sampled_from(sorted(SAMPLING_DISTRIBUTIONS)),
         "policy_kwargs": st.fixed_dictionaries(
             {
                 "net_arch": st.lists(st.integers(1, 5), max_size=2),

@@ -21,7 +21,7 @@ from sb3_flowsac.isfm import (
     defensive,
     get_sampling_distribution,
 )
-from sb3_flowsac.isfm.named import NAMED
+from sb3_flowsac.isfm.registry import SAMPLING_DISTRIBUTIONS
 
 EVERY = {
     "policy": CurrentPolicy(),
@@ -88,7 +88,7 @@ def test_samples_carry_their_own_log_prob(perturb, proposals, transform):
 
 
 @TRANSFORMS
-@pytest.mark.parametrize("name", sorted(set(NAMED) - {"policy"}))  # which need not cover the box
+@pytest.mark.parametrize("name", sorted(set(SAMPLING_DISTRIBUTIONS) - {"policy"}))  # which need not cover the box
 @pytest.mark.parametrize("n", [8, 33])
 def test_weights_are_unbiased(perturb, transform, name, n):
     """The mean of target / density is 1 within 4.5 standard errors, also where n times a share is no whole number."""
@@ -166,18 +166,18 @@ def test_names_and_instances():
         mixture = get_sampling_distribution(name)
         assert isinstance(mixture, Mixture) and [type(c) for c in mixture.components] == components
         assert mixture.shares == shares
-    assert set(NAMED) == {"policy", "uniform", *COMPONENTS}
+    assert set(SAMPLING_DISTRIBUTIONS) == {"policy", "uniform", *COMPONENTS}
 
 
 def test_unknown_names_and_types_are_named():
-    with pytest.raises(ValueError, match=r"'langevin'.*defensive.*newton.*policy.*uniform"):
+    with pytest.raises(ValueError, match=r"sampling_distribution.*defensive.*newton.*policy.*uniform.*'langevin'"):
         get_sampling_distribution("langevin")
     for wrong in (None, 3, UniformBox):
         with pytest.raises(TypeError, match="sampling_distribution"):
             get_sampling_distribution(wrong)
 
 
-@pytest.mark.parametrize("name", sorted(NAMED))
+@pytest.mark.parametrize("name", sorted(SAMPLING_DISTRIBUTIONS))
 @pytest.mark.parametrize("dim", [1, 8, 38])
 @pytest.mark.parametrize("n", [6, 16, 17])
 def test_every_named_distribution_draws_in_every_dimension(perturb, name, dim, n):

@@ -16,7 +16,7 @@ import torch
 
 from sb3_flowsac.flow import FlowDistribution, Gaussian, Identity, make_flow
 from sb3_flowsac.isfm import Improvement, SamplingDistribution, effective_sample_size, get_sampling_distribution
-from sb3_flowsac.isfm.named import NAMED
+from sb3_flowsac.isfm.registry import SAMPLING_DISTRIBUTIONS
 from sb3_flowsac.lqr_study.tasks import write_json
 from sb3_flowsac.lqr_study.versions import machine, versions
 
@@ -51,7 +51,9 @@ def fixed_point(distribution: SamplingDistribution, dim: int, n_proposals: int) 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--name", nargs="+", default=sorted(set(NAMED) - {"replay"}), help="sampling distributions")
+    parser.add_argument(
+        "--name", nargs="+", default=sorted(set(SAMPLING_DISTRIBUTIONS) - {"replay"}), help="sampling distributions"
+    )
     parser.add_argument("--dim", type=int, nargs="+", default=[1, 2, 6, 17], help="dimensions of the action")
     parser.add_argument("--n", type=int, nargs="+", default=[16], help="numbers of proposals")
     parser.add_argument("--seed", type=int, default=0, help="random seed")

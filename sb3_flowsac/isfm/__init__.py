@@ -4,8 +4,8 @@ from sb3_flowsac.isfm.improvement import Improvement
 from sb3_flowsac.isfm.kernels import GuidedKernels, KernelMixture, ReplayKernels
 from sb3_flowsac.isfm.loss import ISFMLoss, flow_matching_loss, isfm_loss
 from sb3_flowsac.isfm.mixture import Mixture
-from sb3_flowsac.isfm.named import defensive, get_sampling_distribution
 from sb3_flowsac.isfm.newton import NewtonGaussian
+from sb3_flowsac.isfm.registry import defensive, get_sampling_distribution
 from sb3_flowsac.isfm.sampling import CurrentPolicy, Proposal, SamplingDistribution, UniformBox, WideGaussian
 from sb3_flowsac.isfm.schedule import MIN_PROPOSALS, running_ess_share, scheduled_proposals
 from sb3_flowsac.isfm.weights import (

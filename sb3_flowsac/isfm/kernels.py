@@ -5,6 +5,7 @@ import math
 
 import torch
 
+from sb3_flowsac.checks import positive
 from sb3_flowsac.flow import LOG_SCALE_MIN, standard_normal_log_prob
 from sb3_flowsac.isfm.improvement import Improvement
 from sb3_flowsac.isfm.sampling import Proposal, SamplingDistribution
@@ -94,9 +95,7 @@ class ReplayKernels(SamplingDistribution):
     """
 
     def __init__(self, factor: float = 1.0) -> None:
-        if not 0.0 < factor < math.inf:
-            raise ValueError(f"factor={factor!r} must be a positive number")
-        self.factor = factor
+        self.factor = positive("factor", factor)
 
     def given(self, improvement: Improvement, n: int) -> Proposal:
         """

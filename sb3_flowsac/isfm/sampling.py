@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 
 import torch
 
+from sb3_flowsac.checks import number
 from sb3_flowsac.flow import LOG_SCALE_MAX, Gaussian
 from sb3_flowsac.isfm.improvement import Improvement
 
@@ -102,9 +103,7 @@ class WideGaussian(SamplingDistribution):
     """
 
     def __init__(self, factor: float = 2.0) -> None:
-        if not 1.0 <= factor <= math.exp(LOG_SCALE_MAX):
-            raise ValueError(f"factor={factor!r} must lie in [1, {math.exp(LOG_SCALE_MAX):.3g}]")
-        self.factor = factor
+        self.factor = number("factor", factor, 1.0, math.exp(LOG_SCALE_MAX))
 
     def given(self, improvement: Improvement, n: int) -> Proposal:
         base = improvement.policy.base

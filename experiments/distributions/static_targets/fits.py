@@ -17,7 +17,7 @@ from maxent_envs import BoltzmannBanditEnv, Target
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.algorithm.critics import Critic
 from sb3_flowsac.flow import Tanh
-from sb3_flowsac.isfm.named import NAMED
+from sb3_flowsac.isfm.registry import SAMPLING_DISTRIBUTIONS
 
 N_STATES = 128  # in each update
 N_SAMPLES = 16  # in each state, for the fits that have no proposals
@@ -179,5 +179,5 @@ METHODS: dict[str, Callable[[Case, int], Fit]] = {
     "sac_fast": partial(Gaussian, learning_rate=1e-3),
     "isfm_32": partial(ISFM, n_proposals=32),
     "auto": partial(ISFM, n_proposals="auto"),
-    **{name: partial(ISFM, sampling_distribution=name) for name in NAMED},
+    **{name: partial(ISFM, sampling_distribution=name) for name in SAMPLING_DISTRIBUTIONS},
 }

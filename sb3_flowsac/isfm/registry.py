@@ -1,7 +1,8 @@
-"""Sampling distributions that have a name, for configurations."""
+"""The sampling distributions by their names: a new one is a file and a line here."""
 
 from collections.abc import Callable
 
+from sb3_flowsac.checks import choice
 from sb3_flowsac.isfm.kernels import GuidedKernels, ReplayKernels
 from sb3_flowsac.isfm.mixture import Mixture
 from sb3_flowsac.isfm.newton import NewtonGaussian
@@ -23,7 +24,7 @@ def defensive(component: SamplingDistribution, share: float = DEFENSIVE_SHARE) -
     return Mixture([component, UniformBox()], [1.0 - share, share])
 
 
-NAMED: dict[str, Callable[[], SamplingDistribution]] = {
+SAMPLING_DISTRIBUTIONS: dict[str, Callable[[], SamplingDistribution]] = {
     "defensive": lambda: defensive(CurrentPolicy()),
     "guided": lambda: defensive(GuidedKernels()),
     "newton": lambda: Mixture([CurrentPolicy(), NewtonGaussian(), UniformBox()], [0.5, 0.375, DEFENSIVE_SHARE]),
@@ -49,8 +50,4 @@ def get_sampling_distribution(spec: str | SamplingDistribution) -> SamplingDistr
         return spec
     if not isinstance(spec, str):
         raise TypeError(f"sampling_distribution must be a name or a SamplingDistribution, not {type(spec).__name__}")
-    if spec not in NAMED:
-        raise ValueError(
-            f"sampling_distribution={spec!r} is unknown; choose one of {sorted(NAMED)} or pass an instance"
-        )
-    return NAMED[spec]()
+    return SAMPLING_DISTRIBUTIONS[choice("sampling_distribution", spec, SAMPLING_DISTRIBUTIONS)]()

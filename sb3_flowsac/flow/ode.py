@@ -178,7 +178,7 @@ def _step_volume(
     :return: (batch, n) and (batch, n) bool
     """
     jacobian = _step_jacobian(velocity, [torch.cat(stage, dim=1) for stage in zip(*steps, strict=True)], solver)
-    sign, logarithm = (part.view(len(part), len(steps), -1) for part in log_abs_det(jacobian))
+    sign, logarithm = (part.unflatten(1, (len(steps), part.shape[1] // len(steps))) for part in log_abs_det(jacobian))
     return logarithm.sum(1), (sign <= 0).any(1)
 
 

@@ -123,8 +123,9 @@ class Layout(NamedTuple):
     def split(self, columns: Any) -> tuple[Any, Any, Any]:
         """W_1 transposed and W_2 (dim, units, batch), coefficients (n_basis, numbers, batch)."""
         w_in, w_out, coefficients = _cut(columns, self.sizes, 0)
-        shape, batch = (self.dim, self.units, -1), columns.shape[1]
-        return w_in.reshape(shape), w_out.reshape(shape), coefficients.reshape(self.n_basis, -1, batch)
+        batch, numbers = columns.shape[1], sum(self.coefficient_sizes)  # named: -1 is unknown for no state
+        shape = self.dim, self.units, batch
+        return w_in.reshape(shape), w_out.reshape(shape), coefficients.reshape(self.n_basis, numbers, batch)
 
     def split_coefficients(self, coefficients: Any, axis: int) -> Sequence[Any]:
         """g, k, b, m and the entries of M."""
@@ -132,8 +133,8 @@ class Layout(NamedTuple):
 
     def at_times(self, coefficients: Any, basis: Any) -> Any:
         """Coefficients (times, numbers, batch) at the times of a basis (times, n_basis)."""
-        flat = coefficients.reshape(self.n_basis, -1)
-        return (basis @ flat).reshape(len(basis), -1, coefficients.shape[2])
+        numbers, batch = coefficients.shape[1:]
+        return (basis @ coefficients.reshape(self.n_basis, numbers * batch)).reshape(len(basis), numbers, batch)
 
     def square(self, matrix: torch.Tensor) -> torch.Tensor:
         """M of its entries, (..., dim^2) to (..., dim, dim)."""
@@ -248,7 +249,7 @@ class _Points:
         """(..., batch) to (batch, ...)."""
         rows = columns.flatten(0, -2).T
         rows = rows if rows.stride(1) == 1 else rows.contiguous()
-        return rows.view(-1, *columns.shape[:-1])
+        return rows.view(columns.shape[-1], *columns.shape[:-1])
 
     def by_time(self, at_times: torch.Tensor) -> torch.Tensor:
         """(times, numbers, batch) to (times, batch, 1, numbers)."""
@@ -291,8 +292,8 @@ class _Points:
             jacobian = (slope.unsqueeze(2) * self.w_out.unsqueeze(1)).flatten(1, 2) @ self.w_in.transpose(1, 2)
         else:
             jacobian = slope @ self.outer
-        jacobian = jacobian.view(batch, -1, dim, dim)
-        return jacobian + matrix.reshape(batch, -1, dim, dim) if self.layout.affine else jacobian
+        jacobian = jacobian.view(batch, local.shape[1], dim, dim)
+        return jacobian + matrix.reshape(batch, local.shape[1], dim, dim) if self.layout.affine else jacobian
 
     @cached_property
     def outer(self) -> torch.Tensor:

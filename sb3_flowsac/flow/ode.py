@@ -178,7 +178,8 @@ def _step_volume(
     :return: (batch, n) and (batch, n) bool
     """
     jacobian = _step_jacobian(velocity, [torch.cat(stage, dim=1) for stage in zip(*steps, strict=True)], solver)
-    sign, logarithm = (part.unflatten(1, (len(steps), part.shape[1] // len(steps))) for part in log_abs_det(jacobian))
+    shape = len(jacobian), len(steps), jacobian.shape[1] // len(steps)
+    sign, logarithm = (part.view(shape) for part in log_abs_det(jacobian))
     return logarithm.sum(1), (sign <= 0).any(1)
 
 

@@ -15,6 +15,7 @@ SAID = {
     "lqr_optimum.py": "covariance error",
     "multimodal_bandit.py": "KL to the optimum: ",
     "normalized.py": "mean return -",
+    "own_critic.py": "mean Q value (train/q_value): ",
     "own_environment.py": "mean return -",
     "own_field.py": "in nats: ",
     "own_sampling_distribution.py": "(train/ess): 0.",

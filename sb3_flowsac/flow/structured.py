@@ -102,23 +102,20 @@ class StructuredField(VelocityField):
         return _FewPoints(self.head(features).numpy().T, self.layout, self.times, self.basis.numpy())
 
 
-class Layout(NamedTuple):
-    """The order of the numbers that make up the field of a state."""
+class Layout:
+    """
+    The order of the numbers that make up the field of a state: W_1 transposed, W_2, and the coefficients by polynomial.
 
-    dim: int
-    units: int
-    n_basis: int
-    affine: bool
+    :param dim: dimension of x
+    :param units: number of tanh units
+    :param n_basis: number of polynomials in t
+    :param affine: whether there is a matrix M
+    """
 
-    @property
-    def sizes(self) -> list[int]:
-        """Numbers of W_1 transposed, of W_2 and of all coefficients."""
-        return [self.dim * self.units, self.dim * self.units, self.n_basis * sum(self.coefficient_sizes)]
-
-    @property
-    def coefficient_sizes(self) -> list[int]:
-        """Numbers of coefficients of each polynomial: of g, k, b, m and M."""
-        return [self.units, self.units, self.units, self.dim, self.dim**2 if self.affine else 0]
+    def __init__(self, dim: int, units: int, n_basis: int, affine: bool) -> None:
+        self.dim, self.units, self.n_basis, self.affine = dim, units, n_basis, affine
+        self.coefficient_sizes = [units, units, units, dim, dim**2 if affine else 0]  # of g, k, b, m and M
+        self.sizes = [dim * units, dim * units, n_basis * sum(self.coefficient_sizes)]
 
     def split(self, columns: Any) -> tuple[Any, Any, Any]:
         """W_1 transposed and W_2 (dim, units, batch), coefficients (n_basis, numbers, batch)."""
@@ -143,10 +140,10 @@ class Layout(NamedTuple):
 
 def _cut(array: Any, sizes: list[int], axis: int) -> Sequence[Any]:
     """Consecutive pieces along an axis, of torch's and numpy's arrays."""
-    if isinstance(array, torch.Tensor):
+    if not isinstance(array, np.ndarray):
         return torch.split(array, sizes, axis)
-    before = (slice(None),) * axis if axis >= 0 else (...,)
-    return [array[(*before, slice(*ends))] for ends in pairwise(accumulate(sizes, initial=0))]
+    ends = list(accumulate(sizes, initial=0))
+    return [array[..., a:b] if axis else array[a:b] for a, b in pairwise(ends)]
 
 
 class StructuredVelocity:

@@ -40,7 +40,7 @@ class Goal:
         return list(found.values())
 
     def __str__(self) -> str:
-        unit = " times that of true samples" if self.relative else ""
+        unit = " times the kl of true samples" if self.relative else ""
         return f"{self.target}, {self.updates} updates: {self.figure} at most {self.limit:g}{unit}"
 
 

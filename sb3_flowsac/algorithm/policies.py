@@ -57,8 +57,8 @@ class FlowPolicy(BasePolicy):
     :param optimizer_class: the optimizer to use, ``torch.optim.Adam`` by default
     :param optimizer_kwargs: additional keyword arguments, excluding the learning rate, to pass to the optimizer; Adam
         and AdamW are torch's fused ones unless an implementation is chosen here
-    :param critic: kind of the critics: "network", "quadratic" (the shape of a linear-quadratic regulator's values) or a
-        subclass of ``Critic``
+    :param critic: kind of the critics: "network", "batch_renorm" (CrossQ's, without target networks), "quadratic" (the
+        shape of a linear-quadratic regulator's values) or a subclass of ``Critic``
     :param critic_kwargs: keyword arguments of that kind
     :param n_critics: number of critics, at least 1; the soft value takes their minimum
     :param share_features_extractor: whether actor and critics share the features extractor, which the actor trains

@@ -1,0 +1,117 @@
+"""Critics with batch renormalisation and without target networks: CrossQ's."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from sb3_flowsac.algorithm.critics.base import Critic, CriticLoss, SoftTransitions
+from sb3_flowsac.algorithm.critics.network import EnsembleLinear, LinearMap, NetworkCritic, apply
+
+R_MAX, D_MAX = 3.0, 5.0  # of the corrections towards the running statistics
+WARM_UP = 100_000  # batches with plain batch normalisation
+
+
+class BatchRenorm(nn.Module):
+    """
+    Batch renormalisation of each member of an ensemble, as the affine map x -> scale x + shift that it is.
+
+    The statistics are a batch's, after ``WARM_UP`` batches corrected towards the running ones, or the running ones: the
+    same as ``sb3_contrib.common.torch_layers.BatchRenorm1d``. Source: https://arxiv.org/abs/1702.03275
+
+    :param n_members: size of the ensemble
+    :param n_features: number of features
+    :param eps: added to the variance
+    :param momentum: rate at which the running statistics follow the batches'
+    """
+
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+    steps: torch.Tensor
+
+    def __init__(self, n_members: int, n_features: int, eps: float = 1e-3, momentum: float = 0.01) -> None:
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.register_buffer("running_mean", torch.zeros(n_members, 1, n_features))
+        self.register_buffer("running_var", torch.ones(n_members, 1, n_features))
+        self.register_buffer("steps", torch.tensor(0))
+        self.weight = nn.Parameter(torch.ones(n_members, 1, n_features))
+        self.bias = nn.Parameter(torch.zeros(n_members, 1, n_features))
+
+    def forward(self, batch: torch.Tensor | None = None) -> LinearMap:
+        """
+        Scale and shift, both (n_members, 1, n_features).
+
+        :param batch: what is normalised by its own statistics, (n_members or 1, rows, n_features) with at least two
+            rows, which the running ones then follow; ``None`` for the running ones
+        """
+        mean, var = (self.running_mean, self.running_var) if batch is None else self._statistics(batch)
+        scale = self.weight * (var + self.eps).rsqrt()
+        return scale, self.bias - mean * scale
+
+    def _statistics(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean = x.mean(1, keepdim=True)
+        # torch.var_mean along this axis takes ten times as long
+        var = (x - mean).square().sum(1, keepdim=True) / (x.shape[1] - 1)
+        running_std, std = (self.running_var + self.eps).sqrt(), (var + self.eps).sqrt()
+        is_warm = self.steps > WARM_UP
+        r = torch.where(is_warm, (std / running_std).detach().clamp(1.0 / R_MAX, R_MAX), 1.0)
+        d = torch.where(is_warm, ((mean - self.running_mean) / running_std).detach().clamp(-D_MAX, D_MAX), 0.0)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean.expand_as(self.running_mean), self.momentum)
+            self.running_var.lerp_(var.expand_as(self.running_var), self.momentum)
+            self.steps += 1
+        return mean - d * var.sqrt() / r, var / r.square()
+
+
+class RenormLinear(EnsembleLinear):
+    """
+    Batch renormalisation and then a linear layer, for each member of an ensemble, as one linear map.
+
+    :param n_members: size of the ensemble
+    :param in_features: size of the input
+    :param out_features: size of the output
+    """
+
+    def __init__(self, n_members: int, in_features: int, out_features: int) -> None:
+        super().__init__(n_members, in_features, out_features)
+        self.norm = BatchRenorm(n_members, in_features)
+
+    def linear_map(self, batch: torch.Tensor | None = None) -> LinearMap:
+        """
+        Weight and bias of both.
+
+        :param batch: see ``BatchRenorm``
+        """
+        scale, shift = self.norm(batch)
+        return scale.transpose(1, 2) * self.weight, torch.baddbmm(self.bias, shift, self.weight)
+
+
+class BatchRenormCritic(NetworkCritic):
+    """
+    Multi-layer perceptrons on [features, a] with batch renormalisation before each linear layer, as in CrossQ.
+
+    ``loss`` passes (s, a) and (s', a') through the networks in one batch, normalised by the statistics of both, so no
+    target network is needed. Everything else is normalised by the running statistics.
+    Source: https://openreview.net/forum?id=PczQtTsTIX
+
+    :param kwargs: arguments of ``Critic``
+    """
+
+    uses_target = False
+    layer_class = RenormLinear
+
+    def loss(self, target: Critic, transitions: SoftTransitions) -> CriticLoss:
+        batch, n = transitions.next_actions.shape[:2]
+        features = self.features(transitions.observations)
+        next_features = self.features(transitions.next_observations).repeat_interleave(n, dim=0)
+        actions = torch.cat([transitions.actions, transitions.next_actions.flatten(0, 1)])
+        hidden = torch.cat([torch.cat([features, next_features]), actions], dim=-1).unsqueeze(0)
+        for i, layer in enumerate(self.layers):
+            hidden = self.activation(hidden) if i else hidden
+            hidden = apply(layer.linear_map(hidden), hidden)  # type: ignore[operator]
+        q_values, next_q_values = torch.split(hidden.squeeze(-1), [batch, batch * n], dim=1)
+        next_values = next_q_values.detach().amin(0).view(batch, n)
+        soft_values = (next_values + transitions.next_bonuses).mean(-1)
+        targets = transitions.rewards.squeeze(1) + transitions.discounts.squeeze(1) * soft_values
+        loss = 0.5 * F.mse_loss(q_values, targets.expand_as(q_values)) * self.n_critics
+        return CriticLoss(loss, q_values.detach().mean())

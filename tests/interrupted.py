@@ -23,7 +23,8 @@ def lqr(n_envs=1, episode_steps=7, **kwargs):
 
 def small(env=None, **kwargs):
     policy_kwargs = {"net_arch": [8], "ode_steps": 1, "density": "trace", **kwargs.pop("policy_kwargs", {})}
-    return FlowSAC("FlowPolicy", lqr() if env is None else env, policy_kwargs=policy_kwargs, **{**TINY, **kwargs})
+    own = {"env": lqr(), "gamma": 0.95} if env is None else {"env": env}
+    return FlowSAC("FlowPolicy", policy_kwargs=policy_kwargs, **{**TINY, **own, **kwargs})
 
 
 class Stopped(Exception):

@@ -40,13 +40,13 @@ class TestThreads:
     @pytest.fixture
     def own_noise(self, monkeypatch):
         local = threading.local()
-        for name in ("rand", "randn"):
-            draw = getattr(torch, name)
+        for owner, name in ((torch, "rand"), (torch, "randn"), (torch.Tensor, "normal_")):
+            draw = getattr(owner, name)
 
             def drawn(*args, _draw=draw, generator=None, **kwargs):
                 return _draw(*args, generator=local.generator if generator is None else generator, **kwargs)
 
-            monkeypatch.setattr(torch, name, drawn)
+            monkeypatch.setattr(owner, name, drawn)
         return local
 
     def prepared(self, make_model, local, seed):

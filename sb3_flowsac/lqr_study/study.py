@@ -45,7 +45,6 @@ def run_study(
     problem = maxent_envs.preset() if problem is None else problem
     specs = run_specs(["flowsac"], problem, alphas, seeds, timesteps, Path(out), jobs)
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     console = Console()
     results = run_all(specs, out, jobs, console)
     rows = [result["row"] for result in results]

@@ -5,6 +5,7 @@ from sb3_flowsac.flow.base import (
     LOG_SCALE_MIN,
     Gaussian,
     GaussianBase,
+    LinearBase,
     StandardBase,
     standard_normal_log_prob,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "GaussianBase",
     "HutchinsonVelocity",
     "Identity",
+    "LinearBase",
     "MLPField",
     "NormalizedPath",
     "Solver",

@@ -106,3 +106,55 @@ class GaussianBase(nn.Module):
         # Rows of L relative to its diagonal, so that correlations keep their meaning when the scale changes
         relative = self._eye.expand(std.shape[0], -1).index_copy(1, self.lower, lower)
         return Gaussian(loc, std.unsqueeze(-1) * relative.view(-1, dim, dim))
+
+
+class LinearBase(nn.Module):
+    r"""
+    A base distribution N(W f, C): the mean linear in the features f, without a constant, and one covariance for all
+    states. What a max-entropy LQR's optimum is, with f the state.
+
+    It learns by the natural gradient. Backward passes multiply the gradients of W and C by the inverse of the Fisher
+    information, with the features' second moment taken from the batch. Under a mean log-likelihood of weighted samples,
+    a step of plain SGD then moves W by the share lr of its way to the weighted least-squares fit, and C by that share of
+    its way to the weighted covariance of the residuals. Neither depends on the units of features or samples, and for
+    lr <= 1 the covariance stays positive definite. Use it with ``torch.optim.SGD``.
+
+    :param features_dim: size of the state's features
+    :param dim: dimension
+    :param log_std_init: logarithm of the standard deviation at the start, the same for all components
+    """
+
+    learnable = True
+    RIDGE = 1e-9  # of the features' second moment, relative: a batch may not span all directions
+
+    def __init__(self, features_dim: int, dim: int, log_std_init: float = 0.0) -> None:
+        super().__init__()
+        self.dim = dim
+        self.gain = nn.Parameter(torch.zeros(dim, features_dim))
+        self.covariance = nn.Parameter(math.exp(2.0 * log_std_init) * torch.eye(dim))
+
+    def forward(self, features: torch.Tensor) -> Gaussian:
+        learns = torch.is_grad_enabled() and self.gain.requires_grad
+        gain, covariance = self._natural(features) if learns else (self.gain, self.covariance)
+        # Components may differ by many orders of magnitude, more than single precision factorises
+        scale_tril = torch.linalg.cholesky(covariance.double()).to(features.dtype)
+        return Gaussian(features @ gain.T, scale_tril.expand(len(features), -1, -1))
+
+    def _natural(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The parameters, through which natural gradients flow."""
+        f, sigma = features.detach().double(), self.covariance.detach().double()
+        size = f.square().mean(0).sqrt().clamp(min=torch.finfo(features.dtype).tiny)
+        moment = (f / size).T @ (f / size) / len(f)
+        moment.diagonal().add_(self.RIDGE)
+        inverse = torch.linalg.inv(moment) / torch.outer(size, size)
+        gain, covariance = self.gain.clone(), self.covariance.clone()
+
+        def of_gain(gradient: torch.Tensor) -> torch.Tensor:
+            return (sigma @ gradient.double() @ inverse).to(gradient.dtype)
+
+        def of_covariance(gradient: torch.Tensor) -> torch.Tensor:
+            return (sigma @ (gradient + gradient.T).double() @ sigma).to(gradient.dtype)
+
+        gain.register_hook(of_gain)  # type: ignore[no-untyped-call]
+        covariance.register_hook(of_covariance)  # type: ignore[no-untyped-call]
+        return gain, covariance

@@ -37,7 +37,7 @@ class ConditionalFlow(nn.Module):
 
     def __init__(
         self,
-        base: StandardBase | GaussianBase,
+        base: StandardBase | GaussianBase | LinearBase,
         field: VelocityField,
         solver: Solver,
         grid: Sequence[float],

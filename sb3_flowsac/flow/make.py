@@ -3,14 +3,14 @@
 from typing import Any, Literal, get_args
 
 from sb3_flowsac.checks import abridged, choice, integer, number, positive
-from sb3_flowsac.flow.base import LOG_SCALE_MAX, LOG_SCALE_MIN, GaussianBase, StandardBase
+from sb3_flowsac.flow.base import LOG_SCALE_MAX, LOG_SCALE_MIN, GaussianBase, LinearBase, StandardBase
 from sb3_flowsac.flow.flow import DENSITIES, ConditionalFlow, Density
 from sb3_flowsac.flow.mlp import MLPField
 from sb3_flowsac.flow.ode import SOLVERS, Solver, time_grid
 from sb3_flowsac.flow.structured import StructuredField
 from sb3_flowsac.flow.velocity import VelocityField
 
-BaseName = Literal["gaussian", "standard"]
+BaseName = Literal["gaussian", "linear", "standard"]
 FIELDS: dict[str, type[VelocityField]] = {"structured": StructuredField, "mlp": MLPField}
 MAX_ODE_STEPS = 1000  # far above any use: each costs as much as all of a small network
 
@@ -34,8 +34,8 @@ def make_flow(
 
     :param features_dim: size of the state's features
     :param dim: dimension of the samples
-    :param base: "gaussian", a state-conditional Gaussian with the flow in its whitened coordinates, or "standard", the
-        paper's N(0, I)
+    :param base: "gaussian", a state-conditional Gaussian with the flow in its whitened coordinates; "linear", the same
+        with a mean linear in the features and one covariance, see ``LinearBase``; or "standard", the paper's N(0, I)
     :param log_std_init: logarithm of the Gaussian base's standard deviation at the start, in [-7, 4]
     :param field: "structured" (closed-form divergence, see ``StructuredField``), "mlp" (see ``MLPField``) or a class of
         one's own, see ``VelocityField``
@@ -58,7 +58,9 @@ def make_flow(
     ode_grid_power = positive("ode_grid_power", ode_grid_power)
     solver = ode_solver if isinstance(ode_solver, Solver) else SOLVERS[choice("ode_solver", ode_solver, SOLVERS)]
     choice("density", density, DENSITIES)
-    distribution = GaussianBase(features_dim, dim, log_std_init) if base == "gaussian" else StandardBase(dim)
+    distribution: StandardBase | GaussianBase | LinearBase = StandardBase(dim)
+    if base != "standard":
+        distribution = (GaussianBase if base == "gaussian" else LinearBase)(features_dim, dim, log_std_init)
     try:
         velocity_field = field_class(features_dim, dim, affine=base == "standard", **field_kwargs)  # type: ignore[call-arg]
     except TypeError as error:

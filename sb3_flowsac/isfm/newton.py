@@ -27,8 +27,8 @@ class NewtonGaussian(SamplingDistribution):
 
     in antithetic pairs. Where exp(Q / alpha) is a Gaussian of the same covariance in every state, this is the target
     itself, however far the policy is from it. Along axes in which the curvature is small or negative the standard
-    deviation stays within ``MAX_WIDENING`` times the policy's; the mean moves by at most ``MAX_MOVE`` of those and
-    stays in the box. Where Q is no parabola a step by its curvature leads astray: move, curvature and widening are
+    deviation stays within ``MAX_WIDENING`` times the policy's; the mean moves by at most ``max_move`` of the policy's
+    and stays in the box. Where Q is no parabola a step by its curvature leads astray: move, curvature and widening are
     multiplied by a trust, 2 R^2 - 1 or 0, with R^2 the share of the gradients' changes that the curvatures explain in
     the batch; at 0 what is left is a Gaussian about the policy's mean, as wide as the policy. Squashed actions are
     carried to latents by their slope at the mean; near the bound, where that would throw draws to the opposite one, no
@@ -38,13 +38,17 @@ class NewtonGaussian(SamplingDistribution):
 
     :param n_anchors: number of the policy's actions at which the gradient is taken in each state, even: two are one
         pair
-    :raises ValueError: if it is not a positive even number
+    :param max_move: furthest move of the mean along each axis, in standard deviations of the policy; infinite where Q
+        is a quadratic form and the step always leads to the target
+    :raises ValueError: if ``n_anchors`` is not a positive even number or ``max_move`` is not positive
     """
 
-    def __init__(self, n_anchors: int = 2) -> None:
+    def __init__(self, n_anchors: int = 2, max_move: float = MAX_MOVE) -> None:
         if isinstance(n_anchors, bool) or not isinstance(n_anchors, int) or n_anchors < 2 or n_anchors % 2:
             raise ValueError(f"n_anchors={n_anchors!r} must be a positive even number")
-        self.n_anchors = n_anchors
+        if not max_move > 0:
+            raise ValueError(f"max_move={max_move!r} must be positive")
+        self.n_anchors, self.max_move = n_anchors, max_move
 
     def given(self, improvement: Improvement, n: int) -> Proposal:
         policy, base, transform = improvement.policy, improvement.policy.base, improvement.transform
@@ -60,7 +64,7 @@ class NewtonGaussian(SamplingDistribution):
         move = (
             (trust * gradient.mean(1) @ axes / precision)
             .nan_to_num(nan=0.0)
-            .clamp(-MAX_MOVE * spread, MAX_MOVE * spread)
+            .clamp(-self.max_move * spread, self.max_move * spread)
         )
         mean = (actions.mean(1) + move @ axes.T).clamp(-FURTHEST, FURTHEST)
         widest = MAX_WIDENING * base.scale_tril.norm(dim=-1)

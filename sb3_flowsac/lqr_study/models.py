@@ -1,6 +1,7 @@
-"""The models that the LQR study trains: FlowSAC, and SB3's SAC with its Gaussian policy, on the same environments."""
+"""What the LQR study trains: FlowSAC with the study's settings, and others to compare with, on MaxEntLQR-v0."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,80 +10,60 @@ import numpy as np
 import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.noise import NormalActionNoise
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from stable_baselines3.common.type_aliases import PyTorchObs
+from stable_baselines3.common.noise import ActionNoise, NormalActionNoise
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.sac.policies import SACPolicy
-from torch import nn
 
-from maxent_envs import LQRProblem
+from maxent_envs import LQRProblem, derived_action_bound
+from maxent_envs.lqr.bounds import SPREAD_MULTIPLE
 from sb3_flowsac.algorithm import FlowSAC
-from sb3_flowsac.algorithm.critics import QuadraticCritic
+from sb3_flowsac.isfm import CurrentPolicy, Mixture, NewtonGaussian
+from sb3_flowsac.lqr_study.field import StandardizedField
+from sb3_flowsac.lqr_study.sac import TUNED_SAC_SETTINGS, default_sac_model, tuned_sac_model
 
 N_ENVS = 8
-EPISODE_STEPS = (
-    10  # short: uniform warm-up actions do not throw an unstable system far, and states near x_0 are seen often
-)
-LEARNING_RATE = 2e-3
-ACTION_NOISE = 0.2  # in scaled actions: lets the critic tell the state's part of its quadratic form from the action's
-LOG_STD_INIT = -1.4
-# What FlowSAC and the tuned SAC have in common; gamma is the problem's and ent_coef the run's
-COMMON_SETTINGS: dict[str, Any] = {
-    "learning_rate": LinearSchedule(LEARNING_RATE, 1e-3 * LEARNING_RATE, 1.0),  # the last noise of the weights dies out
-    "learning_starts": 25 * N_ENVS,
-    "batch_size": 512,
-    "buffer_size": 24_000,  # forgets the first policies, whose large states would dominate the critic's error
-    "tau": 0.05,
-}
-COMMON_POLICY_KWARGS: dict[str, Any] = {
-    "net_arch": [64, 64],
-    "activation_fn": nn.SiLU,  # the optimum is linear in the state, which rectifiers only approach in pieces
-    "n_critics": 1,  # a minimum of two biases the covariance
-    "optimizer_kwargs": {"betas": (0.9, 0.99)},  # recovers sooner from the first, large errors
-}
+# Rules that make a problem's settings, see docs/lqr.md. A spread is the largest standard deviation of an optimal input
+BOX_SPREADS = 1024.0  # half the width of the Box: the optimum has no Box, so it should never matter
+NOISE_SPREADS = 4.0  # of the exploration: tells the state's part of the quadratic form from the action's
+EPISODE_STEPS = 20  # at most
+LARGEST_GROWTH = 10.0  # of a state in an episode without control
+WARM_UP_SHARE = 5  # transitions for each entry of the quadratic form, before learning starts
+BATCH_SHARE = 4  # transitions of a batch for each entry
+LEARNING_RATE = 0.5  # of natural gradients: the share of the way to the weighted fit
 FLOW_SETTINGS: dict[str, Any] = {
-    **COMMON_SETTINGS,
+    "learning_rate": LinearSchedule(LEARNING_RATE, 0.1 * LEARNING_RATE, 1.0),
+    "train_freq": 2,
+    "buffer_size": 10_000,  # forgets the states of the first policies; the critic's regression of next states does not
     "n_next_actions": 4,
-    "actor_batch_size": 128,
+    "actor_batch_size": 64,
     "policy_delay": 1,
     "actor_epochs": 1,
-    "actor_tau": 1.0,  # the decay of the learning rate averages already
-    "sampling_distribution": "defensive",  # the paper's, with a share that finds back into the Box
+    "actor_tau": 1.0,
+    # No uniform share: it would hardly ever meet a narrow target. Newton's step on a quadratic form needs no bound
+    "sampling_distribution": Mixture([CurrentPolicy(), NewtonGaussian(max_move=math.inf)], [0.5, 0.5]),
     "policy_kwargs": {
-        **COMMON_POLICY_KWARGS,
+        "net_arch": [],  # linear in the state
         "squash_output": False,  # the optimum is a Gaussian
         "critic": "quadratic",  # the exact shape of the problem's Q function
+        "n_critics": 1,
+        "base": "linear",
+        "optimizer_class": torch.optim.SGD,  # of natural gradients
+        "log_std_init": -math.log(BOX_SPREADS),  # one spread
+        "field": StandardizedField,
+        "field_kwargs": {"units": 4},
         "ode_steps": 2,
         "density": "trace",
-        "log_std_init": LOG_STD_INIT,
     },
 }
-TUNED_SAC_SETTINGS: dict[str, Any] = {**COMMON_SETTINGS, "policy_kwargs": COMMON_POLICY_KWARGS}
 
 
-class QuadraticSACCritic(QuadraticCritic):
-    """A ``QuadraticCritic`` that answers as SAC's critic does."""
+class GentleFlowSAC(FlowSAC):
+    """FlowSAC that warms up with its first policy and its exploration noise, not with actions from the whole Box."""
 
-    def forward(self, obs: PyTorchObs, actions: torch.Tensor) -> tuple[torch.Tensor, ...]:  # type: ignore[override]
-        """One tensor (batch, 1) of Q values for each critic."""
-        return super().forward(obs, actions).unsqueeze(-1).unbind(0)
-
-
-class QuadraticSACPolicy(SACPolicy):
-    """SAC's policy, a squashed Gaussian with a diagonal covariance, with the critic that FlowSAC has in the study."""
-
-    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
-        """
-        New critics.
-
-        :param features_extractor: the extractor to share; default a new one
-        """
-        network = ("net_arch", "activation_fn")
-        kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
-        kwargs = {key: value for key, value in kwargs.items() if key not in network}
-        return QuadraticSACCritic(**kwargs, action_unit=float(np.exp(LOG_STD_INIT))).to(self.device)
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return super()._sample_action(0, action_noise, n_envs)
 
 
 def lqr_model(problem: LQRProblem, alpha: float, seed: int, **overrides: Any) -> FlowSAC:
@@ -95,36 +76,62 @@ def lqr_model(problem: LQRProblem, alpha: float, seed: int, **overrides: Any) ->
     :param overrides: arguments of FlowSAC that replace or extend the study's
     :return: the model, not yet trained
     """
-    env = training_env(problem, alpha, seed)
-    return FlowSAC("FlowPolicy", env, **{**FLOW_SETTINGS, **_of_run(problem, alpha, seed), **overrides})
+    m, size = problem.n_inputs, problem.n_states + problem.n_inputs
+    entries = size * (size + 1) // 2 + 1
+    noise = NormalActionNoise(np.zeros(m), np.full(m, NOISE_SPREADS / BOX_SPREADS))
+    of_problem = {
+        "gamma": problem.gamma,
+        "ent_coef": alpha,
+        "seed": seed,
+        "action_noise": noise,
+        "learning_starts": max(200, WARM_UP_SHARE * entries),
+        "batch_size": max(512, BATCH_SHARE * entries),
+    }
+    bound = BOX_SPREADS / SPREAD_MULTIPLE * derived_action_bound(problem, alpha)
+    env = training_env(problem, alpha, seed, action_bound=bound.tolist(), max_episode_steps=episode_steps(problem))
+    return GentleFlowSAC("FlowPolicy", env, **{**FLOW_SETTINGS, **of_problem, **overrides})
 
 
-def tuned_sac_model(problem: LQRProblem, alpha: float, seed: int, **overrides: Any) -> SAC:
+def default_model(problem: LQRProblem, alpha: float, seed: int, **overrides: Any) -> FlowSAC:
     """
-    SB3's SAC with FlowSAC's settings, exploration and critic: what is left to differ is the policy and its improvement.
+    A FlowSAC model with its defaults and network critics, but for the problem's gamma and the fixed temperature, on one
+    copy of MaxEntLQR-v0.
 
     :param problem: the problem to learn
     :param alpha: the temperature; the action Box is derived from it
-    :param seed: seed of model and environments
-    :param overrides: arguments of SAC that replace or extend the study's
+    :param seed: seed of model and environment
+    :param overrides: arguments of FlowSAC that replace its defaults
     :return: the model, not yet trained
     """
-    env = training_env(problem, alpha, seed)
-    return SAC(QuadraticSACPolicy, env, **{**TUNED_SAC_SETTINGS, **_of_run(problem, alpha, seed), **overrides})
+    env = training_env(problem, alpha, seed, n_envs=1)
+    return FlowSAC("FlowPolicy", env, **{"gamma": problem.gamma, "ent_coef": alpha, "seed": seed, **overrides})
 
 
-def default_sac_model(problem: LQRProblem, alpha: float, seed: int, **overrides: Any) -> SAC:
+def training_env(problem: LQRProblem, alpha: float, seed: int, n_envs: int = N_ENVS, **kwargs: Any) -> VecEnv:
     """
-    SB3's SAC with its defaults, but for the problem's gamma and the fixed temperature.
+    Copies of MaxEntLQR-v0.
 
-    :param problem: the problem to learn
-    :param alpha: the temperature; the action Box is derived from it
-    :param seed: seed of model and environments
-    :param overrides: arguments of SAC that replace its defaults
-    :return: the model, not yet trained
+    :param problem: the problem
+    :param alpha: the temperature that the action Box is derived from
+    :param seed: seed of the environments
+    :param n_envs: number of copies
+    :param kwargs: further arguments of ``gym.make``
     """
-    env = training_env(problem, alpha, seed)
-    return SAC("MlpPolicy", env, **{"gamma": problem.gamma, "ent_coef": alpha, "seed": seed, **overrides})
+    return make_vec_env(
+        "MaxEntLQR-v0", n_envs=n_envs, seed=seed, env_kwargs={**problem.to_dict(), "alpha": alpha, **kwargs}
+    )
+
+
+def episode_steps(problem: LQRProblem) -> int:
+    """
+    Length of the training episodes: at most ``EPISODE_STEPS``, and so short that without control no mode of the system
+    grows more than ``LARGEST_GROWTH`` times.
+
+    :param problem: the problem
+    """
+    radius = float(np.abs(np.linalg.eigvals(problem.A)).max())
+    steps = EPISODE_STEPS if radius <= 1.0 else math.log(LARGEST_GROWTH) / math.log(radius)
+    return int(np.clip(steps, 1, EPISODE_STEPS))
 
 
 @dataclass(frozen=True)
@@ -146,9 +153,10 @@ class Algorithm:
         """All of the study's settings that its runs may depend on, in JSON's terms."""
         common = {
             "n_envs": N_ENVS,
-            "episode_steps": EPISODE_STEPS,
-            "action_noise": ACTION_NOISE,
-            "log_std_init": LOG_STD_INIT,
+            "box_spreads": BOX_SPREADS,
+            "noise_spreads": NOISE_SPREADS,
+            "episode": [EPISODE_STEPS, LARGEST_GROWTH],
+            "shares": [WARM_UP_SHARE, BATCH_SHARE],
         }
         identity: dict[str, Any] = json.loads(json.dumps({**common, **self.settings}, default=repr))
         return identity
@@ -156,23 +164,7 @@ class Algorithm:
 
 ALGORITHMS = {
     "flowsac": Algorithm(lqr_model, FlowSAC, FLOW_SETTINGS),
+    "flowsac-default": Algorithm(default_model, FlowSAC, {}),
     "sac-tuned": Algorithm(tuned_sac_model, SAC, TUNED_SAC_SETTINGS),
     "sac-default": Algorithm(default_sac_model, SAC, {}),
 }
-
-
-def training_env(problem: LQRProblem, alpha: float, seed: int) -> VecEnv:
-    """
-    Eight copies of MaxEntLQR-v0 with short episodes.
-
-    :param problem: the problem
-    :param alpha: the temperature that the action Box is derived from
-    :param seed: seed of the environments
-    """
-    env_kwargs = {**problem.to_dict(), "alpha": alpha, "max_episode_steps": EPISODE_STEPS}
-    return make_vec_env("MaxEntLQR-v0", n_envs=N_ENVS, seed=seed, env_kwargs=env_kwargs)
-
-
-def _of_run(problem: LQRProblem, alpha: float, seed: int) -> dict[str, Any]:
-    noise = NormalActionNoise(np.zeros(problem.n_inputs), np.full(problem.n_inputs, ACTION_NOISE))
-    return {"gamma": problem.gamma, "ent_coef": alpha, "action_noise": noise, "seed": seed}

@@ -16,6 +16,7 @@ from sb3_flowsac.lqr_study.plots import save_plots
 from sb3_flowsac.lqr_study.results import table_of
 from sb3_flowsac.lqr_study.tasks import Backend, Result, run_tasks, write_json
 from sb3_flowsac.lqr_study.training import TIMESTEPS, RunSpec
+from sb3_flowsac.lqr_study.verdict import advice, percent, short
 
 
 def run_study(
@@ -106,8 +107,10 @@ def _report(
     console: Console, rows: Sequence[dict[str, Any]], pictures: Sequence[Path], out: Path, problem: LQRProblem
 ) -> None:
     title = "FlowSAC on MaxEntLQR-v0 and the closed-form optimum (cov.: covariance)"
-    headings = ("alpha", "seed", "return", "optimal return", "mean error", "cov. error", "seconds")
+    headings = ("alpha", "seed", "return", "optimal", "mean error", "cov. error", "time", "verdict")
     console.print(table_of(title, headings, map(_cells, rows)))
+    for line in advice(rows):
+        print(line)
     print(f"Results:  {out / 'results.json'}")
     print(f"Pictures: {', '.join(str(path) for path in pictures)}")
     print(f"Models:   {out / 'runs'}")
@@ -137,11 +140,12 @@ def show_command(model: Path, problem: LQRProblem, alpha: float) -> str:
 
 def _cells(row: dict[str, Any]) -> list[str]:
     return [
-        f"{row['alpha']:g}",
+        f"{row['alpha']:.3g}",
         f"{row['seed']}",
-        f"{row['return']:.3f}",
-        f"{row['optimal_return']:.3f}",
-        f"{row['mean_error']:.1%}",
-        f"{row['cov_error']:.1%}",
-        f"{row['seconds']:.0f}",
+        short(row["return"]),
+        short(row["optimal_return"]),
+        percent(row["mean_error"]),
+        percent(row["cov_error"]),
+        f"{row['seconds']:.0f} s",
+        row["verdict"],
     ]

@@ -7,15 +7,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 
 from maxent_envs import LQRProblem
 from sb3_flowsac.algorithm import FlowSAC
+from sb3_flowsac.algorithm.critics import QuadraticCritic
 from sb3_flowsac.callbacks import LQROptimalityCallback, ResumableCheckpoint
 from sb3_flowsac.evaluation.lqr import EvaluationSettings, evaluate_policy_on_lqr
 from sb3_flowsac.evaluation.policies import LearntPolicy
 from sb3_flowsac.lqr_study.models import ALGORITHMS, N_ENVS
 from sb3_flowsac.lqr_study.tasks import Result, Task
+from sb3_flowsac.lqr_study.verdict import verdict
 
 TIMESTEPS = 40_000
 FINAL_EVALUATION = EvaluationSettings(n_rollouts=2000, horizon=100, n_states=100, n_actions=4000, seed=1)
@@ -115,9 +118,18 @@ def execute(spec: RunSpec) -> Result:
         "timesteps": model.num_timesteps,
         "updates": model._n_updates,
         "model": str(spec.model.relative_to(spec.out)),
+        "critic_residual": _critic_residual(model),
     }
+    row["verdict"] = verdict(row)
     examples = {
         "states": evaluation.errors.example_states.tolist(),
         "actions": evaluation.errors.example_actions.round(6).tolist(),
     }
     return {"row": row, "history": callback.history, "examples": examples}
+
+
+def _critic_residual(model: FlowSAC | SAC) -> float | None:
+    """What a quadratic critic's last regression left unexplained, as a share of its targets' variance."""
+    if not (isinstance(model, FlowSAC) and isinstance(model.critic, QuadraticCritic)):
+        return None
+    return float(model.critic.residual)

@@ -9,6 +9,8 @@ from maxent_envs import LQRSolution
 from maxent_envs.validation import FloatArray
 from sb3_flowsac.plotting.style import LEARNT, OPTIMAL, panels, state_titles
 
+POINTS = 500  # drawn of the actions; the ellipses are those of all
+
 
 def action_distribution_figure(rows: list[tuple[LQRSolution, FloatArray, FloatArray]]) -> Figure:
     """
@@ -41,7 +43,7 @@ def _draw_actions(axes: Axes, solution: LQRSolution, state: FloatArray, actions:
         axes.set_xlabel("input")
         return
     pair = actions[:, :2]
-    axes.scatter(pair[:, 0], pair[:, 1], s=3, alpha=0.3, color=LEARNT, edgecolors="none")
+    axes.scatter(pair[:POINTS, 0], pair[:POINTS, 1], s=3, alpha=0.3, color=LEARNT, edgecolors="none")
     axes.plot(*_two_sigma_ellipse(pair.mean(axis=0), np.cov(pair.T)), color=LEARNT, label="learnt (2 sigma)")
     axes.plot(*_two_sigma_ellipse(mean, cov), "--", color=OPTIMAL, label="optimal (2 sigma)")
     axes.set(xlabel="input 1", ylabel="input 2")

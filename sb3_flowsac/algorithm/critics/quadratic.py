@@ -1,4 +1,4 @@
-"""Quadratic forms in state and action: the shape of a linear-quadratic regulator's values."""
+"""Quadratic forms in state and action, the shape of a linear-quadratic regulator's values, by least squares."""
 
 from typing import Any
 
@@ -6,42 +6,131 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from sb3_flowsac.algorithm.critics.base import Critic
+from sb3_flowsac.algorithm.critics.base import Critic, CriticLoss, SoftTransitions
+from sb3_flowsac.checks import positive
+
+RIDGE = 1e-9  # of correlations: at first there may be fewer transitions than unknowns
 
 
 class QuadraticCritic(Critic):
     r"""
-    Quadratic forms, Q(s, a) = z'Sz + c with z = [features, (a - a_0) / unit] and a_0 the scaled action that is 0 in the
-    environment's units: the shape of a linear-quadratic regulator's values.
+    A quadratic form, Q(s, a) = z'Sz + c with z = [features, a - a_0] and a_0 the scaled action that is 0 in the
+    environment's units: the shape of a max-entropy LQR's Q function (Lemma 1) if the features are the state itself.
 
-    The exact Q function of a max-entropy LQR is of this kind (Lemma 1) if the features are the state itself, where a
-    network of rectifiers would approximate it.
+    Q is linear in S and c. So the regression of Algorithm 2 (lines 6 to 8) is least squares, solved for each batch
+    without a learning rate and without scales (Bradtke, Ydstie and Barto 1994). The form moves by the share ``rate`` of
+    its way to each solution. This stands for a target network: the policy must follow before the values move far.
 
-    Values are as large as returns, but an optimizer such as Adam moves each parameter by about the learning rate,
-    whatever the parameter's scale: S and c are therefore learnt divided by ``FORM_SCALE`` and ``CONSTANT_SCALE``, and
-    actions are measured in a unit of their spread. A constant that lags behind the returns would be made up for by S.
+    Two control variates, ours, take the noise out of the targets r + gamma (Q(s', a') - alpha log pi(a'|s')). They
+    leave what the form converges to as it is if next states are linear in z up to noise, as an LQR's are.
 
-    :param action_unit: spread of the actions, in scaled units
-    :param kwargs: arguments of ``Critic``
+    - Process noise. The value of s', less the value of its linear prediction from z, is noise up to a constant. The
+      prediction is a regression over all batches so far, which serves every policy.
+    - The policy's noise. Q is taken at the mean of the next actions. What their spread and their entropy add is
+      averaged over the batch.
+
+    All of it is in double precision: under a narrow policy the values within a state agree in many digits.
+
+    :param rate: share of the way to a batch's solution, in (0, 1]
+    :param kwargs: arguments of ``Critic``; sizes of networks are not used, and all ``n_critics`` are one
+    :raises ValueError: if ``rate`` is out of range, or the features extractor has parameters, which nothing would train
     """
 
     action_space: spaces.Box
+    uses_target = False
     zero_action: torch.Tensor
-    FORM_SCALE = 10.0
-    CONSTANT_SCALE = 100.0
+    n_batches: torch.Tensor
+    second_moment: torch.Tensor
+    cross_moment: torch.Tensor
+    residual: torch.Tensor
 
-    def __init__(self, *, action_unit: float = 1.0, **kwargs: Any) -> None:
+    def __init__(self, *, rate: float = 0.1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.action_unit = action_unit
-        bounds = self.action_space.low, self.action_space.high
-        low, high = (torch.as_tensor(bound.ravel(), dtype=torch.float32) for bound in bounds)
+        self.rate = positive("rate", rate, 1.0)
+        if any(True for _ in self.features_extractor.parameters()):
+            raise ValueError(
+                'critic="quadratic" needs a features extractor without parameters, '
+                f"got {type(self.features_extractor).__name__}"
+            )
+        low, high = (torch.as_tensor(b.ravel()).double() for b in (self.action_space.low, self.action_space.high))
+        n, size = self.features_dim, self.features_dim + self.action_dim
         self.register_buffer("zero_action", (low + high) / (low - high), persistent=False)
-        size = self.features_dim + self.action_dim
-        self.form = nn.Parameter(torch.zeros(self.n_critics, size, size))
-        self.constant = nn.Parameter(torch.zeros(self.n_critics, 1, 1))
+        self.form = nn.Parameter(torch.zeros(size, size, dtype=torch.float64), requires_grad=False)
+        self.constant = nn.Parameter(torch.zeros((), dtype=torch.float64), requires_grad=False)
+        self.register_buffer("residual", torch.tensor(torch.inf, dtype=torch.float64))
+        self.register_buffer("n_batches", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("second_moment", torch.zeros(size, size, dtype=torch.float64))  # E z z'
+        self.register_buffer("cross_moment", torch.zeros(size, n, dtype=torch.float64))  # E z f(s')'
+        self.rows, self.columns = torch.triu_indices(size, size)
 
     def q_values(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        of_state = features.unsqueeze(1).expand(-1, actions.shape[1], -1)
-        z = torch.cat([of_state, (actions - self.zero_action) / self.action_unit], dim=-1)
-        form: torch.Tensor = torch.einsum("bni,cij,bnj->cbn", z, self.form, z)
-        return self.FORM_SCALE * form + self.CONSTANT_SCALE * self.constant
+        values = self._evaluate(self._pairs(features, actions))
+        return values.expand(self.n_critics, *values.shape)
+
+    @torch.no_grad()
+    def loss(self, target: Critic, transitions: SoftTransitions) -> CriticLoss:
+        """
+        Solve the regression of a batch. ``minimize`` then moves the form towards the solution.
+
+        :param target: not used
+        :param transitions: a batch of transitions
+        :return: the mean squared residual of the soft Bellman equation (1), over the variance of its targets
+        """
+        features = self.features(transitions.observations)
+        next_features = self.features(transitions.next_observations).double()
+        pair = self._pairs(features, transitions.actions.unsqueeze(1)).squeeze(1)
+        next_pairs = self._pairs(next_features, transitions.next_actions)
+        self.n_batches += 1
+        self.second_moment.lerp_(pair.T @ pair / len(pair), 1.0 / float(self.n_batches))
+        self.cross_moment.lerp_(pair.T @ next_features / len(pair), 1.0 / float(self.n_batches))
+
+        mean_pair = next_pairs.mean(1)  # next states with the means of the next actions
+        at_mean = self._evaluate(mean_pair)
+        spread = (self._evaluate(next_pairs) + transitions.next_bonuses).mean(-1) - at_mean
+        soft_values = at_mean + spread.mean() - self._process_noise(pair, next_features, mean_pair)
+        targets = transitions.rewards.squeeze(1) + transitions.discounts.squeeze(1) * soft_values
+
+        products = torch.cat([pair[:, self.rows] * pair[:, self.columns], torch.ones_like(pair[:, :1])], dim=1)
+        self._solution = _regression(products, targets.unsqueeze(1)).squeeze(1)
+        values = self._evaluate(pair)
+        variance = targets.var().clamp(min=torch.finfo(targets.dtype).tiny)
+        self.residual.copy_((values - targets).square().mean() / variance)
+        return CriticLoss(self.residual.float(), values.mean().float())
+
+    @torch.no_grad()
+    def minimize(self, loss: torch.Tensor) -> None:
+        half = torch.zeros_like(self.form)
+        half[self.rows, self.columns] = 0.5 * self._solution[:-1]
+        self.form.lerp_(half + half.T, self.rate)
+        self.constant.lerp_(self._solution[-1], self.rate)
+
+    def _pairs(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """z of several actions of each state, (batch, n, features_dim + action_dim)."""
+        of_state = features.double().unsqueeze(1).expand(-1, actions.shape[1], -1)
+        return torch.cat([of_state, actions.double() - self.zero_action], dim=-1)
+
+    def _evaluate(self, pairs: torch.Tensor) -> torch.Tensor:
+        values: torch.Tensor = ((pairs @ self.form) * pairs).sum(-1) + self.constant
+        return values
+
+    def _process_noise(self, pair: torch.Tensor, next_features: torch.Tensor, mean_pair: torch.Tensor) -> torch.Tensor:
+        """What the noise in next states adds to their values, without its mean, (batch,)."""
+        prediction = pair @ _solve(self.second_moment, self.cross_moment)
+        gain = _regression(next_features, mean_pair)  # from a state to the state with its mean action
+        form = gain @ self.form @ gain.T
+        noise = ((next_features @ form) * next_features).sum(-1) - ((prediction @ form) * prediction).sum(-1)
+        return noise - noise.mean()
+
+
+def _regression(inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+    """Coefficients of linear least squares, (n_inputs, n_outputs)."""
+    return _solve(inputs.T @ inputs, inputs.T @ outputs)
+
+
+def _solve(gram: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Normal equations scaled to a diagonal of ones: units do not matter, and inputs that are always 0 do no harm."""
+    scale = gram.diagonal().sqrt().unsqueeze(1)
+    scale = torch.where(scale > 0.0, scale, 1.0)
+    correlations = gram / scale / scale.T
+    correlations.diagonal().add_(RIDGE)
+    return torch.linalg.solve(correlations, right / scale) / scale

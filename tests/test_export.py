@@ -44,7 +44,7 @@ POLICIES = {
         spaces.Box(-1.0, 3.0, (2, 2)),
         {"squash_output": False},
     ),
-    "images": (CnnPolicy, IMAGE, SIX, {"features_extractor_kwargs": {"features_dim": 8}, "critic": "quadratic"}),
+    "images": (CnnPolicy, IMAGE, SIX, {"features_extractor_kwargs": {"features_dim": 8}}),
 }
 # An ONNX file takes seconds to write and holds an exported program: each policy in ONNX once, and the rest as programs
 ONNX_CASES = [(name, number % 2 == 1) for number, name in enumerate(POLICIES)]

@@ -8,6 +8,7 @@ from stable_baselines3.common.envs import SimpleMultiObsEnv
 
 from maxent_envs import LQREnv, derived_action_bound, preset
 from sb3_flowsac.algorithm.bellman import bellman_error
+from sb3_flowsac.algorithm.critics import Critic, QuadraticCritic
 
 ALPHA, N_STEPS = 0.5, 3
 
@@ -50,10 +51,8 @@ def exact_model(make_model, monkeypatch, n_steps):
     columns = np.block([[np.eye(2), np.zeros((2, 2))], [np.zeros((2, 2)), np.diag(bound)]])
     later = np.hstack([problem.A, problem.B]) @ columns
     cost = columns.T @ np.block([[problem.Q, np.zeros((2, 2))], [np.zeros((2, 2)), problem.R]]) @ columns
-    for critic in (model.critic, model.critic_target):
-        form = -(cost + problem.gamma * later.T @ optimum.P @ later)
-        critic.form.data = torch.as_tensor(form / critic.FORM_SCALE, dtype=torch.float32)[None]
-        critic.constant.data.fill_((optimum.q_value(np.zeros(2), np.zeros(2)) - shift) / critic.CONSTANT_SCALE)
+    model.critic.form.data = torch.as_tensor(-(cost + problem.gamma * later.T @ optimum.P @ later))
+    model.critic.constant.data.fill_(optimum.q_value(np.zeros(2), np.zeros(2)) - shift)
 
     def action_log_prob(obs, n=1):
         u = optimum.sample(obs.numpy()[:, None], rng)
@@ -93,9 +92,12 @@ def test_the_missing_entropy_biases_the_critic_as_in_closed_form(make_model, mon
     starts = store_trajectories(model.replay_buffer, optimum, bound, n_steps)
     batch = model.replay_buffer._get_samples(starts)
     networks = model.actor, model.critic, model.critic_target
+    # The targets as any critic's loss takes them
+    monkeypatch.setattr(QuadraticCritic, "loss", Critic.loss)
+    model.critic.constant.requires_grad_(True)
     loss = bellman_error(*networks, batch, gamma=model.gamma, n=1, ent_coef=model.entropy_coefficient()).critic_loss
     loss.backward()
-    mean = -model.critic.constant.grad.item() / model.critic.CONSTANT_SCALE
+    mean = -model.critic.constant.grad.item()
     standard_error = ((2 * loss.item() - mean**2) / len(starts)) ** 0.5
     gamma, entropy = optimum.problem.gamma, optimum.entropy - np.log(bound).sum()
     bias = ALPHA * entropy * (gamma**n_steps / (1 - gamma**n_steps) - gamma / (1 - gamma))

@@ -115,9 +115,9 @@ class LinearBase(nn.Module):
 
     It learns by the natural gradient. Backward passes multiply the gradients of W and C by the inverse of the Fisher
     information, with the features' second moment taken from the batch. Under a mean log-likelihood of weighted samples,
-    a step of plain SGD then moves W by the share lr of its way to the weighted least-squares fit, and C by that share of
-    its way to the weighted covariance of the residuals. Neither depends on the units of features or samples, and for
-    lr <= 1 the covariance stays positive definite. Use it with ``torch.optim.SGD``.
+    a step of SGD with learning rate r then moves W by the share r of its way to the weighted least-squares fit, and C
+    by the same share to the weighted covariance of the residuals. Neither depends on the units of features or samples,
+    and for r <= 1 the covariance stays positive definite. Use it with ``torch.optim.SGD``.
 
     :param features_dim: size of the state's features
     :param dim: dimension
@@ -150,10 +150,12 @@ class LinearBase(nn.Module):
         gain, covariance = self.gain.clone(), self.covariance.clone()
 
         def of_gain(gradient: torch.Tensor) -> torch.Tensor:
-            return (sigma @ gradient.double() @ inverse).to(gradient.dtype)
+            natural: torch.Tensor = sigma @ gradient.double() @ inverse
+            return natural.to(gradient.dtype)
 
         def of_covariance(gradient: torch.Tensor) -> torch.Tensor:
-            return (sigma @ (gradient + gradient.T).double() @ sigma).to(gradient.dtype)
+            natural: torch.Tensor = sigma @ (gradient + gradient.T).double() @ sigma
+            return natural.to(gradient.dtype)
 
         gain.register_hook(of_gain)  # type: ignore[no-untyped-call]
         covariance.register_hook(of_covariance)  # type: ignore[no-untyped-call]

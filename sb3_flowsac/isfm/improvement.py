@@ -52,7 +52,8 @@ class Improvement:
         :param latents: proposals (batch, n, dim)
         :param log_prob: logarithm of their density (batch, n)
         """
-        return self_normalize(self.log_target(latents) - log_prob)
+        # A critic may give its values in double precision: only their differences fit into single
+        return self_normalize(self.log_target(latents) - log_prob).to(latents.dtype)
 
 
 def _gradient(function: Callable[[torch.Tensor], torch.Tensor], points: torch.Tensor) -> torch.Tensor:

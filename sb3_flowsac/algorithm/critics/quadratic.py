@@ -106,8 +106,8 @@ class QuadraticCritic(Critic):
 
     def _pairs(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """z of several actions of each state, (batch, n, features_dim + action_dim)."""
-        of_state = features.double().unsqueeze(1).expand(-1, actions.shape[1], -1)
-        return torch.cat([of_state, actions.double() - self.zero_action], dim=-1)
+        features, actions = features.to(self.form.dtype), actions.to(self.form.dtype)
+        return torch.cat([features.unsqueeze(1).expand(-1, actions.shape[1], -1), actions - self.zero_action], dim=-1)
 
     def _evaluate(self, pairs: torch.Tensor) -> torch.Tensor:
         values: torch.Tensor = ((pairs @ self.form) * pairs).sum(-1) + self.constant
@@ -118,8 +118,9 @@ class QuadraticCritic(Critic):
         prediction = pair @ _solve(self.second_moment, self.cross_moment)
         gain = _regression(next_features, mean_pair)  # from a state to the state with its mean action
         form = gain @ self.form @ gain.T
-        noise = ((next_features @ form) * next_features).sum(-1) - ((prediction @ form) * prediction).sum(-1)
-        return noise - noise.mean()
+        noise = ((next_features @ form) * next_features - (prediction @ form) * prediction).sum(-1)
+        centred: torch.Tensor = noise - noise.mean()
+        return centred
 
 
 def _regression(inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:

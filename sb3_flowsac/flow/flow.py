@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from sb3_flowsac.flow.base import Gaussian, GaussianBase, StandardBase, standard_normal_log_prob
+from sb3_flowsac.flow.base import Gaussian, GaussianBase, LinearBase, StandardBase, standard_normal_log_prob
 from sb3_flowsac.flow.ode import Solver, Transport, follow, integrate, invert, stage_times
 from sb3_flowsac.flow.paths import CondOTPath, NormalizedPath
 from sb3_flowsac.flow.velocity import Velocity, VelocityField

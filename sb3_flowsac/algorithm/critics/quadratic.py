@@ -134,4 +134,5 @@ def _solve(gram: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     scale = torch.where(scale > 0.0, scale, 1.0)
     correlations = gram / scale / scale.T
     correlations.diagonal().add_(RIDGE)
-    return torch.linalg.solve(correlations, right / scale) / scale
+    solution: torch.Tensor = torch.linalg.solve(correlations, right / scale)
+    return solution / scale

@@ -97,8 +97,9 @@ def test_many_actions_equal_one_after_another(critic):
     torch.testing.assert_close(many, alone)
 
 
-def test_members_are_independent(critic):
+def test_members_are_independent(perturb):
     """A member's value has no gradient to another's parameters, and members start apart."""
+    critic = make_critic(NetworkCritic, perturb, net_arch=[8, 5])
     values = critic_values(critic, torch.randn(5, 3), torch.randn(5, 4, 2, dtype=torch.float64))
     for gradient in torch.autograd.grad(values[0].sum(), critic.parameters()):
         assert gradient[0].any() and not gradient[1:].any()

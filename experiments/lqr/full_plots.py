@@ -15,12 +15,14 @@ from sb3_flowsac.lqr_study.tasks import Result
 
 COLOURS = {
     "flowsac": "tab:blue",
+    "flowsac-default": "tab:purple",
     "sac-tuned": "tab:orange",
     "sac-default": "tab:green",
     "best diagonal Gaussian": "black",
 }
 LABELS = {
-    "flowsac": "FlowSAC",
+    "flowsac": "FlowSAC, the study's settings",
+    "flowsac-default": "FlowSAC, defaults",
     "sac-tuned": "Gaussian SAC, FlowSAC's settings",
     "sac-default": "Gaussian SAC, SB3's defaults",
     "best diagonal Gaussian": "best diagonal Gaussian (closed form)",

@@ -7,6 +7,7 @@ import torch
 from sb3_flowsac.algorithm.actor import BoundedSize
 from sb3_flowsac.flow import StructuredField
 from sb3_flowsac.flow.structured import StructuredVelocity
+from sb3_flowsac.flow.velocity import NumpyVelocity
 
 
 class StandardizedField(StructuredField):
@@ -31,6 +32,9 @@ class StandardizedField(StructuredField):
 
     def forward(self, features: torch.Tensor) -> StructuredVelocity:
         return super().forward(self._standardized(features))
+
+    def few(self, features: torch.Tensor) -> NumpyVelocity:
+        return super().few(self._standardized(features))
 
     def _standardized(self, features: torch.Tensor) -> torch.Tensor:
         if torch.is_grad_enabled() and self.training and not self.scale.any():

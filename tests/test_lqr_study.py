@@ -490,7 +490,7 @@ def test_the_pages_examples_run(tmp_path, monkeypatch, capsys):
     load, train = blocks("python")
     exec(load, {})
     for long, short in {
-        "48_000": "96",
+        "40_000": "320",
         "eval_freq=1_000": "eval_freq=10, n_actions=50, n_rollouts=10",
         "n_rollouts=2000": "n_rollouts=10",
     }.items():

@@ -1,8 +1,9 @@
-"""Settings for the RL Zoo: every entry runs, the LQR's are the study's, unknown keys are named before the hand-over."""
+"""Settings for the RL Zoo: every entry runs, the LQR's fit its problem, unknown keys are named before the hand-over."""
 
 import importlib.util
 import inspect
 import re
+import warnings
 
 import gymnasium as gym
 import numpy as np
@@ -14,12 +15,10 @@ pytest.importorskip("rl_zoo3")
 import rl_zoo3.exp_manager
 import rl_zoo3.utils
 
-from maxent_envs import preset
+from maxent_envs import derived_action_bound, preset
 from sb3_flowsac import FlowSAC, zoo
+from sb3_flowsac.algorithm.critics import QuadraticCritic
 from sb3_flowsac.cli import main
-from sb3_flowsac.files.run_settings import run_settings
-from sb3_flowsac.lqr_study.models import lqr_model
-from sb3_flowsac.lqr_study.training import TIMESTEPS
 from sb3_flowsac.zoo.settings import OPTIONS, ZOO_KEYS, read_settings
 
 ENTRIES = yaml.safe_load(zoo.config_file().read_text())
@@ -61,28 +60,17 @@ def test_every_entry_runs(name, empty_folder):
         assert getattr(model, key) == ENTRIES[name][key]
 
 
-def test_the_lqrs_entry_is_the_study(models):
-    """As the resumption of runs compares them: every argument, the policy's and the environments' included."""
-    main(["train", "--env", "MaxEntLQR-v0", "--seed", "3", "--eval-freq", "-1"])
-    study = lqr_model(preset(), alpha=0.5, seed=3)
-    settings = []
-    for model in (*models, study):
-        model._total_timesteps = TIMESTEPS
-        settings.append(run_settings(model, model.get_env())["run"])
-    entry, expected = settings
-    differing = {key for key in expected if entry[key] != expected[key]}
-    assert differing == {"learning_rate", "environments"}, {key: (entry[key], expected[key]) for key in differing}
-    # The Zoo's linear schedule ends at zero, the study's at a thousandth
-    for left in (1.0, 0.5, 0.1, 0.0):
-        assert models[0].learning_rate(left) == pytest.approx(
-            study.learning_rate(left), abs=1.001e-3 * study.learning_rate(1.0)
-        )
-    # The study hands the problem's matrices over, the entry its name
-    problems = [model.get_env().get_attr("problem")[0].to_dict() for model in (*models, study)]
-    assert problems[0] == problems[1]
-    assert entry["environments"].count("10, ") == expected["environments"].count("10, ") == 1  # the time limit
-    assert np.array_equal(models[0].action_space.high, study.action_space.high)
-    assert ENTRIES["MaxEntLQR-v0"]["n_timesteps"] == TIMESTEPS
+def test_the_lqrs_entry_fits_the_problem(models):
+    """Its discount factor and temperature are the environment's own, its critic has the shape of the values."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # such as that of another gamma
+        main(["train", "--env", "MaxEntLQR-v0", "--seed", "3", "--eval-freq", "-1"])
+    (model,) = models
+    (problem, *_), (alpha, *_) = (model.get_env().get_attr(name) for name in ("problem", "alpha"))
+    assert problem.to_dict() == preset().to_dict()
+    assert model.gamma == problem.gamma and model.ent_coef == alpha
+    assert isinstance(model.critic, QuadraticCritic) and not model.policy.squash_output
+    assert np.array_equal(model.action_space.high, derived_action_bound(problem, alpha).astype(np.float32))
 
 
 def test_settings_in_python(models):

@@ -80,8 +80,8 @@ def advice(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def short(value: float) -> str:
-    """A number of any size in at most ten characters."""
-    return f"{value:.4g}"
+    """A number of any size in at most nine characters."""
+    return f"{value:.4g}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
 
 
 def percent(value: float) -> str:

@@ -132,19 +132,22 @@ def check_policy_kwargs(policy: type, kwargs: object) -> dict[str, Any]:
     return keywords("policy_kwargs", kwargs, parameter_names(policy) - OF_POLICIES, policy.__name__)
 
 
-def refuse_sde(policy_kwargs: object, **sde: object) -> dict[str, Any] | None:
+def refuse_sde(
+    policy_kwargs: object, use_sde: object, sde_sample_freq: object, use_sde_at_warmup: object
+) -> dict[str, Any] | None:
     """
     Refuse gSDE, noise on the weights of a Gaussian policy's last layer: SAC's arguments for it mean nothing to a flow.
 
-    :param policy_kwargs: keyword arguments of the policy
-    :param sde: SAC's arguments, whose defaults are false, or -1
     :return: ``policy_kwargs`` without ``use_sde=False``, which SB3's SAC leaves in a dictionary that it was given
     """
     kwargs = keywords("policy_kwargs", policy_kwargs)
     kwargs = {name: value for name, value in kwargs.items() if name != "use_sde" or value is not False}
-    frequency = sde.pop("sde_sample_freq", -1)
-    given = [name for name, value in sde.items() if value is not False]
-    given += ["sde_sample_freq"] if not (isinstance(frequency, int) and frequency == -1) else []
+    is_default = {
+        "use_sde": use_sde is False,
+        "sde_sample_freq": isinstance(sde_sample_freq, int) and sde_sample_freq == -1,
+        "use_sde_at_warmup": use_sde_at_warmup is False,
+    }
+    given = [name for name, default in is_default.items() if not default]
     given += [f"policy_kwargs[{name!r}]" for name in ("use_sde", "use_expln", "clip_mean") if name in kwargs]
     if given:
         raise ValueError(

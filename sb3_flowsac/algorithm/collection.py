@@ -62,7 +62,10 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
         return setup
 
     def _setup_model(self) -> None:
-        super()._setup_model()
+        try:
+            super()._setup_model()
+        except MemoryError as error:
+            raise MemoryError(f"buffer_size={self.buffer_size} transitions do not fit into memory: {error}") from error
         self._warn_of_another_gamma()
 
     def _warn_of_another_gamma(self) -> None:

@@ -19,7 +19,7 @@ from sb3_flowsac.algorithm.critics import Critic
 from sb3_flowsac.algorithm.entropy_coefficient import EntropyCoefficient, read_ent_coef
 from sb3_flowsac.algorithm.figures import Figures, check_figures
 from sb3_flowsac.algorithm.policies import CnnPolicy, FlowPolicy, MlpPolicy, MultiInputPolicy
-from sb3_flowsac.checks import boolean, integer, positive
+from sb3_flowsac.checks import boolean, choice, integer, positive
 from sb3_flowsac.flow import FlowDistribution
 from sb3_flowsac.isfm import (
     MIN_PROPOSALS,
@@ -43,10 +43,9 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     """
     Soft actor-critic with a flow policy and importance sampling flow matching (SAC-ISFM, Algorithm 2).
 
-    Paper: https://arxiv.org/abs/2512.23870. The critics regress on r + gamma (min Q_target(s', a') - alpha log
-    pi(a'|s'))
-    with the flow's log-density by its trace integral. The actor draws proposals from a sampling distribution, weighs
-    them by exp(Q / alpha) / density, normalised within each state, and matches the flow to them.
+    Paper: https://arxiv.org/abs/2512.23870. The critics regress on r + gamma (Q(s', a') - alpha log pi(a'|s')) with the
+    flow's log-density by its trace integral. The actor draws proposals from a sampling distribution, weighs them by
+    exp(Q / alpha) / density, normalised within each state, and matches the flow to them.
 
     :param policy: "FlowPolicy" (the same as "MlpPolicy"), "CnnPolicy", "MultiInputPolicy" or a policy class
     :param env: the environment to learn from (if registered in Gymnasium, can be str)
@@ -56,16 +55,14 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     :param batch_size: number of transitions in each gradient step
     :param tau: the soft update coefficient ("Polyak update", between 0 and 1)
     :param gamma: the discount factor
-    :param train_freq: update the model every ``train_freq`` steps, or a tuple such as ``(5, "step")`` or ``(2,
-        "episode")``
+    :param train_freq: update the model every ``train_freq`` steps, or ``(5, "step")``, or ``(2, "episode")``
     :param gradient_steps: how many gradient steps to do after each rollout; ``-1`` for as many as there were steps
     :param action_noise: noise added to the (scaled) actions while exploring
     :param replay_buffer_class: replay buffer class to use; if ``None``, chosen automatically
     :param replay_buffer_kwargs: keyword arguments to pass to the replay buffer on creation
     :param optimize_memory_usage: enable a memory efficient variant of the replay buffer
     :param n_steps: n-step returns if above 1; their entropy bonus is that of the last state alone
-    :param ent_coef: entropy regularization coefficient alpha, a number, "auto" to learn it, or "auto_0.1" to start from
-        0.1
+    :param ent_coef: entropy coefficient alpha, a number, "auto" to learn it, or "auto_0.1" to start from 0.1
     :param target_update_interval: update the target network every ``target_update_interval`` gradient steps
     :param target_entropy: target entropy of the scaled action when learning ``ent_coef``; "auto" is minus its dimension
     :param use_sde: part of SAC's signature; a flow has no gSDE, so only ``False``
@@ -79,10 +76,10 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     :param n_next_actions: number of actions in each next state over which the soft value is averaged
     :param actor_batch_size: number of states of the batch that the actor is improved at; ``None`` for all
     :param policy_delay: improve the actor every ``policy_delay`` gradient steps
-    :param actor_epochs: number of steps that the actor's optimizer takes on the proposals of an improvement, each with
-        fresh draws from them: values of Q are dear, regressions on them are not
-    :param actor_tau: rate of the running average of the actor's weights over the steps of its optimizer (above 0, at
-        most 1); ``policy.actor`` holds the average and acts with it; 1 for none
+    :param actor_epochs: number of steps of the actor's optimizer on the proposals of an improvement: values of Q are
+        dear, regressions on them are not
+    :param actor_tau: rate of the running average of the weights that ``policy.actor`` holds, over the steps of its
+        optimizer (above 0, at most 1); 1 for none
     :param torch_compile: compile the critics' loss and its gradient with ``torch.compile``: pays in long runs, since
         the first gradient step then takes up to a minute (seconds where torch's cache has it), and wants a C++ compiler
     :param stats_window_size: window size for the rollout logging: number of episodes to average over
@@ -167,12 +164,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             replay_buffer_kwargs=replay_buffer_kwargs,
             optimize_memory_usage=optimize_memory_usage,
             n_steps=n_steps,
-            policy_kwargs=arguments.refuse_sde(
-                policy_kwargs,
-                use_sde=use_sde,
-                sde_sample_freq=sde_sample_freq,
-                use_sde_at_warmup=use_sde_at_warmup,
-            ),
+            policy_kwargs=arguments.refuse_sde(policy_kwargs, use_sde, sde_sample_freq, use_sde_at_warmup),
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
             verbose=verbose if isinstance(verbose, bool) else integer("verbose", verbose, 0, 2),
@@ -199,9 +191,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             self._setup_model()
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
-        if policy_name not in self.policy_aliases:
-            raise ValueError(f"policy={policy_name!r} is unknown; choose one of {', '.join(self.policy_aliases)}")
-        return self.policy_aliases[policy_name]
+        return self.policy_aliases[choice("policy", policy_name, self.policy_aliases)]
 
     def _check_arguments(self) -> None:
         """Check what the constructor, or a saved file, has set; numpy's numbers become Python's."""
@@ -223,16 +213,13 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         self._check_arguments()
-        try:
-            super()._setup_model()
-        except MemoryError as error:
-            raise MemoryError(f"buffer_size={self.buffer_size} transitions do not fit into memory: {error}") from error
+        super()._setup_model()
         self._create_aliases()
         self._bellman_error = CompiledBellmanError() if self.torch_compile else bellman_error
         self.optimizer_average = WeightAverage(self.actor.parameters(), self.actor_tau)
         least_effective = min(LEAST_EFFECTIVE, arguments.proposal_budget(self.n_proposals)[0] / 4)
-        alpha = EntropyCoefficient(self.ent_coef, self.lr_schedule(1), least_effective)
-        self.entropy_coefficient = alpha.to(self.device)
+        ent_coef = EntropyCoefficient(self.ent_coef, self.lr_schedule(1), least_effective)
+        self.entropy_coefficient = ent_coef.to(self.device)
 
     def _create_aliases(self) -> None:
         self.actor = self.policy.actor
@@ -241,7 +228,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
 
     @property
     def ent_coef_optimizer(self) -> EntropyCoefficient:
-        """alpha with the state of its optimizer, by the name that SAC saves it under."""
+        """alpha with its optimizer, by the name that SAC saves it under."""
         return self.entropy_coefficient
 
     def current_ent_coef(self) -> float:

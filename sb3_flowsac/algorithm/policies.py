@@ -197,11 +197,7 @@ class FlowPolicy(BasePolicy):
         return FlowActor(**self._update_features_extractor(self.actor_kwargs)).to(self.device)
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Critic:
-        """
-        New critics.
-
-        :param features_extractor: the extractor to share; default a new one
-        """
+        """New critics, by default with an extractor of their own."""
         return self.critic_class(**self._update_features_extractor(self.critic_kwargs, features_extractor)).to(
             self.device
         )

@@ -60,7 +60,7 @@ def test_completion_knows_commands_and_options(capsys, shell):
 
 def test_completion_completes_in_bash(tmp_path):
     bash = shutil.which("bash") or pytest.skip("no bash")
-    pytest.importorskip("seaborn")
+    pytest.importorskip("rl_zoo3")
     script = f"""{shtab.complete(build_parser(with_zoo=True), "bash")}
         cd {tmp_path}; touch my_lqr.yml; mkdir results
         complete_words() {{

@@ -127,7 +127,8 @@ def prepare_study(storage: str, study_name: str | None, names: Iterable[str]) ->
             print(f"Trial {trial.number} marked as failed: its process is no more ({worker})")
             if "fixed_params" in trial.system_attrs:  # it was enqueued
                 study.enqueue_trial(trial.system_attrs["fixed_params"])
-    return study.study_name
+    name: str = study.study_name
+    return name
 
 
 def _has_ended(host: str, pid: int, started: float) -> bool:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from experiments.lqr.__main__ import build_parser
 from sb3_flowsac import FlowSAC, cli
 
 ROOT = Path(__file__).parent.parent
@@ -91,6 +90,8 @@ def commands(start):
 
 
 def test_lqr_commands_of_the_pages_parse(tmp_path, monkeypatch):
+    from experiments.lqr.__main__ import build_parser  # not where the wheel alone is installed
+
     monkeypatch.chdir(tmp_path)
     Path("my_lqr.yml").touch()
     of_package, of_experiments = commands("flowsac lqr"), commands("python -m experiments.lqr")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sb3_flowsac.flow import FIELDS, SOLVERS, make_flow
+from sb3_flowsac.flow import FIELDS, SOLVERS, StructuredField, make_flow
 
 F64 = {"dtype": torch.float64}
 DIM = 3
@@ -77,6 +77,21 @@ def test_expanded_noise_is_taken_and_left_as_it_is(new_flow):
     latents = flow.push(features, noise.expand(3, -1, -1))
     torch.testing.assert_close(latents, flow(features).push(noise.expand(3, -1, -1)), rtol=1e-12, atol=1e-12)
     assert torch.equal(noise, before)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_field_that_changes_its_features_does_so_for_few_points(new_flow, batch):
+    class Doubling(StructuredField):
+        def forward(self, features):
+            return super().forward(2.0 * features)
+
+    flow, plain = new_flow(field=Doubling), new_flow()
+    plain.load_state_dict(flow.state_dict())
+    features, noise = torch.randn(batch, 4, **F64), torch.randn(batch, 1, DIM, **F64)
+    pushed = flow.push(features, noise)
+    torch.testing.assert_close(pushed, flow(features).push(noise), rtol=1e-12, atol=1e-12)
+    assert (pushed - plain.push(features, noise)).abs().max() > 1e-3
 
 
 def test_push_has_gradients_where_they_are_asked_for(new_flow):

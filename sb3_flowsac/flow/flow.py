@@ -60,21 +60,22 @@ class ConditionalFlow(nn.Module):
 
     def push(self, features: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """
-        ``self(features).push(noise)``, up to rounding; of a few points without gradients by the field's quicker way, if
-        it has one, which ``torch.export`` cannot trace.
+        ``self(features).push(noise)``, up to rounding. A few points without gradients are quicker in numpy, which
+        ``torch.export`` cannot trace, if the velocity has a method ``in_numpy``: it gives the velocity v(x, t) as a
+        function of arrays (batch, n, dim), or (n, dim) of one state, at the solver's times.
 
         :param features: (batch, features_dim)
         :param noise: y_0, (batch, n, dim)
         :return: latents u, (batch, n, dim)
         """
-        velocity = self.field.few(features) if _are_few(noise) else None
-        if velocity is None:
-            distribution: FlowDistribution = self(features)
-            return distribution.push(noise)
-        base: Gaussian = self.base(features)
+        base, velocity = self.base(features), self.field(features)
+        in_numpy = getattr(velocity, "in_numpy", None)
+        if in_numpy is None or not _are_few(noise):
+            return FlowDistribution(self, base, velocity).push(noise)
         points = noise.numpy()
-        end = follow(velocity, points[0] if len(points) == 1 else points, self.grid, self.solver)
-        return base.unwhiten(torch.from_numpy(end).view(noise.shape))
+        end = follow(in_numpy(), points[0] if len(points) == 1 else points, self.grid, self.solver)
+        latents: torch.Tensor = base.unwhiten(torch.from_numpy(end).view(noise.shape))
+        return latents
 
 
 def _are_few(points: torch.Tensor) -> bool:

@@ -1,9 +1,8 @@
 """The structured field: deep in the state and in time, shallow in x, its divergence and Jacobian in closed form."""
 
-from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
@@ -77,12 +76,11 @@ class StructuredField(VelocityField):
         nn.init.normal_(w_in, std=self.dim**-0.5)
         nn.init.normal_(w_out, std=self.units**-0.5)
         nn.init.zeros_(coefficients)
-        _, frequency, phase, _, _ = self.layout.split_coefficients(coefficients[0], 0)
+        _, frequency, phase, _, _ = torch.split(coefficients[0], self.layout.coefficient_sizes)
         nn.init.ones_(frequency)
         nn.init.uniform_(phase, -1.5, 1.5)
-        gain, _, _, drift, matrix = torch.split(
-            self.layout.split(self.head.weight)[2], self.layout.coefficient_sizes, 1
-        )
+        weights = self.layout.split(self.head.weight)[2]
+        gain, _, _, drift, matrix = torch.split(weights, self.layout.coefficient_sizes, 1)
         for of_features in (gain, drift, matrix):
             nn.init.zeros_(of_features)
 
@@ -97,9 +95,6 @@ class StructuredField(VelocityField):
         head = self.head
         columns = head(features).T if training else torch.addmm(head.bias.unsqueeze(1), head.weight, features.T)
         return StructuredVelocity(columns, self.layout, self.times, self.basis)
-
-    def few(self, features: torch.Tensor) -> NumpyVelocity:
-        return _FewPoints(self.head(features).numpy().T, self.layout, self.times, self.basis.numpy())
 
 
 class Layout:
@@ -117,35 +112,15 @@ class Layout:
         self.coefficient_sizes = [units, units, units, dim, dim**2 if affine else 0]  # of g, k, b, m and M
         self.sizes = [dim * units, dim * units, n_basis * sum(self.coefficient_sizes)]
 
-    def split(self, columns: Any) -> tuple[Any, Any, Any]:
+    def split(self, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """W_1 transposed and W_2 (dim, units, batch), coefficients (n_basis, numbers, batch)."""
-        w_in, w_out, coefficients = _cut(columns, self.sizes, 0)
+        w_in, w_out, coefficients = torch.split(columns, self.sizes)
         batch, numbers = columns.shape[1], sum(self.coefficient_sizes)  # named: -1 is unknown for no state
         shape = self.dim, self.units, batch
         return w_in.reshape(shape), w_out.reshape(shape), coefficients.reshape(self.n_basis, numbers, batch)
 
-    def split_coefficients(self, coefficients: Any, axis: int) -> Sequence[Any]:
-        """g, k, b, m and the entries of M."""
-        return _cut(coefficients, self.coefficient_sizes, axis)
 
-    def at_times(self, coefficients: Any, basis: Any) -> Any:
-        """Coefficients (times, numbers, batch) at the times of a basis (times, n_basis)."""
-        numbers, batch = coefficients.shape[1:]
-        return (basis @ coefficients.reshape(self.n_basis, numbers * batch)).reshape(len(basis), numbers, batch)
-
-    def square(self, matrix: torch.Tensor) -> torch.Tensor:
-        """M of its entries, (..., dim^2) to (..., dim, dim)."""
-        return matrix.view(*matrix.shape[:-1], self.dim, self.dim)
-
-
-def _cut(array: Any, sizes: list[int], axis: int) -> Sequence[Any]:
-    """Consecutive pieces along an axis, of torch's and numpy's arrays."""
-    if not isinstance(array, np.ndarray):
-        return torch.split(array, sizes, axis)
-    ends = list(accumulate(sizes, initial=0))
-    return [array[..., a:b] if axis else array[a:b] for a, b in pairwise(ends)]
-
-
+@final
 class StructuredVelocity:
     """
     The field of ``StructuredField`` for a batch of states.
@@ -162,35 +137,60 @@ class StructuredVelocity:
         self._forms: dict[tuple[type[_Points], bool], _Points] = {}
 
     def __call__(self, x: torch.Tensor, t: Time) -> torch.Tensor:
-        form = self._form(x, t)
-        at, x = form.at(t), form.enter(x)
-        return form.leave(form.velocity(x, at, form.activation(x, at)))
+        form, at, x, activation = self._activate(x, t)
+        return form.leave(form.velocity(x, at, activation))
 
     def divergence(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
-        form = self._form(x, t)
-        at, x = form.at(t), form.enter(x)
-        activation = form.activation(x, at)
+        form, at, x, activation = self._activate(x, t)
         return form.leave(form.velocity(x, at, activation)), form.trace(form.slope(activation, at), at)
 
     def linearise(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
         """The local form is g k sech^2, (batch, n, units), followed by the entries of M if there is one."""
-        form = self._form(x, t)
-        at, x = form.at(t), form.enter(x)
-        activation = form.activation(x, at)
+        form, at, x, activation = self._activate(x, t)
         local = form.leave(form.slope(activation, at))
         if form.layout.affine:
             local = torch.cat([local, form.leave(at.matrix).expand(-1, local.shape[1], -1)], dim=-1)
         return form.leave(form.velocity(x, at, activation)), local
 
     def jacobian(self, local: torch.Tensor) -> torch.Tensor:
-        return self._get(_Points).jacobian(local)
+        return self._form(_Points).jacobian(local)
 
-    def _form(self, x: torch.Tensor, t: Time) -> "_Points":
-        if isinstance(t, torch.Tensor):
-            return self._get(_TimedPoints)
-        return self._get(_Singles if x.shape[1] == 1 and x.shape[0] > 1 else _Points)
+    def in_numpy(self) -> NumpyVelocity:
+        """See ``ConditionalFlow.push``."""
+        columns, layout, times, basis = self._numbers
+        numbers, batch, dim, (a, b, _) = columns.numpy(), columns.shape[1], layout.dim, layout.sizes
+        w_in, w_out = (part.reshape(dim, layout.units, batch) for part in (numbers[:a], numbers[a : a + b]))
+        at_times = basis.numpy() @ numbers[a + b :].reshape(layout.n_basis, -1)
+        vectors = at_times.reshape(len(times), sum(layout.coefficient_sizes), batch).transpose(0, 2, 1)
+        if batch == 1:  # products of matrices, not of stacks of matrices: they take half of the time
+            w_in, w_out = w_in[..., 0], w_out[..., 0]
+        else:
+            w_in, w_out, vectors = w_in.transpose(2, 0, 1), w_out.transpose(2, 0, 1), vectors[:, :, None]
+        ends = accumulate(layout.coefficient_sizes, initial=0)
+        gain, frequency, phase, drift, matrix = (vectors[..., start:end] for start, end in pairwise(ends))
+        if layout.affine:
+            matrix = matrix.reshape(*matrix.shape[:-2], dim, dim).swapaxes(-1, -2)
+        parts = zip(w_in * frequency, phase, (w_out * gain).swapaxes(-1, -2), drift, matrix, strict=True)
+        at = dict(zip(times, parts, strict=True))
 
-    def _get(self, form: "type[_Points]") -> "_Points":
+        def velocity(x: NumpyArray, t: float) -> NumpyArray:
+            into, phase, out_of, drift, matrix = at[t]
+            units = x @ into
+            units += phase
+            result: NumpyArray = np.tanh(units, out=units) @ out_of
+            result += drift
+            return result + x @ matrix if layout.affine else result
+
+        return velocity
+
+    def _activate(self, x: torch.Tensor, t: Time) -> "tuple[_Points, _AtTime, torch.Tensor, torch.Tensor]":
+        """Of points at a time: the form that suits them, its coefficients, the points in its arrangement, and tanh."""
+        single = x.shape[1] == 1 and x.shape[0] > 1
+        form = self._form(_TimedPoints if isinstance(t, torch.Tensor) else _Singles if single else _Points)
+        at, x = form.at(t), form.enter(x)
+        return form, at, x, form.activation(x, at)
+
+    def _form(self, form: "type[_Points]") -> "_Points":
         key = form, torch.is_grad_enabled()
         if key not in self._forms:
             self._forms[key] = form(*self._numbers)
@@ -211,6 +211,7 @@ class _AtTime(NamedTuple):
 class _Points:
     """The formula for points (batch, n, dim) at one time, with W_2 g and k W_1 as matrices."""
 
+    fuses = True  # g with W_2 and k with W_1
     numbers_axis = -1
 
     def __init__(self, columns: torch.Tensor, layout: Layout, times: tuple[float, ...], basis: torch.Tensor) -> None:
@@ -225,22 +226,22 @@ class _Points:
             times, basis = self.times, self.basis
             if t not in times:
                 times, basis = (t,), chebyshev(self.coefficients.new_tensor([t]), self.layout.n_basis)
-            at_times = self.layout.at_times(self.coefficients, basis)
-            self._at.update(zip(times, map(_AtTime, *self.named(self.by_time(at_times))), strict=True))
+            self._at.update(zip(times, map(_AtTime, *self.at_times(basis)), strict=True))
         return self._at[t]
 
+    def at_times(self, basis: torch.Tensor) -> _AtTime:
+        """Coefficients at the times of a basis (times, n_basis), the first axis of each."""
+        at_times = (basis @ self.coefficients.flatten(1)).view(len(basis), *self.coefficients.shape[1:])
+        return self.named(self.by_time(at_times))
+
     def named(self, coefficients: torch.Tensor) -> _AtTime:
-        """g, k, g k, b, m and M of all coefficients."""
-        gain, frequency, phase, drift, matrix = self.layout.split_coefficients(coefficients, self.numbers_axis)
-        return _AtTime(*self.fused(gain, frequency), gain * frequency, phase, drift, matrix)
-
-    def fused(self, gain: torch.Tensor, frequency: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """W_2 g (times, batch, units, dim) and k W_1 (times, batch, dim, units)."""
-        return (self.w_out * gain).transpose(2, 3), self.w_in * frequency
-
-    def slope(self, activation: torch.Tensor, at: _AtTime) -> torch.Tensor:
-        """g k sech^2."""
-        return torch.addcmul(at.steepness, at.steepness * activation, activation, value=-1.0)
+        """W_2 g (times, batch, units, dim), k W_1 (times, batch, dim, units), or g and k; g k, b, m and M."""
+        sizes = self.layout.coefficient_sizes
+        gain, frequency, phase, drift, matrix = torch.split(coefficients, sizes, self.numbers_axis)
+        steepness = gain * frequency
+        if self.fuses:
+            gain, frequency = (self.w_out * gain).transpose(2, 3), self.w_in * frequency
+        return _AtTime(gain, frequency, steepness, phase, drift, matrix)
 
     def arrange(self, columns: torch.Tensor) -> torch.Tensor:
         """(..., batch) to (batch, ...)."""
@@ -264,12 +265,18 @@ class _Points:
         """tanh(k W_1 x + b)."""
         return torch.baddbmm(at.phase, x, at.frequency).tanh_()
 
+    def slope(self, activation: torch.Tensor, at: _AtTime) -> torch.Tensor:
+        """g k sech^2."""
+        return torch.addcmul(at.steepness, at.steepness * activation, activation, value=-1.0)
+
     def velocity(self, x: torch.Tensor, at: _AtTime, activation: torch.Tensor) -> torch.Tensor:
         """W_2 (g activation) + m + M x."""
         velocity = torch.baddbmm(at.drift, activation, at.gain)
-        return (
-            torch.baddbmm(velocity, x, self.layout.square(at.matrix.squeeze(1)).mT) if self.layout.affine else velocity
-        )
+        return torch.baddbmm(velocity, x, self.square(at.matrix.squeeze(1)).mT) if self.layout.affine else velocity
+
+    def square(self, matrix: torch.Tensor) -> torch.Tensor:
+        """M of its entries, (..., dim^2) to (..., dim, dim)."""
+        return matrix.view(*matrix.shape[:-1], self.layout.dim, self.layout.dim)
 
     def trace(self, slope: torch.Tensor, at: _AtTime) -> torch.Tensor:
         """The divergence, (batch, n)."""
@@ -290,7 +297,7 @@ class _Points:
         else:
             jacobian = slope @ self.outer
         jacobian = jacobian.view(batch, local.shape[1], dim, dim)
-        return jacobian + matrix.reshape(batch, local.shape[1], dim, dim) if self.layout.affine else jacobian
+        return jacobian + matrix.reshape(jacobian.shape) if self.layout.affine else jacobian
 
     @cached_property
     def outer(self) -> torch.Tensor:
@@ -301,19 +308,18 @@ class _Points:
 class _TimedPoints(_Points):
     """The formula for points (batch, n, dim), each at its own time."""
 
+    fuses = False
+
     def at(self, t: Any) -> _AtTime:
         rows = self.arrange(self.coefficients)
         return self.named(chebyshev(t, rows.shape[1]) @ rows)
-
-    def fused(self, gain: torch.Tensor, frequency: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return gain, frequency
 
     def activation(self, x: torch.Tensor, at: _AtTime) -> torch.Tensor:
         return torch.addcmul(at.phase, at.frequency, x @ self.w_in).tanh_()
 
     def velocity(self, x: torch.Tensor, at: _AtTime, activation: torch.Tensor) -> torch.Tensor:
         velocity = (at.gain * activation) @ self.w_out.transpose(1, 2) + at.drift
-        return velocity + (self.layout.square(at.matrix) * x.unsqueeze(-2)).sum(-1) if self.layout.affine else velocity
+        return velocity + (self.square(at.matrix) * x.unsqueeze(-2)).sum(-1) if self.layout.affine else velocity
 
 
 class _Singles(_Points):
@@ -322,10 +328,8 @@ class _Singles(_Points):
     microsecond for each state, however small, and sums over contiguous memory half as long.
     """
 
+    fuses = False
     numbers_axis = 1
-
-    def fused(self, gain: torch.Tensor, frequency: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return gain, frequency
 
     def arrange(self, columns: torch.Tensor) -> torch.Tensor:
         return columns
@@ -353,32 +357,3 @@ class _Singles(_Points):
     @cached_property
     def per_unit(self) -> torch.Tensor:
         return (self.w_in * self.w_out).sum(0)
-
-
-class _FewPoints:
-    """
-    The formula for few points (batch, n, dim), or (n, dim) of one state, at one of the known times, in numpy: there
-    most of torch's time is the overhead of its calls.
-    """
-
-    def __init__(self, columns: NumpyArray, layout: Layout, times: tuple[float, ...], basis: NumpyArray) -> None:
-        w_in, w_out, coefficients = layout.split(columns)
-        vectors = layout.at_times(coefficients, basis).transpose(0, 2, 1)
-        if columns.shape[1] == 1:  # products of matrices, not of stacks of matrices: they take half of the time
-            w_in, w_out = w_in[..., 0], w_out[..., 0]
-        else:
-            w_in, w_out, vectors = w_in.transpose(2, 0, 1), w_out.transpose(2, 0, 1), vectors[:, :, None]
-        gain, frequency, phase, drift, matrix = layout.split_coefficients(vectors, -1)
-        self.affine = layout.affine
-        if self.affine:
-            matrix = matrix.reshape(*matrix.shape[:-2], layout.dim, -1).swapaxes(-1, -2)
-        parts = zip(w_in * frequency, phase, (w_out * gain).swapaxes(-1, -2), drift, matrix, strict=True)
-        self.at = dict(zip(times, parts, strict=True))
-
-    def __call__(self, x: NumpyArray, t: float) -> NumpyArray:
-        into, phase, out_of, drift, matrix = self.at[t]
-        units = x @ into
-        units += phase
-        velocity: NumpyArray = np.tanh(units, out=units) @ out_of
-        velocity += drift
-        return velocity + x @ matrix if self.affine else velocity

@@ -134,13 +134,3 @@ class VelocityField(nn.Module, ABC):
         :param features: (batch, features_dim)
         :return: a velocity that takes points of shape (batch, n, dim)
         """
-
-    def few(self, features: torch.Tensor) -> NumpyVelocity | None:
-        """
-        A quicker way for a few points on a CPU without gradients, if the field has one.
-
-        :param features: (batch, features_dim)
-        :return: the velocity v(x, t) in numpy, of points (batch, n, dim), or (n, dim) of one state, at the times that
-            ``prepare`` was told of
-        """
-        return None

@@ -7,7 +7,6 @@ import torch
 from sb3_flowsac.algorithm.actor import BoundedSize
 from sb3_flowsac.flow import StructuredField
 from sb3_flowsac.flow.structured import StructuredVelocity
-from sb3_flowsac.flow.velocity import NumpyVelocity
 
 
 class StandardizedField(StructuredField):
@@ -31,13 +30,6 @@ class StandardizedField(StructuredField):
         return cls.SHARE * gradient.clamp(-1.0, 1.0)
 
     def forward(self, features: torch.Tensor) -> StructuredVelocity:
-        return super().forward(self._standardized(features))
-
-    def few(self, features: torch.Tensor) -> NumpyVelocity:
-        return super().few(self._standardized(features))
-
-    def _standardized(self, features: torch.Tensor) -> torch.Tensor:
         if torch.is_grad_enabled() and self.training and not self.scale.any():
             self.scale.copy_(features.detach().square().mean(0).sqrt())
-        bounded: torch.Tensor = self._bound(features / torch.where(self.scale > 0.0, self.scale, 1.0))
-        return bounded
+        return super().forward(self._bound(features / torch.where(self.scale > 0.0, self.scale, 1.0)))

@@ -1,5 +1,6 @@
 """Checks of what users give, each with a message that names the argument, what was given and what is allowed."""
 
+import math
 from collections.abc import Iterable
 from types import EllipsisType
 from typing import TypeAlias
@@ -37,8 +38,8 @@ def array(
         lengths = result.shape if wanted is shape else result.shape[-len(wanted) :]
         if len(lengths) != len(wanted) or any(w not in (None, n) for w, n in zip(wanted, lengths, strict=True)):
             symbols = ["..." if size is ... else "any" if size is None else str(size) for size in shape]
-            allowed = f"have shape ({', '.join(symbols)}{',' * (len(shape) == 1)})" if shape else "be one number"
-            raise ValueError(f"{name} must {allowed}{to_fit and ' to fit ' + to_fit}, got shape {result.shape}")
+            allowed = f"({', '.join(symbols)}{',' * (len(shape) == 1)}){to_fit and ' to fit ' + to_fit}"
+            raise ValueError(f"{name} must have shape {allowed}, got shape {result.shape}")
     return read_only(result)
 
 
@@ -59,24 +60,24 @@ def semidefinite(name: str, value: object, size: int, *, strictly: bool = False,
     smallest = -np.inf if result[zero].any() else np.linalg.eigvalsh(result / scale / scale[:, None])[0]
     if smallest < -1e-12 or (strictly and smallest <= 1e-14):
         kind = "positive definite" if strictly else "positive semidefinite"
-        raise ValueError(
-            f"{name} must be {kind}, got {result.tolist()}, smallest eigenvalue with a diagonal of ones {smallest:.3g}"
-        )
+        eigenvalue = f"smallest eigenvalue with a diagonal of ones {smallest:.3g}"
+        raise ValueError(f"{name} must be {kind}, got {result.tolist()}, {eigenvalue}")
     return read_only(result)
 
 
 def number(name: str, value: object, low: float = -np.inf, high: float = np.inf, *, between: bool = False) -> float:
-    """Check a finite real number in [low, high], or strictly ``between`` them.
+    """Check a finite real number in [low, high], or strictly ``between`` them; an array of no dimension counts as one.
 
-    :raises ValueError: If it is no such number; an array of no dimension counts as its number.
+    :raises ValueError: If it is no such number; truth values are none.
     """
-    result = float(array(name, value, ()))
-    if not (low < result < high if between else low <= result <= high):
-        allowed = f"lie strictly between {low:g} and {high:g}" if between else f"lie in [{low:g}, {high:g}]"
-        if between and (low, high) == (0.0, np.inf):
-            allowed = "be positive"
-        raise ValueError(f"{name} must {allowed}, got {result}")
-    return result
+    item = value.item() if isinstance(value, np.ndarray | np.generic) and value.ndim == 0 else value
+    if isinstance(item, int | float) and not isinstance(item, bool) and math.isfinite(item):
+        if low < item < high if between else low <= item <= high:
+            return float(item)
+    allowed = f" strictly between {low:g} and {high:g}" if between else f" in [{low:g}, {high:g}]"
+    if math.isinf(high):
+        allowed = "" if math.isinf(low) else " above 0" if between else f" of at least {low:g}"
+    raise ValueError(f"{name} must be a finite number{allowed}, got {abridged(value)}")
 
 
 def integer(name: str, value: object, low: int, high: int | None = None) -> int:

@@ -6,7 +6,8 @@ A wrong argument is refused with its name, what was given and what is allowed. N
 import copy
 import difflib
 import inspect
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -30,25 +31,28 @@ from sb3_flowsac.isfm import MIN_PROPOSALS
 MAX_COUNT = 2**31 - 1  # of steps and transitions
 MAX_SIZE = 2**16  # of networks, of draws in a state: far above any use, and refused before it fills the memory
 DEFAULT_BUDGET = 32  # proposals of n_proposals="auto"
-# Attributes of the algorithm that are integers, with the smallest and largest value; None is allowed where it is below
+# Smallest and largest value of the attributes that are integers
 INTEGERS = {
-    "buffer_size": (1, MAX_COUNT),
+    **dict.fromkeys(("buffer_size", "batch_size", "n_steps", "target_update_interval"), (1, MAX_COUNT)),
+    **dict.fromkeys(("policy_delay", "actor_epochs", "_stats_window_size", "actor_batch_size"), (1, MAX_COUNT)),
     "learning_starts": (0, MAX_COUNT),
-    "batch_size": (1, MAX_COUNT),
     "gradient_steps": (-1, MAX_COUNT),
-    "n_steps": (1, MAX_COUNT),
-    "target_update_interval": (1, MAX_COUNT),
-    "policy_delay": (1, MAX_COUNT),
-    "actor_epochs": (1, MAX_COUNT),
     "n_next_actions": (1, MAX_SIZE),
-    "_stats_window_size": (1, MAX_COUNT),
-    "actor_batch_size": (1, MAX_COUNT),
     "seed": (0, 2**32 - 1),
 }
-OPTIONAL = ("actor_batch_size", "seed")
+OPTIONAL = ("actor_batch_size", "seed")  # which may be None
 # Arguments that SB3 fills in: of a replay buffer, and of a policy
 OF_BUFFERS = {"buffer_size", "observation_space", "action_space", "device", "n_envs", "optimize_memory_usage"}
 OF_POLICIES = {"observation_space", "action_space", "lr_schedule"}
+
+
+@contextmanager
+def naming(rule: str, kind: type[Exception] = ValueError) -> Iterator[None]:
+    """Whatever is raised within, by a user's code or a library, is raised as an error that says the rule first."""
+    try:
+        yield
+    except Exception as error:
+        raise kind(f"{rule}: {error}") from error
 
 
 def check_settings(model: OffPolicyAlgorithm) -> None:
@@ -83,11 +87,9 @@ def proposal_budget(n_proposals: object) -> tuple[int, bool]:
 
 def usable_device(value: object) -> torch.device:
     """Check that PyTorch can use a device; "cuda" becomes "cpu" where there is none, as in SB3."""
-    try:
+    with naming(f'device={value!r} must be "auto" or a device that this PyTorch can use'):
         found = get_device(value)  # type: ignore[arg-type]
         torch.zeros(1, device=found).item()
-    except Exception as error:  # what is raised depends on the kind of device
-        raise ValueError(f'device={value!r} must be "auto" or a device that this PyTorch can use: {error}') from error
     return found
 
 
@@ -159,26 +161,17 @@ def refuse_sde(
 
 def learning_rate(value: object) -> float | Schedule:
     """Check a finite number of at least 0 (the Zoo replays models with 0), or a schedule whose first value is one."""
-    try:
+    rule = f"learning_rate={abridged(value)} must be a number of at least 0 or a function of the remaining progress"
+    with naming(rule):
         first = number("learning_rate", value(1.0) if callable(value) else value, 0.0)
-    except Exception as error:  # a user's function may raise anything
-        raise ValueError(
-            f"learning_rate={abridged(value)} must be a number of at least 0 or a function of the remaining progress: "
-            f"{error}"
-        ) from error
     return value if callable(value) else first
 
 
 def train_freq(value: object, n_envs: int) -> TrainFreq:
     """Check an integer of at least 1, alone or in a tuple with "step" or, for a single environment, "episode"."""
     frequency, unit = value if isinstance(value, tuple) and len(value) == 2 else (value, TrainFrequencyUnit.STEP)
-    try:
+    with naming(f'train_freq={abridged(value)} must be an integer, alone or in a tuple such as (2, "episode")'):
         result = TrainFreq(integer("train_freq", frequency, 1, MAX_COUNT), TrainFrequencyUnit(unit))
-    except ValueError as error:
-        raise ValueError(
-            f"train_freq={abridged(value)} must be an integer of at least 1 or a tuple of one and "
-            '"step" or "episode", such as (2, "episode")'
-        ) from error
     if result.unit == TrainFrequencyUnit.EPISODE and n_envs > 1:
         raise ValueError(f'train_freq={value!r} needs a single environment, there are {n_envs}; count in "step"')
     return result
@@ -189,10 +182,8 @@ def target_entropy(value: object, action_dim: int) -> float:
     if isinstance(value, str) and value == "auto":
         return -float(action_dim)
     limit = float(torch.finfo(torch.float32).max)
-    try:
+    with naming('target_entropy must be "auto" or a number'):
         return number("target_entropy", value, -limit, limit)
-    except ValueError as error:
-        raise ValueError(f'target_entropy={abridged(value)} must be a finite number or "auto"') from error
 
 
 def check_action_noise(noise: object, shape: tuple[int, ...] | None) -> None:
@@ -202,12 +193,9 @@ def check_action_noise(noise: object, shape: tuple[int, ...] | None) -> None:
     if not isinstance(noise, ActionNoise):
         raise TypeError(f"action_noise must be None or an ActionNoise, got {abridged(noise)}")
     generator = np.random.get_state()
-    try:
+    with naming(f"action_noise={abridged(noise)} cannot be drawn"):
         found = np.shape(copy.deepcopy(noise)())
-    except Exception as error:  # a user's class may raise anything
-        raise ValueError(f"action_noise={abridged(noise)} cannot be drawn: {error}") from error
-    finally:
-        np.random.set_state(generator)
+    np.random.set_state(generator)
     if found not in (shape, (1,)):
         raise ValueError(f"action_noise={abridged(noise)} gives noise of shape {found}; an action has shape {shape}")
 
@@ -221,10 +209,8 @@ def check_replay_buffer(model: OffPolicyAlgorithm) -> None:
     known = parameter_names(kind) - OF_BUFFERS - ({"env"} if issubclass(kind, HerReplayBuffer) else set())
     keywords("replay_buffer_kwargs", model.replay_buffer_kwargs, known, kind.__name__)
     if model.n_steps > per_env:
-        raise ValueError(
-            f"n_steps={model.n_steps} must be at most the transitions of an environment that "
-            f"buffer_size={model.buffer_size} holds, {per_env}"
-        )
+        size = f"buffer_size={model.buffer_size} holds, {per_env}"
+        raise ValueError(f"n_steps={model.n_steps} must be at most the transitions of an environment that {size}")
     is_dict = isinstance(model.observation_space, spaces.Dict)
     if given is None and model.n_steps > 1 and (is_dict or model.optimize_memory_usage):
         name = "Dict observations" if is_dict else "optimize_memory_usage=True"
@@ -243,9 +229,9 @@ def check_action_space(space: object) -> None:
     with np.errstate(over="ignore"):
         width = space.high.astype(precision) - space.low.astype(precision)
     if not np.isfinite(width).all():
+        limit = f"{np.finfo(precision).max:g} ({precision.__name__})"
         raise ValueError(
-            f"action_space must have a width, upper bound minus lower, of at most {np.finfo(precision).max:g} "
-            f"({precision.__name__}), got {abridged(space)}"
+            f"action_space must have a width, upper bound minus lower, up to {limit}, got {abridged(space)}"
         )
 
 
@@ -269,11 +255,9 @@ def layer_sizes(name: str, value: object) -> list[int]:
 def check_activation(value: object) -> None:
     """Check that calling the activation function's class gives a module that keeps the shape of what it gets."""
     probe = torch.zeros(2, 3, 4)
-    try:
+    with naming(f"activation_fn={abridged(value)} must be a module class without arguments", TypeError):
         module = value() if callable(value) else None
         fits = isinstance(module, nn.Module) and module(probe).shape == probe.shape
-    except Exception as error:  # what a class raises that needs arguments
-        raise TypeError(f"activation_fn={abridged(value)} must be a module class without arguments: {error}") from error
     if not fits:
         raise TypeError(f"activation_fn must be a class of elementwise modules such as nn.ReLU, got {abridged(value)}")
 
@@ -306,33 +290,23 @@ def check_optimizer(optimizer_class: object, kwargs: object) -> None:
         raise ValueError("optimizer_kwargs must not have the key 'lr'; the rate is FlowSAC's learning_rate")
     parameter = nn.Parameter(torch.zeros(1, 1))
     parameter.grad = torch.ones(1, 1)
-    try:
+    with naming(f"optimizer_class={optimizer_class} with optimizer_kwargs={abridged(kwargs)} cannot take a step"):
         optimizer_class([parameter], lr=1e-3, **kwargs).step()  # type: ignore[operator]
-    except Exception as error:  # optimizers raise what they like
-        raise ValueError(
-            f"optimizer_class={optimizer_class} with optimizer_kwargs={abridged(kwargs)} cannot take a step: {error}"
-        ) from error
 
 
 def check_extractor_fits(
     space: spaces.Space[Any], extractor: type[BaseFeaturesExtractor], normalize_images: bool
 ) -> None:
-    """
-    SB3's own extractors each fit one kind of observation space.
-
-    :param space: the observation space
-    :param extractor: class of the features extractor
-    :param normalize_images: whether images are divided by 255
-    :raises ValueError: if they do not fit; names the policy that fits
-    """
-    is_dict = isinstance(space, spaces.Dict)
+    """Check one of SB3's own extractors, each of which fits one kind of observation space; the error names the policy
+    that fits."""
+    is_dict, is_image = isinstance(space, spaces.Dict), is_image_space(space)
     fits = {
         FlattenExtractor: not is_dict,
         CombinedExtractor: is_dict,
         NatureCNN: is_image_space(space, check_channels=False, normalized_image=not normalize_images),
     }
     if not fits.get(extractor, True):
-        better = "MultiInputPolicy" if is_dict else "CnnPolicy" if is_image_space(space) else "FlowPolicy"
+        better = "MultiInputPolicy" if is_dict else "CnnPolicy" if is_image else "FlowPolicy"
         of_floats = extractor is NatureCNN and is_image_space(space, check_channels=False, normalized_image=True)
         raise ValueError(
             f'this policy\'s {extractor.__name__} does not fit the observation space {space}; use "{better}"'

@@ -12,7 +12,7 @@ from stable_baselines3.common.noise import ActionNoise, VectorizedActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 
-from sb3_flowsac.algorithm.finite import REMEDY, check_finite, check_transition, spoilt_parameters
+from sb3_flowsac.algorithm.finite import REMEDY, check_finite, spoilt_parameters
 from sb3_flowsac.algorithm.tables import slow_down_tables
 
 SelfAlgorithm = TypeVar("SelfAlgorithm", bound="CheckedOffPolicyAlgorithm")
@@ -70,27 +70,22 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
 
     def _warn_of_another_gamma(self) -> None:
         """An environment that says its ``gamma``, such as MaxEntLQR-v0, has its optimum with that one alone."""
-        if self.env is None or not self.env.has_attr("gamma"):
-            return
-        for gamma in self.env.get_attr("gamma"):
-            if gamma != self.gamma:
-                warnings.warn(
-                    f"gamma={self.gamma:g}, and the environment's own is {gamma:g}: what is learnt is the optimum of "
-                    f"another problem; pass gamma={gamma:g}",
-                    stacklevel=4,
-                )
-                return
+        known = self.env.get_attr("gamma") if self.env is not None and self.env.has_attr("gamma") else []
+        others = [gamma for gamma in known if gamma != self.gamma]
+        if others:
+            warnings.warn(
+                f"gamma={self.gamma:g}, and the environment's own is {others[0]:g}: what is learnt is the optimum of "
+                f"another problem; pass gamma={others[0]:g}",
+                stacklevel=4,
+            )
 
     def _warn_of_runs_without_training(self, total_timesteps: int) -> None:
         """Say it where no gradient step will come."""
+        reason = "gradient_steps is 0" if self.gradient_steps == 0 else ""
         if total_timesteps <= self.learning_starts:
-            warnings.warn(
-                f"no gradient step will be taken: learning_starts={self.learning_starts} must be below the number of "
-                f"environment steps at which this run ends, {total_timesteps}",
-                stacklevel=4,
-            )
-        elif self.gradient_steps == 0:
-            warnings.warn("no gradient step will be taken: gradient_steps is 0", stacklevel=4)
+            reason = f"learning_starts={self.learning_starts} must be below the steps of this run, {total_timesteps}"
+        if reason:
+            warnings.warn(f"no gradient step will be taken: {reason}", stacklevel=4)
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
@@ -121,9 +116,11 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
 
         :raises FloatingPointError: if a reward or an observation is not finite
         """
-        normalizer = self._vec_normalize_env
-        if normalizer is None:
-            check_transition(reward, new_obs, infos, self.num_timesteps)
-        else:  # the buffer keeps what the environment gave
-            check_transition(normalizer.get_original_reward(), normalizer.get_original_obs(), infos, self.num_timesteps)
+        normalizer, stored = self._vec_normalize_env, {"reward": reward, "observation": new_obs}
+        if normalizer is not None:  # the buffer keeps what the environment gave
+            stored = {"reward": normalizer.get_original_reward(), "observation": normalizer.get_original_obs()}
+        last = {f"infos[{i}]['terminal_observation']": info.get("terminal_observation") for i, info in enumerate(infos)}
+        for name, values in {**stored, **last}.items():
+            if values is not None:
+                check_finite(name, values, self.num_timesteps)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)

@@ -51,23 +51,6 @@ def check_finite(name: str, values: Any, timestep: int) -> None:
         raise FloatingPointError(f"{found} at environment step {timestep}; it must be finite")
 
 
-def check_transition(reward: np.ndarray, observation: Any, infos: list[dict[str, Any]], timestep: int) -> None:
-    """
-    Refuse rewards and observations that are not finite, the last ones of episodes included.
-
-    :param reward: rewards of the environments
-    :param observation: their observations, an array or a dictionary of arrays
-    :param infos: their info dictionaries
-    :param timestep: number of environment steps so far
-    :raises FloatingPointError: as ``check_finite``
-    """
-    check_finite("reward", reward, timestep)
-    check_finite("observation", observation, timestep)
-    for i, info in enumerate(infos):
-        if "terminal_observation" in info:
-            check_finite(f"infos[{i}]['terminal_observation']", info["terminal_observation"], timestep)
-
-
 def spoilt_parameters(policy: nn.Module) -> str:
     """Which parameters are not finite, as part of a message; empty if all are."""
     names = [name for name, parameter in policy.named_parameters() if not parameter.isfinite().all()]

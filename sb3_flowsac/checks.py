@@ -24,7 +24,7 @@ def positive(name: str, value: object, high: float = math.inf) -> float:
         result = 0.0
     if result == 0.0:
         most = "" if math.isinf(high) else f" and at most {high:g}"
-        raise ValueError(f"{name} must be a finite number above 0{most}, got {abridged(value)}")
+        raise ValueError(f"{name} must be positive{most}, got {abridged(value)}")
     return result
 
 

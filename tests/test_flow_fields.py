@@ -128,35 +128,10 @@ def test_chebyshev_is_numpys(n_terms):
     np.testing.assert_allclose(chebyshev(t, n_terms), expected, atol=1e-13)
 
 
-@pytest.mark.parametrize(("dim", "n"), [(1, 10), (3, 40_000)])
-def test_hutchinson_is_unbiased(dim, n, perturb):
-    """Within 4 standard errors in each state; in one dimension it has no noise at all."""
-    field = perturb(MLPField(3, dim, hidden=(8, 8), divergence="hutchinson").double(), 0.5)
-    velocity, x = field(torch.randn(2, 3, **F64)), torch.randn(2, 1, dim, **F64)
-    value, estimate = velocity.divergence(x.repeat(1, n, 1), 0.4)
-    trace = autograd_jacobian(velocity, x, 0.4).diagonal(dim1=-2, dim2=-1).sum((-1, -2))
-    torch.testing.assert_close(value, velocity(x, 0.4).expand(-1, n, -1), rtol=1e-12, atol=1e-12)
-    error = (estimate.mean(1) - trace).abs()
-    if dim == 1:
-        assert (error < 1e-12).all()
-    else:
-        standard_error = estimate.std(1) / n**0.5
-        assert (standard_error > 1e-6).all() and (error < 4.0 * standard_error).all()
-
-
-@pytest.mark.parametrize("divergence", ["exact", "hutchinson"])
-def test_expanded_points_are_points(divergence, perturb):
-    velocity = perturb(MLPField(3, 2, hidden=(8,), divergence=divergence))(torch.randn(2, 3))
+def test_expanded_points_are_points(perturb):
+    velocity = perturb(MLPField(3, 2, hidden=(8,)))(torch.randn(2, 3))
     x = torch.randn(2, 1, 2).expand(-1, 5, -1)
     torch.testing.assert_close(velocity.divergence(x, 0.4)[0], velocity(x.contiguous(), 0.4))
-
-
-def test_hutchinson_leaves_torchs_random_state_alone():
-    field = MLPField(3, 2, divergence="hutchinson")
-    before = torch.get_rng_state()
-    first = field(torch.ones(1, 3)).divergence(torch.ones(1, 4, 2), 0.5)[1]
-    assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(first, field(torch.ones(1, 3)).divergence(torch.ones(1, 4, 2), 0.5)[1])
 
 
 def test_second_derivatives_reach_the_parameters(field):
@@ -177,11 +152,6 @@ def test_second_derivatives_reach_the_parameters(field):
             down = of_jacobian()
             parameter.add_(1e-6 * direction)
         assert (gradient * direction).sum().item() == pytest.approx((up - down).item() / 2e-6, rel=1e-5, abs=1e-8)
-
-
-def test_unknown_divergence_is_named():
-    with pytest.raises(ValueError, match=r"divergence.*hutchinson.*'trace'"):
-        MLPField(3, 2, divergence="trace")
 
 
 def test_the_plane_has_more_units():

@@ -17,7 +17,7 @@ from torch import nn
 
 from sb3_flowsac import FlowPolicy, FlowSAC
 from sb3_flowsac.flow import make_flow
-from sb3_flowsac.isfm import CurrentPolicy, GuidedKernels, Mixture, Proposal, SamplingDistribution, UniformBox
+from sb3_flowsac.isfm import CurrentPolicy, Mixture, Proposal, SamplingDistribution, UniformBox
 
 
 class Extractor(BaseFeaturesExtractor):
@@ -91,8 +91,6 @@ VARIANTS = {
     "auto-alpha": {"ent_coef": "auto_0.1", "target_entropy": -2.0},
     "uniform": {"sampling_distribution": "uniform"},
     "mixture": {"sampling_distribution": Mixture([CurrentPolicy(), UniformBox()], [0.5, 0.5])},
-    "guided": {"sampling_distribution": "guided"},
-    "replay": {"sampling_distribution": "replay"},
     "wide": {"sampling_distribution": "wide"},
     "own-proposals": {"sampling_distribution": Uphill()},
     "own-proposals-in-a-mixture": {"sampling_distribution": Mixture([Uphill(), CurrentPolicy()], [0.5, 0.5])},
@@ -310,7 +308,7 @@ def test_gsde_is_no_feature_and_what_to_do_instead(make_model, kwargs, named):
 
 @pytest.mark.parametrize(
     ("sampling_distribution", "n_proposals"),
-    [("newton", 2), ("guided", 3), (Mixture([UniformBox()] * 3 + [GuidedKernels()], [0.4, 0.2, 0.2, 0.2]), "auto")],
+    [("newton", 2), ("wide", 1), (Mixture([UniformBox()] * 14, [1 / 14] * 14), "auto")],
 )
 def test_proposals_that_cannot_be_shared_out_are_refused_before_training(
     make_model, sampling_distribution, n_proposals

@@ -17,7 +17,7 @@ VARIANTS = {
         "policy_kwargs": {"base": "standard", "field": "mlp", "density": "trace", "ode_steps": 2},
         "ent_coef": "auto_0.1",
     },
-    "scheduled": {"n_proposals": "auto_64", "sampling_distribution": "guided", "actor_tau": 0.3},
+    "scheduled": {"n_proposals": "auto_64", "sampling_distribution": "wide", "actor_tau": 0.3},
     "quadratic": {
         "policy_kwargs": {"critic": "quadratic", "n_critics": 1},
         "n_next_actions": 2,

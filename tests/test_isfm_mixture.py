@@ -10,7 +10,6 @@ from improvements import F64, TRANSFORMS, everywhere, flow_policy, step_of
 from sb3_flowsac.flow import Identity, Tanh
 from sb3_flowsac.isfm import (
     CurrentPolicy,
-    GuidedKernels,
     Mixture,
     NewtonGaussian,
     UniformBox,
@@ -133,7 +132,12 @@ def test_too_few_proposals_for_a_mixture_are_named(perturb):
 
 
 def test_too_few_proposals_for_a_component_are_named():
-    mixture = Mixture([UniformBox(), GuidedKernels()], [0.5, 0.5])
-    with pytest.raises(ValueError, match=r"n_proposals=2 .*guided"):
+    class InThrees(UniformBox):
+        def check(self, n):
+            if n < 3:
+                raise ValueError(f"n_proposals={n} must be at least 3")
+
+    mixture = Mixture([UniformBox(), InThrees()], [0.5, 0.5])
+    with pytest.raises(ValueError, match=r"n_proposals=2 .*3"):
         mixture.check(4)
     mixture.check(6)

@@ -12,6 +12,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
+from experiments.lqr.deterministic import DeterministicPolicy
 from experiments.lqr.robustness import (
     Disturbance,
     SavedModel,
@@ -19,7 +20,7 @@ from experiments.lqr.robustness import (
     run_robustness,
 )
 from maxent_envs import LQRProblem, preset
-from sb3_flowsac.evaluation.policies import DeterministicPolicy, LinearPolicy
+from sb3_flowsac.evaluation.policies import LinearPolicy
 
 SIZES = {"n_rollouts": 2000, "horizon": 25, "seed": 3}
 TINY = {"n_rollouts": 4, "horizon": 3}

@@ -256,7 +256,7 @@ def test_no_torch_is_imported():
         (lambda: Banana(width=0.0), "width must lie in"),
         (lambda: BoundMaximum(rate=-1.0), "rate must lie in"),
         (lambda: BoundMaximum(dim="2"), "dim must be an integer"),
-        (lambda: TwoHumps(std=np.nan), "std must be finite"),
+        (lambda: TwoHumps(std=np.nan), "std must lie in"),
         (lambda: Ring().log_density(np.zeros((1, 3)), np.zeros((1, 1, 2))), r"states must have shape \(batch, 2\)"),
         (lambda: Ring().log_density(np.zeros((1, 2)), np.zeros((1, 2))), r"actions must have shape \(1, n, 2\), got"),
         (lambda: Ring().log_density(np.zeros((3, 2)), np.zeros((1, 1, 2))), r"actions must have shape \(3, n, 2\)"),

@@ -7,7 +7,7 @@ imported it (worker processes), name the package in the id: ``"maxent_envs:MaxEn
 import gymnasium as gym
 
 from maxent_envs.boltzmann_bandit import BoltzmannBanditEnv
-from maxent_envs.lqr.bounds import clip_probability, derived_action_bound, optimal_spread, uniform_action_spread
+from maxent_envs.lqr.bounds import clip_probability, derived_action_bound, optimal_spread
 from maxent_envs.lqr.env import LQREnv
 from maxent_envs.lqr.presets import PRESETS, preset, random_problem
 from maxent_envs.lqr.problem import LinearGaussian, LQRProblem, LQRSolution
@@ -32,7 +32,6 @@ __all__ = [
     "plot_rollouts",
     "preset",
     "random_problem",
-    "uniform_action_spread",
 ]
 
 gym.register(id="MaxEntLQR-v0", entry_point="maxent_envs.lqr.env:LQREnv", max_episode_steps=100)

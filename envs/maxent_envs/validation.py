@@ -74,10 +74,10 @@ def number(name: str, value: object, low: float = -np.inf, high: float = np.inf,
     if isinstance(item, int | float) and not isinstance(item, bool) and math.isfinite(item):
         if low < item < high if between else low <= item <= high:
             return float(item)
-    allowed = f" strictly between {low:g} and {high:g}" if between else f" in [{low:g}, {high:g}]"
+    rule = f"lie strictly between {low:g} and {high:g}" if between else f"lie in [{low:g}, {high:g}]"
     if math.isinf(high):
-        allowed = "" if math.isinf(low) else " above 0" if between else f" of at least {low:g}"
-    raise ValueError(f"{name} must be a finite number{allowed}, got {abridged(value)}")
+        rule = "be a finite number" if math.isinf(low) else "be positive" if between else f"be a number from {low:g} on"
+    raise ValueError(f"{name} must {rule}, got {abridged(item)}")
 
 
 def integer(name: str, value: object, low: int, high: int | None = None) -> int:

@@ -21,12 +21,13 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from experiments.lqr.deterministic import DeterministicPolicy
 from maxent_envs import LQRProblem, LQRSolution
 from maxent_envs.validation import FloatArray
 from sb3_flowsac.algorithm import FlowSAC
 from sb3_flowsac.checks import integer, positive
 from sb3_flowsac.evaluation.lqr import EvaluationSettings
-from sb3_flowsac.evaluation.policies import DeterministicPolicy, LearntPolicy, LinearPolicy, StochasticPolicy
+from sb3_flowsac.evaluation.policies import LearntPolicy, LinearPolicy, StochasticPolicy
 from sb3_flowsac.evaluation.rollouts import rollouts
 from sb3_flowsac.lqr_study.arguments import distinct, distinct_seeds
 from sb3_flowsac.lqr_study.results import publish, table_of

@@ -34,8 +34,7 @@ def fixed_point(distribution: SamplingDistribution, dim: int, n_proposals: int) 
         scale = ratio**0.5 * STD * torch.eye(dim)
         base = Gaussian(torch.zeros(N_STATES, dim), scale.expand(N_STATES, dim, dim))
         policy = FlowDistribution(flow, base, flow.field(features))  # a field that has learnt nothing is zero
-        replay = STD * torch.randn(N_STATES, dim)[:256].repeat(N_STATES // 256 + 1, 1)[:N_STATES]
-        improvement = Improvement(policy, Identity(), lambda actions: -0.5 * (actions / STD).square().sum(-1), replay)
+        improvement = Improvement(policy, Identity(), lambda actions: -0.5 * (actions / STD).square().sum(-1))
         latents, log_prob = distribution.given(improvement, n_proposals).sample_with_log_prob()
         weights = improvement.weights(latents, log_prob)
         ratios.append((weights * latents.square().sum(-1)).sum(-1).mean().item() / (dim * STD**2))
@@ -51,9 +50,7 @@ def fixed_point(distribution: SamplingDistribution, dim: int, n_proposals: int) 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--name", nargs="+", default=sorted(set(SAMPLING_DISTRIBUTIONS) - {"replay"}), help="sampling distributions"
-    )
+    parser.add_argument("--name", nargs="+", default=sorted(SAMPLING_DISTRIBUTIONS), help="sampling distributions")
     parser.add_argument("--dim", type=int, nargs="+", default=[1, 2, 6, 17], help="dimensions of the action")
     parser.add_argument("--n", type=int, nargs="+", default=[16], help="numbers of proposals")
     parser.add_argument("--seed", type=int, default=0, help="random seed")

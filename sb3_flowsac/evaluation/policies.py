@@ -1,5 +1,4 @@
-"""Policies as the evaluation sees them: of a trained model, its deterministic controller, and the closed-form
-optimum."""
+"""Policies as the evaluation sees them: of a trained model, and the closed-form optimum."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,12 +64,8 @@ class LinearPolicy:
 
     def sample(self, states: FloatArray, n: int, generator: torch.Generator) -> tuple[FloatArray, FloatArray]:
         """
-        Draw actions; a deterministic policy draws its noise too, so that generators stay in step.
-
-        :param states: states of the LQR, (batch, n_states)
-        :param n: number of actions in each state
-        :param generator: source of the noise
-        :return: actions, (batch, n, n_inputs), and log-densities, (batch, n): infinite if deterministic
+        See ``StochasticPolicy``. A deterministic policy draws its noise too, so that generators stay in step, and its
+        log-densities are infinite.
         """
         shape = (len(states), n, len(self._factor))
         noise = torch.randn(shape, generator=generator, device=self.device, dtype=torch.float32).cpu().numpy()
@@ -79,32 +74,6 @@ class LinearPolicy:
             log_scale = np.log(np.diag(self._factor)).sum() + 0.5 * len(self._factor) * np.log(2.0 * np.pi)
         actions: FloatArray = self._policy.mean(states)[:, None] + normal @ self._factor.T
         return actions, -0.5 * np.square(normal).sum(-1) - log_scale
-
-
-class DeterministicPolicy:
-    """
-    What ``model.predict(..., deterministic=True)`` does, as a ``StochasticPolicy`` without randomness.
-
-    :param model: a model of Stable-Baselines3; observations are normalised as in its training
-    :raises ValueError: if its action space is no Box
-    """
-
-    def __init__(self, model: BaseAlgorithm) -> None:
-        self.action_space, self.device = _action_box(model), model.device
-        self._model = model
-
-    def sample(self, states: FloatArray, n: int, generator: torch.Generator) -> tuple[FloatArray, FloatArray]:
-        """
-        The model's deterministic action, n times.
-
-        :param states: states of the LQR, (batch, n_states)
-        :param n: number of copies in each state
-        :param generator: not used
-        :return: actions, clipped to the Box, (batch, n, n_inputs), and log-densities, all infinite
-        :raises OverflowError: if a state is outside float32's range
-        """
-        actions, _ = self._model.predict(_observations(self._model, states), deterministic=True)
-        return np.repeat(actions[:, None].astype(np.float64), n, axis=1), np.full((len(states), n), np.inf)
 
 
 class LearntPolicy:
@@ -120,20 +89,16 @@ class LearntPolicy:
     """
 
     def __init__(self, model: FlowSAC | SAC) -> None:
-        self.action_space, self.device = _action_box(model), model.device
+        self.action_space, self.device = action_box(model), model.device
         self._model = model
 
     def sample(self, states: FloatArray, n: int, generator: torch.Generator) -> tuple[FloatArray, FloatArray]:
         """
-        Draw actions, before any clipping, with their log-density.
+        See ``StochasticPolicy``.
 
-        :param states: states of the LQR, (batch, n_states)
-        :param n: number of actions in each state
-        :param generator: source of the noise
-        :return: actions in the environment's units, (batch, n, n_inputs), and log-densities, (batch, n)
         :raises OverflowError: if a state is outside float32's range
         """
-        observations = _observations(self._model, states)
+        observations = observations_of(self._model, states)
         with torch.no_grad(), evaluation_mode(self._model.policy):
             if isinstance(self._model, FlowSAC):
                 actions, log_prob = self._model.policy.sample(observations, n, generator)
@@ -175,20 +140,21 @@ def _sample_gaussian(
     mean, log_std, _ = model.actor.get_action_dist_params(model.policy.obs_to_tensor(observations)[0])
     normal = torch.randn(len(mean), n, mean.shape[1], generator=generator, device=mean.device)
     latents = mean.unsqueeze(1) + log_std.exp().unsqueeze(1) * normal
-    transform, box = Tanh(), _action_box(model)
+    transform, box = Tanh(), action_box(model)
     low, high = (torch.as_tensor(bound, device=mean.device) for bound in (box.low, box.high))
     scale = 0.5 * (high - low)
     log_prob = standard_normal_log_prob(normal) - log_std.sum(-1, keepdim=True)
     return low + (transform(latents) + 1.0) * scale, log_prob - transform.log_det(latents) - scale.log().sum()
 
 
-def _action_box(model: BaseAlgorithm) -> spaces.Box:
+def action_box(model: BaseAlgorithm) -> spaces.Box:
+    """The action space of a model, which must be a Box."""
     if not isinstance(model.action_space, spaces.Box):
         raise ValueError(f"model.action_space must be a Box, got {model.action_space}")
     return model.action_space
 
 
-def _observations(model: BaseAlgorithm, states: FloatArray) -> np.ndarray:
+def observations_of(model: BaseAlgorithm, states: FloatArray) -> np.ndarray:
     """States as the model was given them in training."""
     obs, normalizer = observation(states), model.get_vec_normalize_env()
     return np.asarray(obs if normalizer is None else normalizer.normalize_obs(obs))

@@ -16,7 +16,7 @@ from sb3_flowsac.flow.ode import SOLVERS, Solver, Transport, integrate, invert, 
 from sb3_flowsac.flow.paths import CondOTPath, NormalizedPath
 from sb3_flowsac.flow.structured import StructuredField
 from sb3_flowsac.flow.transforms import ActionTransform, Identity, Tanh
-from sb3_flowsac.flow.velocity import AutogradVelocity, HutchinsonVelocity, Velocity, VelocityField
+from sb3_flowsac.flow.velocity import AutogradVelocity, Velocity, VelocityField
 
 __all__ = [
     "DENSITIES",
@@ -33,7 +33,6 @@ __all__ = [
     "FlowDistribution",
     "Gaussian",
     "GaussianBase",
-    "HutchinsonVelocity",
     "Identity",
     "LinearBase",
     "MLPField",

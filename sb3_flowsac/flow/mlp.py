@@ -6,10 +6,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from sb3_flowsac.checks import choice
-from sb3_flowsac.flow.velocity import AutogradVelocity, HutchinsonVelocity, VelocityField
-
-DIVERGENCES = {"exact": AutogradVelocity, "hutchinson": HutchinsonVelocity}
+from sb3_flowsac.flow.velocity import AutogradVelocity, VelocityField
 
 
 class MLPField(VelocityField):
@@ -21,8 +18,6 @@ class MLPField(VelocityField):
     :param affine: without effect
     :param hidden: sizes of the hidden layers
     :param activation_fn: activation between layers
-    :param divergence: "exact" or "hutchinson", see ``HutchinsonVelocity``
-    :raises ValueError: if ``divergence`` is unknown
     """
 
     def __init__(
@@ -33,10 +28,8 @@ class MLPField(VelocityField):
         affine: bool = False,
         hidden: Sequence[int] = (256, 256),
         activation_fn: type[nn.Module] = nn.SiLU,
-        divergence: str = "exact",
     ) -> None:
         super().__init__(features_dim, dim)
-        self.velocity_class = DIVERGENCES[choice("divergence", divergence, DIVERGENCES)]
         sizes = (dim + 1 + features_dim, *hidden)
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise(sizes):
@@ -52,4 +45,4 @@ class MLPField(VelocityField):
             result: torch.Tensor = self.net(torch.cat([x, t, expanded], dim=-1))
             return result
 
-        return self.velocity_class(velocity)
+        return AutogradVelocity(velocity)

@@ -57,40 +57,16 @@ class AutogradVelocity:
 
     def linearise(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
         directions = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+        points = x.contiguous()  # forward mode writes to its tangents, which may not share memory as expanded ones do
 
         def column(direction: torch.Tensor) -> torch.Tensor:
-            return self._along(x, t, direction.expand_as(x))[1]
+            derivative: torch.Tensor = jvp(lambda y: self(y, t), (points,), (direction.expand_as(x).contiguous(),))[1]
+            return derivative
 
         return self(x, t), vmap(column, out_dims=-1)(directions)
 
     def jacobian(self, local: torch.Tensor) -> torch.Tensor:
         return local
-
-    def _along(self, x: torch.Tensor, t: Time, direction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Velocity and its derivative along a direction."""
-        # Forward mode writes to its tangents: points that share memory (expanded ones) need memory of their own
-        velocity, derivative, *_ = jvp(lambda y: self(y, t), (x.contiguous(),), (direction.contiguous(),))
-        return velocity, derivative
-
-
-class HutchinsonVelocity(AutogradVelocity):
-    """
-    As ``AutogradVelocity``, with an estimate of the divergence from one random projection, whose entries are +-1:
-    unbiased, noisy, one pass. Its randomness is its own and leaves torch's alone.
-
-    :param function: see ``AutogradVelocity``
-    """
-
-    def __init__(self, function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
-        super().__init__(function)
-        self._generator: torch.Generator | None = None
-
-    def divergence(self, x: torch.Tensor, t: Time) -> tuple[torch.Tensor, torch.Tensor]:
-        if self._generator is None:
-            self._generator = torch.Generator(device=x.device).manual_seed(0)
-        probe = 2.0 * torch.randint(2, x.shape, dtype=x.dtype, device=x.device, generator=self._generator) - 1.0
-        velocity, along = self._along(x, t, probe)
-        return velocity, (along * probe).sum(-1)
 
 
 class VelocityField(nn.Module, ABC):

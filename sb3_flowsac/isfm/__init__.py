@@ -1,7 +1,6 @@
 """Importance sampling flow matching: proposals, weights and loss. Knows ``flow``, not Stable-Baselines3."""
 
 from sb3_flowsac.isfm.improvement import Improvement
-from sb3_flowsac.isfm.kernels import GuidedKernels, KernelMixture, ReplayKernels
 from sb3_flowsac.isfm.loss import ISFMLoss, flow_matching_loss, isfm_loss
 from sb3_flowsac.isfm.mixture import Mixture
 from sb3_flowsac.isfm.newton import NewtonGaussian
@@ -19,14 +18,11 @@ from sb3_flowsac.isfm.weights import (
 __all__ = [
     "MIN_PROPOSALS",
     "CurrentPolicy",
-    "GuidedKernels",
     "ISFMLoss",
     "Improvement",
-    "KernelMixture",
     "Mixture",
     "NewtonGaussian",
     "Proposal",
-    "ReplayKernels",
     "SamplingDistribution",
     "UniformBox",
     "WideGaussian",

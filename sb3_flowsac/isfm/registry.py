@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from sb3_flowsac.checks import choice
-from sb3_flowsac.isfm.kernels import GuidedKernels, ReplayKernels
 from sb3_flowsac.isfm.mixture import Mixture
 from sb3_flowsac.isfm.newton import NewtonGaussian
 from sb3_flowsac.isfm.sampling import CurrentPolicy, SamplingDistribution, UniformBox, WideGaussian
@@ -26,10 +25,8 @@ def defensive(component: SamplingDistribution, share: float = DEFENSIVE_SHARE) -
 
 SAMPLING_DISTRIBUTIONS: dict[str, Callable[[], SamplingDistribution]] = {
     "defensive": lambda: defensive(CurrentPolicy()),
-    "guided": lambda: defensive(GuidedKernels()),
     "newton": lambda: Mixture([CurrentPolicy(), NewtonGaussian(), UniformBox()], [0.5, 0.375, DEFENSIVE_SHARE]),
     "policy": CurrentPolicy,
-    "replay": lambda: Mixture([CurrentPolicy(), ReplayKernels(), UniformBox()], [0.625, 0.25, DEFENSIVE_SHARE]),
     "uniform": UniformBox,
     "wide": lambda: defensive(WideGaussian()),
 }
@@ -40,9 +37,8 @@ def get_sampling_distribution(spec: str | SamplingDistribution) -> SamplingDistr
     A sampling distribution by its name, or as given.
 
     :param spec: "newton" (1/2 the policy, 3/8 Newton's Gaussian, 1/8 uniform), "policy" (the paper's), "defensive" (7/8
-        the policy, 1/8 uniform), "guided" (7/8 kernels that follow Q's gradient, 1/8 uniform), "wide" (7/8 the policy's
-        Gaussian base twice as wide, 1/8 uniform), "replay" (5/8 the policy, 1/4 actions of the replay batch, 1/8
-        uniform), "uniform", or an instance
+        the policy, 1/8 uniform), "wide" (7/8 the policy's Gaussian base twice as wide, 1/8 uniform), "uniform", or an
+        instance
     :raises ValueError: if the name is unknown
     :raises TypeError: if it is neither a name nor an instance
     """

@@ -27,7 +27,7 @@ SPACE: dict[str, tuple[float, float] | list[Any]] = {
     "batch_size": [128, 256, 512],
     "policy_delay": [4, 8, 16, 24],
     "n_proposals": [8, 16, 32],
-    "sampling_distribution": ["newton", "guided", "defensive", "policy"],
+    "sampling_distribution": ["newton", "defensive", "policy"],
     "ent_coef": ["auto", "auto_0.1", 0.2, 0.05, 0.01],
     "net_arch": ["small", "medium", "big"],
     "ode_steps": [2, 5, 8],

@@ -6,7 +6,7 @@ from scipy.special import ndtr
 
 from maxent_envs.lqr.linalg import MARGIN, discounted_sum, spectral_radius
 from maxent_envs.lqr.problem import LinearGaussian, LQRProblem
-from maxent_envs.validation import FloatArray, array, integer
+from maxent_envs.validation import FloatArray, array
 
 SPREAD_MULTIPLE = 4.0
 
@@ -85,23 +85,3 @@ def clip_probability(problem: LQRProblem, alpha: float, action_bound: npt.ArrayL
     """
     bound = action_bounds(action_bound, problem.n_inputs)
     return np.asarray(2.0 * ndtr(-bound / optimal_spread(problem, alpha)))
-
-
-def uniform_action_spread(problem: LQRProblem, action_bound: npt.ArrayLike, n_steps: int) -> FloatArray:
-    """Standard deviation of the states under actions drawn uniformly from the Box, as in a warm-up.
-
-    X_{k+1} = A X_k A' + B diag(b^2 / 3) B' + W. On an unstable system it grows without limit: compare it with the
-    spread under the optimum to choose how long such a phase may last.
-
-    :param problem: The problem.
-    :param action_bound: One bound for all inputs or one per input.
-    :param n_steps: Number of steps, at least 1.
-    :return: Standard deviations after 0, 1, ..., n_steps steps, shape (n_steps + 1, n).
-    :raises ValueError: If a bound is not positive or the number of steps no positive integer.
-    """
-    bound = action_bounds(action_bound, problem.n_inputs)
-    inflow = problem.B @ np.diag(bound**2 / 3.0) @ problem.B.T + problem.noise_cov
-    moments = [problem.initial_cov]
-    for _ in range(integer("n_steps", n_steps, 1)):
-        moments.append(problem.A @ moments[-1] @ problem.A.T + inflow)
-    return np.sqrt(np.diagonal(np.stack(moments), axis1=1, axis2=2))

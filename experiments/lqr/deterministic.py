@@ -1,0 +1,30 @@
+"""A model's deterministic controller, as the evaluation sees policies."""
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from maxent_envs.validation import FloatArray
+from sb3_flowsac.evaluation.policies import action_box, observations_of
+
+
+class DeterministicPolicy:
+    """
+    What ``model.predict(..., deterministic=True)`` does, as a ``StochasticPolicy`` without randomness.
+
+    :param model: a model of Stable-Baselines3; observations are normalised as in its training
+    :raises ValueError: if its action space is no Box
+    """
+
+    def __init__(self, model: BaseAlgorithm) -> None:
+        self.action_space, self.device = action_box(model), model.device
+        self._model = model
+
+    def sample(self, states: FloatArray, n: int, generator: torch.Generator) -> tuple[FloatArray, FloatArray]:
+        """
+        See ``StochasticPolicy``: n times the same action, clipped to the Box, of infinite log-density.
+
+        :raises OverflowError: if a state is outside float32's range
+        """
+        actions, _ = self._model.predict(observations_of(self._model, states), deterministic=True)
+        return np.repeat(actions[:, None].astype(np.float64), n, axis=1), np.full((len(states), n), np.inf)

@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if verb in ZOO_COMMANDS:
             _run_zoo(verb, arguments[1:])  # before any parsing: the arguments are the Zoo's to read
             return 0
-        parser = build_parser(with_zoo="--print-completion" in arguments)
+        parser = build_parser()
         if verb is None:
             parser.print_help()
             return 0
@@ -81,12 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.exit(f"flowsac {verb}: error: {cause or type(error).__name__}")
 
 
-def build_parser(with_zoo: bool = False) -> ArgumentParser:
-    """
-    Build the parser of every subcommand; those of the Zoo are only listed.
-
-    :param with_zoo: give the Zoo's subcommands their options as well, for the completion of shells; takes seconds
-    """
+def build_parser() -> ArgumentParser:
+    """Build the parser of every subcommand; those of the Zoo, which read their own options, are only listed."""
     parser = ArgumentParser(
         prog="flowsac",
         description="Soft actor-critic with flow-matching policies for Stable-Baselines3.\n\n" + COMMON_TASKS,
@@ -101,20 +97,11 @@ def build_parser(with_zoo: bool = False) -> ArgumentParser:
         subparser = commands.add_parser(name, help=summary)
         subparser.set_defaults(run=run, parser=subparser)
         add(subparser)
-    programs = _zoo_parsers() if with_zoo and importlib.util.find_spec("rl_zoo3") else {}
     for name, summary in ZOO_COMMANDS.items():
-        parents = [programs[name]] if name in programs else []
-        commands.add_parser(name, help=summary, parents=parents, conflict_handler="resolve", add_help=False)
+        subparser = commands.add_parser(name, help=summary, add_help=False)
+        if name == "plot":
+            subparser.add_argument("name", choices=list(ZOO_PLOTS))
     return parser
-
-
-def _zoo_parsers() -> dict[str, ArgumentParser]:
-    """The parsers of the Zoo's programs, by the names of the subcommands."""
-    from sb3_flowsac.zoo import parser
-
-    plot = ArgumentParser(parents=[parser(name) for name in ZOO_PLOTS], conflict_handler="resolve", add_help=False)
-    plot.add_argument("name", choices=list(ZOO_PLOTS))
-    return {name: plot if name == "plot" else parser(name) for name in ZOO_COMMANDS}
 
 
 def _run_zoo(verb: str, arguments: Sequence[str]) -> None:

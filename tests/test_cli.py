@@ -50,18 +50,15 @@ def test_lqr_help_names_every_preset(capsys):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh", "fish"])
 def test_completion_knows_commands_and_options(capsys, shell):
-    pytest.importorskip("rl_zoo3")
-    pytest.importorskip("seaborn")
     assert exit_code(["--print-completion", shell]) == 0
     script = capsys.readouterr().out
     assert all(word in script for word in ("lqr", "train", "enjoy", "problem", "alpha"))
-    assert all(word in script for word in ("eval-freq", "resume", "load-best", "output-folder", "plot_train"))
+    assert all(word in script for word in ("tune", "record", "plot_train"))
 
 
 def test_completion_completes_in_bash(tmp_path):
     bash = shutil.which("bash") or pytest.skip("no bash")
-    pytest.importorskip("rl_zoo3")
-    script = f"""{shtab.complete(build_parser(with_zoo=True), "bash")}
+    script = f"""{shtab.complete(build_parser(), "bash")}
         cd {tmp_path}; touch my_lqr.yml; mkdir results
         complete_words() {{
             COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
@@ -71,14 +68,12 @@ def test_completion_completes_in_bash(tmp_path):
         complete_words flowsac lqr --ti
         complete_words flowsac lqr --problem my
         complete_words flowsac lqr --out ""
-        complete_words flowsac train --eval-f
-        complete_words flowsac train --res
-        complete_words flowsac tune --pruner me
+        complete_words flowsac tr
         complete_words flowsac plot plot_t
     """
     done = subprocess.run([bash, "-c", script], capture_output=True, text=True)
-    expected = ["lqr", "--timesteps", "my_lqr.yml", "results", "--eval-freq", "--resume --resume-freq", "median"]
-    assert done.stdout.splitlines() == [*expected, "plot_train"], done.stderr
+    expected = ["lqr", "--timesteps", "my_lqr.yml", "results", "train", "plot_train"]
+    assert done.stdout.splitlines() == expected, done.stderr
 
 
 @pytest.mark.parametrize(("flags", "folder"), [([], "flowsac_lqr"), (["--out", "mine"], "mine")])

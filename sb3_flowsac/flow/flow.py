@@ -45,7 +45,7 @@ class ConditionalFlow(nn.Module):
     ) -> None:
         super().__init__()
         self.base, self.field = base, field
-        self.path: CondOTPath | NormalizedPath = NormalizedPath() if base.learnable else CondOTPath()
+        self.path = NormalizedPath() if base.learnable else CondOTPath()
         self.solver, self.grid = solver, tuple(grid)
         self.density: Density = density
         field.prepare(stage_times(self.grid, self.solver))

@@ -33,7 +33,7 @@ class CondOTPath:
         return PathSample(t * y1 + (1.0 - t) * y0, y1 - y0, torch.ones_like(t.squeeze(-1)))
 
 
-class NormalizedPath:
+class NormalizedPath(CondOTPath):
     r"""
     The straight path in coordinates of constant spread, x_t = y_t / r_t with r_t^2 = t^2 + (1 - t)^2.
 
@@ -44,13 +44,6 @@ class NormalizedPath:
     """
 
     def sample(self, y0: torch.Tensor, y1: torch.Tensor, t: torch.Tensor) -> PathSample:
-        """
-        Points and velocities at the times t.
-
-        :param y0: base samples (..., dim)
-        :param y1: target samples (..., dim)
-        :param t: times (...)
-        """
         t = t.unsqueeze(-1)
         square = t.square() + (1.0 - t).square()
         r = square.sqrt()

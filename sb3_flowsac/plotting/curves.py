@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 from stable_baselines3.common.monitor import get_monitor_files, load_results
+from stable_baselines3.common.results_plotter import X_TIMESTEPS, ts2xy, window_func
 
 from maxent_envs.validation import FloatArray
 from sb3_flowsac.checks import integer
@@ -38,10 +39,8 @@ def read_curve(path: str | Path, window: int = 100) -> Curve:
         with np.load(evaluations) as content:
             steps, returns = content["timesteps"].astype(float), content["results"].mean(axis=1)
     elif path.is_dir() and get_monitor_files(str(path)):
-        episodes = load_results(str(path))
-        first = min(window, len(episodes))
-        steps = np.cumsum(episodes["l"].to_numpy(float))[first - 1 :]
-        returns = episodes["r"].rolling(first).mean().to_numpy(float)[first - 1 :]
+        steps, returns = ts2xy(load_results(str(path)), X_TIMESTEPS)
+        steps, returns = window_func(steps.astype(float), returns, min(window, len(steps)), np.mean)
     else:
         raise ValueError(f"{path} is neither {EVALUATIONS} nor a folder with one or with files of a Monitor")
     if not len(steps):

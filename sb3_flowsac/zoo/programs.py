@@ -5,12 +5,12 @@ import os
 import runpy
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any
 
 from rl_zoo3.hyperparams_opt import HYPERPARAMS_CONVERTER, HYPERPARAMS_SAMPLER
 from rl_zoo3.utils import ALGOS, get_latest_run_id, get_model_path, get_saved_hyperparams
@@ -41,7 +41,14 @@ PROGRAMS = {
     "all_plots": ("rl_zoo3.plots", ["--algos", ALGO, "--env", "MaxEntLQR-v0", "--exp-folders", "logs"]),
     "plot_from_file": ("rl_zoo3.plots", []),
 }
-PLOTS = [verb for verb, (module, _) in PROGRAMS.items() if module == "rl_zoo3.plots"]
+OWN_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "train": {
+        "--resume": dict(metavar="FOLDER", help="keep checkpoints in this folder, go on from the latest; needs --seed"),
+        "--resume-freq": dict(metavar="N", type=int, default=10_000, help="steps between checkpoints (default: 10000)"),
+    },
+    "record": {"--gym-packages": dict(nargs="+", metavar="MODULE", default=[], help="modules of environments")},
+}
+"""Ours, beside those of the programs."""
 
 
 def register(algorithm: Any = FlowSAC, settings: Mapping[str, Any] | None = None) -> None:
@@ -65,51 +72,16 @@ def run(verb: str, argv: Sequence[str]) -> None:
     :param argv: arguments of the program, and ours: ``--resume`` and ``--resume-freq`` of "train", ``--gym-packages``
         of "record"
     """
-    _with_parser(verb, lambda parser: _parse(verb, parser, [*PROGRAMS[verb][1], *argv]))
-    if verb in PLOTS and not has_display():
-        from matplotlib import pyplot
-
-        for number in pyplot.get_fignums():
-            pyplot.figure(number).savefig(file := f"{verb}_{number}.png")
-            print(f"No display: the figure is in {file}")
-        pyplot.close("all")
-
-
-def parser(verb: str) -> ArgumentParser:
-    """
-    The parser of a program with our options, for the completion of shells.
-
-    :param verb: as in ``run``
-    """
-
-    found: list[ArgumentParser] = []
-
-    def keep(parser: ArgumentParser) -> NoReturn:
-        found.append(parser)
-        parser.exit()
-
-    with suppress(SystemExit):
-        _with_parser(verb, keep)
-    return found[0]
-
-
-def _with_parser(verb: str, parse: Callable[[ArgumentParser], Namespace]) -> None:
-    """Run a program of the Zoo, in which ``parse`` is called in place of its parser's ``parse_args``."""
-    module, original = PROGRAMS[verb][0], ArgumentParser.parse_args
+    module, defaults = PROGRAMS[verb]
+    original = ArgumentParser.parse_args
 
     def parse_args(parser: ArgumentParser) -> Namespace:
         ArgumentParser.parse_args = original  # type: ignore[method-assign]
-        parser.prog = f"flowsac plot {verb}" if verb in PLOTS else f"flowsac {verb}"
+        parser.prog = f"flowsac plot {verb}" if module == "rl_zoo3.plots" else f"flowsac {verb}"
         parser.usage = "%(prog)s [options of the RL Zoo's program]; %(prog)s --help lists them"
-        if verb == "train":
-            help = "keep checkpoints in this folder, go on from the latest; needs --seed"
-            parser.add_argument("--resume", metavar="FOLDER", help=help)
-            help = "steps between two checkpoints of --resume (default: 10000)"
-            parser.add_argument("--resume-freq", metavar="N", type=int, default=10_000, help=help)
-        elif verb == "record":
-            help = "modules that register environments"
-            parser.add_argument("--gym-packages", metavar="MODULE", nargs="+", default=[], help=help)
-        return parse(parser)
+        for option, settings in OWN_OPTIONS.get(verb, {}).items():
+            parser.add_argument(option, **settings)
+        return _parse(verb, parser, [*defaults, *argv])
 
     register()
     ArgumentParser.parse_args = parse_args  # type: ignore[method-assign,assignment]
@@ -121,6 +93,13 @@ def _with_parser(verb: str, parse: Callable[[ArgumentParser], Namespace]) -> Non
     finally:
         ArgumentParser.parse_args = original  # type: ignore[method-assign]
         register()
+    if module == "rl_zoo3.plots" and not has_display():
+        from matplotlib import pyplot
+
+        for number in pyplot.get_fignums():
+            pyplot.figure(number).savefig(file := f"{verb}_{number}.png")
+            print(f"No display: the figure is in {file}")
+        pyplot.close("all")
 
 
 def _parse(verb: str, parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
@@ -150,7 +129,7 @@ def _prepare_training(parser: ArgumentParser, args: Namespace) -> None:
     args.conf_file = args.conf_file or str(config_file())
     try:
         settings = read_settings(args.conf_file, args.env, args.hyperparams or {})
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         parser.error(str(error))
     register(FlowSACInTrial if args.optimize_hyperparameters else FlowSAC, settings)
     if resume:  # the Zoo makes the callbacks that the settings name

@@ -1,8 +1,6 @@
 """Settings of a run, read and checked before the Zoo reads them: it would hand an unknown key on to a constructor."""
 
-import difflib
 import importlib
-import inspect
 import runpy
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +10,7 @@ import yaml
 from rl_zoo3 import exp_manager
 
 from sb3_flowsac import FlowSAC
+from sb3_flowsac.algorithm.arguments import keywords, parameter_names
 
 # What the Zoo takes out of an entry before it makes the algorithm
 ZOO_KEYS = {"n_timesteps", "n_envs", "normalize", "env_wrapper", "vec_env_wrapper", "env_kwargs", "monitor_kwargs"}
@@ -39,7 +38,8 @@ def read_settings(conf_file: str, env: str, given: Mapping[str, Any]) -> dict[st
     :param env: id of the environment; the entry ``default`` stands for one that the file does not name
     :param given: settings of the command line, which replace the entry's
     :return: the settings, ``policy_kwargs`` as a dictionary
-    :raises ValueError: if they cannot be read, or a key is unknown or missing
+    :raises ValueError: if they cannot be read, or a key is missing
+    :raises TypeError: if a key is unknown
     """
     source = f"settings of {env} (-params, -conf/--conf-file {conf_file})"
     try:
@@ -54,12 +54,9 @@ def read_settings(conf_file: str, env: str, given: Mapping[str, Any]) -> dict[st
         settings["policy_kwargs"] = eval(policy, dict(vars(exp_manager))) if isinstance(policy, str) else policy
     except Exception as error:  # both may be any code
         raise ValueError(f"{source} cannot be read: {type(error).__name__}: {' '.join(str(error).split())}") from error
-    known = sorted((ZOO_KEYS | set(inspect.signature(FlowSAC).parameters)) - OPTIONS - {"_init_setup_model"})
-    for name in settings:
-        if name not in known:
-            near = difflib.get_close_matches(name, known) or known
-            hint = f"use --{name.replace('_', '-')}" if name in OPTIONS else f"did you mean {' or '.join(near)}?"
-            raise ValueError(f"{source}: unknown key {name!r}; {hint}")
+    if options := sorted(OPTIONS & settings.keys()):
+        raise ValueError(f"{source}: {options[0]!r} is an option, use --{options[0].replace('_', '-')}")
+    keywords(source, settings, ZOO_KEYS | parameter_names(FlowSAC) - {"_init_setup_model"}, "FlowSAC")
     for name in ("n_timesteps", "policy"):
         if name not in settings:
             raise ValueError(f"{source}: the key {name!r} is missing, or there is neither an entry {env} nor 'default'")

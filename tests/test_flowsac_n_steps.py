@@ -1,5 +1,6 @@
 """n-step returns: what SB3's buffer hands over, and the bias of its missing entropy, in closed form on the LQR."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -7,6 +8,7 @@ from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.envs import SimpleMultiObsEnv
 
 from maxent_envs import LQREnv, derived_action_bound, preset
+from sb3_flowsac import FlowSAC
 from sb3_flowsac.algorithm.bellman import bellman_error
 from sb3_flowsac.algorithm.critics import Critic, QuadraticCritic
 
@@ -27,6 +29,31 @@ def test_a_buffer_of_ones_own_sets_its_own_n_steps(make_model):
         )
     kwargs = {"replay_buffer_class": NStepReplayBuffer, "replay_buffer_kwargs": {"n_steps": 4, "gamma": 0.9}}
     assert make_model("Pendulum-v1", **kwargs).learn(40).replay_buffer.n_steps == 4
+
+
+@pytest.mark.parametrize(
+    ("saved", "given", "expected"),
+    [
+        (3, {"gamma": 0.9}, (NStepReplayBuffer, 3, 0.9)),
+        (3, {"n_steps": 5}, (NStepReplayBuffer, 5, 0.99)),
+        (1, {"n_steps": 3}, (NStepReplayBuffer, 3, 0.99)),
+        (3, {"n_steps": 1}, (ReplayBuffer, None, None)),
+    ],
+)
+def test_the_buffer_is_of_the_settings_given_at_load(make_model, tmp_path, recwarn, saved, given, expected):
+    make_model("Pendulum-v1", n_steps=saved, gamma=0.99).save(tmp_path / "model")
+    model = FlowSAC.load(tmp_path / "model", env=gym.make("Pendulum-v1"), **given)
+    buffer = model.replay_buffer
+    assert (type(buffer), getattr(buffer, "n_steps", None), getattr(buffer, "gamma", None)) == expected
+    assert not [warning for warning in recwarn if "n_steps" in str(warning.message)]
+    assert model.learn(40).num_timesteps == 40
+
+
+def test_a_buffer_of_ones_own_is_kept_at_load(make_model, tmp_path):
+    kwargs = {"replay_buffer_class": NStepReplayBuffer, "replay_buffer_kwargs": {"n_steps": 4, "gamma": 0.9}}
+    make_model("Pendulum-v1", **kwargs).save(tmp_path / "model")
+    buffer = FlowSAC.load(tmp_path / "model", env=gym.make("Pendulum-v1")).replay_buffer
+    assert (type(buffer), buffer.n_steps, buffer.gamma) == (NStepReplayBuffer, 4, 0.9)
 
 
 def test_dictionaries_have_none(make_model):

@@ -26,6 +26,7 @@ def train(folder: Path, timesteps: int) -> str:
         "FlowPolicy",
         "MaxEntLQR-v0",
         gamma=0.95,
+        learning_starts=100,
         batch_size=64,
         policy_kwargs={"net_arch": [64]},
         seed=0,

@@ -213,7 +213,10 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         self._check_arguments()
+        given = self.replay_buffer_class, self.replay_buffer_kwargs.copy()
         super()._setup_model()
+        # SB3 fills them in from n_steps and gamma; a model that is loaded with others of these needs another buffer
+        self.replay_buffer_class, self.replay_buffer_kwargs = given
         self._create_aliases()
         self._bellman_error = CompiledBellmanError() if self.torch_compile else bellman_error
         self.optimizer_average = WeightAverage(self.actor.parameters(), self.actor_tau)
@@ -369,14 +372,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> SelfFlowSAC:
-        return super().learn(
-            total_timesteps=total_timesteps,
-            callback=callback,
-            log_interval=log_interval,
-            tb_log_name=tb_log_name,
-            reset_num_timesteps=reset_num_timesteps,
-            progress_bar=progress_bar,
-        )
+        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
 
     def _excluded_save_params(self) -> list[str]:
         return [

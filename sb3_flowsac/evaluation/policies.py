@@ -15,6 +15,7 @@ from maxent_envs import LinearGaussian
 from maxent_envs.lqr.env import observation
 from maxent_envs.validation import FloatArray
 from sb3_flowsac.algorithm import FlowSAC
+from sb3_flowsac.algorithm.action_box import ActionBox
 from sb3_flowsac.flow import Tanh
 from sb3_flowsac.flow.base import standard_normal_log_prob
 
@@ -140,11 +141,9 @@ def _sample_gaussian(
     mean, log_std, _ = model.actor.get_action_dist_params(model.policy.obs_to_tensor(observations)[0])
     normal = torch.randn(len(mean), n, mean.shape[1], generator=generator, device=mean.device)
     latents = mean.unsqueeze(1) + log_std.exp().unsqueeze(1) * normal
-    transform, box = Tanh(), action_box(model)
-    low, high = (torch.as_tensor(bound, device=mean.device) for bound in (box.low, box.high))
-    scale = 0.5 * (high - low)
+    transform, box = Tanh(), ActionBox(action_box(model)).to(mean.device)
     log_prob = standard_normal_log_prob(normal) - log_std.sum(-1, keepdim=True)
-    return low + (transform(latents) + 1.0) * scale, log_prob - transform.log_det(latents) - scale.log().sum()
+    return box.unscale(transform(latents)), log_prob - transform.log_det(latents) - box.log_volume
 
 
 def action_box(model: BaseAlgorithm) -> spaces.Box:

@@ -8,10 +8,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from gymnasium import spaces
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
@@ -71,7 +70,7 @@ def export_program(policy: FlowPolicy, deterministic: bool = False) -> torch.exp
     inputs: tuple[Any, ...] = (observation,)
     sizes: tuple[Any, ...] = (dict.fromkeys(observation, size) if isinstance(observation, dict) else size,)
     if not deterministic:
-        noise = torch.zeros(EXAMPLE_BATCH, policy.n_acting_candidates, prediction.low.numel())
+        noise = torch.zeros(EXAMPLE_BATCH, policy.n_acting_candidates, len(policy.box.scale))
         inputs, sizes = (*inputs, noise.to(next(prediction.policy.parameters()).dtype)), (*sizes, size)
     # Without gradients the critics work block by block, and the number of blocks would be fixed
     with torch.enable_grad():
@@ -81,24 +80,17 @@ def export_program(policy: FlowPolicy, deterministic: bool = False) -> torch.exp
 class _Prediction(nn.Module):
     """``policy.predict`` on tensors, by a copy of the policy on the CPU and in evaluation mode."""
 
-    low: torch.Tensor
-    high: torch.Tensor
-
     def __init__(self, policy: FlowPolicy) -> None:
         super().__init__()
         self.policy = copy.deepcopy(policy).cpu()
-        box = cast(spaces.Box, policy.action_space)
-        self.register_buffer("low", torch.as_tensor(box.low), persistent=False)
-        self.register_buffer("high", torch.as_tensor(box.high), persistent=False)
         self.eval()
 
     def forward(self, observation: PyTorchObs, noise: torch.Tensor | None = None) -> torch.Tensor:
         """Actions, of the action space's shape, unscaled or clipped to it as SB3's ``predict`` does."""
         actions: torch.Tensor = self.policy(observation, deterministic=noise is None, noise=noise)
-        actions = actions.reshape(-1, *self.low.shape)
-        if self.policy.squash_output:
-            return self.low + 0.5 * (actions + 1.0) * (self.high - self.low)
-        return torch.clamp(actions, self.low, self.high)
+        box = self.policy.box
+        actions = box.unscale(actions) if self.policy.squash_output else box.clamp(actions)
+        return actions.reshape(-1, *(self.policy.action_space.shape or ()))
 
 
 def _example(policy: FlowPolicy) -> PyTorchObs:

@@ -79,6 +79,15 @@ def tune(*arguments, trials=1):
     return study_of()
 
 
+def test_a_search_of_diverging_trials_alone_says_so(monkeypatch):
+    def diverge(self, *args, **kwargs):
+        raise FloatingPointError
+
+    monkeypatch.setattr(FlowSAC, "learn", diverge)
+    with pytest.raises(SystemExit, match="no trial has finished"):
+        tune("--env", "MaxEntLQR-v0", "-n", "64")
+
+
 # What is tried
 
 

@@ -90,6 +90,10 @@ def run(verb: str, argv: Sequence[str]) -> None:
             runpy.run_module(module, run_name="__main__")
         else:
             getattr(importlib.import_module(module), "train" if verb == "tune" else verb)()
+    except ValueError as error:
+        if str(error) == "Record does not exist.":  # Optuna's answer when asked for the best of no finished trial
+            raise ValueError("no trial has finished: all were pruned or failed, see above") from error
+        raise
     finally:
         ArgumentParser.parse_args = original  # type: ignore[method-assign]
         register()

@@ -1,6 +1,7 @@
 """Base distributions p_0 of the flow, and the coordinates in which the flow runs."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -116,8 +117,8 @@ class LinearBase(nn.Module):
     It learns by the natural gradient. Backward passes multiply the gradients of W and C by the inverse of the Fisher
     information, with the features' second moment taken from the batch. Under a mean log-likelihood of weighted samples,
     a step of SGD with learning rate r then moves W by the share r of its way to the weighted least-squares fit, and C
-    by the same share to the weighted covariance of the residuals. Neither depends on the units of features or samples,
-    and for r <= 1 the covariance stays positive definite. Use it with ``torch.optim.SGD``.
+    by the same share to the weighted covariance of the residuals of that fit. Neither depends on the units of features
+    or samples, and for r <= 1 the covariance stays positive definite. Use it with ``torch.optim.SGD``.
 
     :param features_dim: size of the state's features
     :param dim: dimension
@@ -142,21 +143,37 @@ class LinearBase(nn.Module):
 
     def _natural(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The parameters, through which natural gradients flow."""
-        f, sigma = features.detach().double(), self.covariance.detach().double()
+        f = features.detach().double()
         size = f.square().mean(0).sqrt().clamp(min=torch.finfo(features.dtype).tiny)
         moment = (f / size).T @ (f / size) / len(f)
         moment.diagonal().add_(self.RIDGE)
-        inverse = torch.linalg.inv(moment) / torch.outer(size, size)
-        gain, covariance = self.gain.clone(), self.covariance.clone()
+        natural: tuple[torch.Tensor, torch.Tensor] = _NaturalGradient.apply(  # type: ignore[no-untyped-call]
+            self.gain, self.covariance, torch.linalg.inv(moment) / torch.outer(size, size)
+        )
+        return natural
 
-        def of_gain(gradient: torch.Tensor) -> torch.Tensor:
-            natural: torch.Tensor = sigma @ gradient.double() @ inverse
-            return natural.to(gradient.dtype)
 
-        def of_covariance(gradient: torch.Tensor) -> torch.Tensor:
-            natural: torch.Tensor = sigma @ (gradient + gradient.T).double() @ sigma
-            return natural.to(gradient.dtype)
+class _NaturalGradient(torch.autograd.Function):
+    """The identity of W and C; its backward pass makes natural gradients of those of a mean log-likelihood."""
 
-        gain.register_hook(of_gain)  # type: ignore[no-untyped-call]
-        covariance.register_hook(of_covariance)  # type: ignore[no-untyped-call]
-        return gain, covariance
+    @staticmethod
+    def forward(
+        ctx: Any, gain: torch.Tensor, covariance: torch.Tensor, inverse_moment: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        ctx.save_for_backward(covariance, inverse_moment)
+        return gain.clone(), covariance.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+        covariance, inverse_moment = ctx.saved_tensors
+        sigma, of_gain, of_covariance = (tensor.double() for tensor in (covariance, *gradients))
+        factor = torch.linalg.cholesky(sigma)
+        whitened_step = factor.T @ of_gain @ inverse_moment
+        # Residuals of the current mean vary by W's own step, too, which residuals of the fit do not
+        shift = whitened_step @ of_gain.T @ factor
+        whitened = factor.T @ (of_covariance + of_covariance.T) @ factor + 0.5 * (shift + shift.T)
+        # A whole step leads to the fit's covariance, which rounding must not make negative
+        steps, axes = torch.linalg.eigh(whitened)
+        root = factor @ axes
+        covariance_step = (root * steps.clamp(max=1.0)) @ root.T
+        return (factor @ whitened_step).to(covariance.dtype), covariance_step.to(covariance.dtype), None

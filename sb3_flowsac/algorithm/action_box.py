@@ -7,13 +7,15 @@ from torch import nn
 
 class ActionBox(nn.Module):
     """
-    The map of each component of a Box to [-1, 1]: u_i = low_i + (a_i + 1) c_i with c_i half the width of the Box.
+    The map of each component of a Box to [-1, 1]: u_i = m_i + a_i c_i, with m_i the middle of the Box and c_i half its
+    width. Actions near the middle of a wide Box keep their digits.
 
     :param space: the action space
     """
 
     low: torch.Tensor
     high: torch.Tensor
+    middle: torch.Tensor
     scale: torch.Tensor
 
     def __init__(self, space: spaces.Box) -> None:
@@ -21,6 +23,7 @@ class ActionBox(nn.Module):
         low, high = (torch.as_tensor(bound.ravel(), dtype=torch.float32) for bound in (space.low, space.high))
         self.register_buffer("low", low, persistent=False)
         self.register_buffer("high", high, persistent=False)
+        self.register_buffer("middle", 0.5 * (low + high), persistent=False)
         self.register_buffer("scale", 0.5 * (high - low), persistent=False)  # c
 
     @property
@@ -30,11 +33,11 @@ class ActionBox(nn.Module):
 
     def unscale(self, scaled: torch.Tensor) -> torch.Tensor:
         """Actions in the environment's units, (..., dim) to (..., dim)."""
-        return self.low + (scaled + 1.0) * self.scale
+        return self.middle + scaled * self.scale
 
     def to_scaled(self, actions: torch.Tensor) -> torch.Tensor:
         """Scaled actions, (..., dim) to (..., dim)."""
-        return (actions - self.low) / self.scale - 1.0
+        return (actions - self.middle) / self.scale
 
     def clamp(self, actions: torch.Tensor) -> torch.Tensor:
         """Actions in the environment's units, clipped to the Box."""

@@ -9,12 +9,12 @@ from stable_baselines3.common.logger import configure
 
 from experiments.lqr import growing
 from experiments.lqr.growing import run_growing
+from experiments.lqr.training_log import training_figures
 from maxent_envs import random_problem
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.evaluation.lqr import EvaluationSettings
 from sb3_flowsac.lqr_study import training
 from sb3_flowsac.lqr_study.training import RunSpec
-from sb3_flowsac.lqr_study.training_log import training_figures
 
 EVALUATION = EvaluationSettings(n_rollouts=100, horizon=10, n_states=400, n_actions=200)
 

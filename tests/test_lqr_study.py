@@ -4,6 +4,7 @@ files."""
 import json
 import math
 import re
+from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,21 +18,22 @@ from scipy import stats
 from stable_baselines3 import SAC
 
 import maxent_envs
+from experiments.lqr import training_log
+from experiments.lqr.sac import QuadraticSACCritic, tuned_sac_model
 from maxent_envs import LQRProblem, preset
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.callbacks import LQROptimalityCallback
 from sb3_flowsac.evaluation.lqr import EvaluationSettings, distribution_errors, evaluate_policy_on_lqr
 from sb3_flowsac.evaluation.policies import LearntPolicy
 from sb3_flowsac.evaluation.rollouts import paired_returns
-from sb3_flowsac.lqr_study import training, training_log
+from sb3_flowsac.lqr_study import study, training
 from sb3_flowsac.lqr_study.models import (
-    ALGORITHMS,
+    FLOWSAC,
     N_ENVS,
     episode_steps,
     lqr_model,
 )
 from sb3_flowsac.lqr_study.plots import save_plots
-from sb3_flowsac.lqr_study.sac import QuadraticSACCritic, tuned_sac_model
 from sb3_flowsac.lqr_study.study import run_study
 from sb3_flowsac.lqr_study.tasks import run_tasks
 from sb3_flowsac.lqr_study.training import RunSpec
@@ -326,7 +328,7 @@ def trained(monkeypatch):
         made.append(lqr_model(*arguments, **named))
         return made[-1]
 
-    monkeypatch.setitem(ALGORITHMS, "flowsac", replace(ALGORITHMS["flowsac"], make=make))
+    monkeypatch.setattr("sb3_flowsac.lqr_study.study.FLOWSAC", replace(FLOWSAC, make=make))
     return made
 
 
@@ -403,7 +405,7 @@ def test_a_finished_study_keeps_no_checkpoints(tmp_path, problem):
 
 
 def test_saved_model_predicts_as_the_trained_one(tmp_path, trained):
-    spec = tiny_spec(maxent_envs.preset(), 0.5, 1, 96, tmp_path)
+    spec = tiny_spec(maxent_envs.preset(), 0.5, 1, 96, tmp_path, study.FLOWSAC)
     result = training.execute(spec)
     obs = np.random.default_rng(0).standard_normal((5, 2)).astype(np.float32)
     loaded = FlowSAC.load(tmp_path / result["row"]["model"])
@@ -444,11 +446,23 @@ def test_warm_up_keeps_an_unstable_system_where_its_actions_can_bring_it_home():
     assert np.sqrt(np.diag(moment).max()) > 100 * reach
 
 
-@pytest.mark.parametrize(("radius", "steps"), [(0.5, 20), (1.0, 20), (1.1, 20), (1.3, 8), (1e3, 1)])
-def test_episodes_are_shorter_the_faster_a_system_grows(radius, steps):
-    problem = LQRProblem(A=[[radius]], B=[[1.0]], Q=[[1.0]], R=[[1.0]])
-    assert episode_steps(problem) == steps
-    assert radius**steps <= 10.0 or steps == 1
+def test_the_same_settings_are_the_same_in_another_process():
+    again = replace(FLOWSAC, settings=deepcopy(FLOWSAC.settings))  # objects at other addresses
+    assert again.identity == FLOWSAC.identity
+    assert replace(FLOWSAC, settings={**FLOWSAC.settings, "sampling_distribution": None}).identity != FLOWSAC.identity
+
+
+def test_episodes_are_shorter_the_faster_a_system_grows():
+    radii = (0.5, 1.0, 1.1, 1.3, 3.0, 100.0)
+    problems = [LQRProblem(A=[[radius]], B=[[1.0]], Q=[[1.0]], R=[[1.0]]) for radius in radii]
+    steps = [episode_steps(problem, 0.5) for problem in problems]
+    assert steps == sorted(steps, reverse=True)
+    assert steps[0] == 100 > steps[2] > steps[3] > steps[4] > steps[5] == 1
+
+
+def test_episodes_of_integrators_in_a_row_are_shorter_than_of_one():
+    single, chain = LQRProblem(A=[[1.0]], B=[[1.0]], Q=[[1.0]], R=[[1.0]]), preset("quadrotor")
+    assert episode_steps(chain, 0.5) < episode_steps(single, 0.5)
 
 
 def test_models_settings_are_the_problems_and_the_runs():
@@ -457,7 +471,7 @@ def test_models_settings_are_the_problems_and_the_runs():
     assert (model.gamma, model.ent_coef, model.seed, model.batch_size) == (problem.gamma, 0.2, 5, 32)
     assert model.n_envs == N_ENVS
     bound = maxent_envs.derived_action_bound(problem, 0.2)
-    assert model.action_space.high == pytest.approx(256.0 * bound, rel=1e-6)
+    assert model.action_space.high == pytest.approx(1024.0 * bound, rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from sb3_flowsac.lqr_study.tasks import Task, kept_result, kept_results, run_tasks, write_json
+from experiments.runner.kept import kept_results
+from sb3_flowsac.lqr_study.tasks import Task, kept_result, run_tasks, write_json
 
 QUIET = Console(quiet=True)
 

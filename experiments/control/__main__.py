@@ -18,9 +18,9 @@ from rich.console import Console
 
 from experiments.control.cells import Cell, cell
 from experiments.runner.algorithms import ALGORITHMS
+from experiments.runner.kept import kept_results
 from experiments.runner.options import command_line, run
 from sb3_flowsac.lqr_study.results import table_of
-from sb3_flowsac.lqr_study.tasks import kept_results
 
 
 def parser() -> argparse.ArgumentParser:

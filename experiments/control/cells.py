@@ -20,11 +20,10 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from experiments.control.checkpoints import Checkpoint
 from experiments.runner.algorithms import ALGORITHMS, Algorithm
-from experiments.runner.versions import environment_versions, revision
+from experiments.runner.versions import environment_versions, machine, revision
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.callbacks import ResumableCheckpoint
 from sb3_flowsac.lqr_study.tasks import OtherStudyError, Result, Task, write_json, write_text
-from sb3_flowsac.lqr_study.versions import machine
 
 EVALUATION_SEED = 1_000_000  # first states of evaluations: the same for all algorithms, none that training has seen
 LAST = 3  # evaluations whose mean is a run's return at the end

@@ -6,6 +6,7 @@ Studies of max-entropy LQRs, whose optimum is known in closed form.
     spi               Algorithm 1: soft policy iteration with the exact Q, no training
     zero_temperature  smaller and smaller temperatures
     growing           random systems with more and more states
+    systems           all presets, and random systems of 12 states: docs/lqr_systems.md
 
     python -m experiments.lqr full --jobs 2
     python -m experiments.lqr spi --alpha 0.5 --seed 0
@@ -19,6 +20,7 @@ import maxent_envs
 from experiments.lqr.full import ALPHAS, SEEDS, run_full
 from experiments.lqr.growing import run_growing
 from experiments.lqr.spi import run_spi
+from experiments.lqr.systems import run_systems
 from experiments.lqr.zero_temperature import run_zero_temperature
 from experiments.runner.options import chosen_backend, command_line
 
@@ -26,11 +28,11 @@ from experiments.runner.options import chosen_backend, command_line
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = command_line(__doc__, "flowsac_lqr_full")
-    parser.add_argument("study", choices=("full", "spi", "zero_temperature", "growing"), help="what to run")
+    parser.add_argument("study", choices=("full", "spi", "zero_temperature", "growing", "systems"), help="what to run")
     parser.add_argument("--alpha", type=float, nargs="+", help="temperatures; growing takes one")
     parser.add_argument("--seed", type=int, nargs="+", help="random seeds")
     parser.add_argument("--timesteps", type=int, help="environment steps of a run; not for spi")
-    parser.add_argument("--preset", default="default", help="the system, not for growing")
+    parser.add_argument("--preset", default="default", help="the system, not for growing and systems")
     return parser
 
 
@@ -50,11 +52,15 @@ def main() -> None:
             parser.error(f"argument --alpha: growing takes one temperature, got {options.alpha}")
         run_growing(**given, **({} if options.alpha is None else {"alpha": options.alpha[0]}))
         return
-    given["problem"] = maxent_envs.preset(options.preset)
     if options.alpha is not None:
         given["alphas"] = options.alpha
+    command = " ".join(["python -m experiments.lqr", *sys.argv[1:]])
+    if options.study == "systems":
+        run_systems(**given, command=command)
+        return
+    given["problem"] = maxent_envs.preset(options.preset)
     if options.study == "full":
-        run_full(**given, command=" ".join(["python -m experiments.lqr", *sys.argv[1:]]))
+        run_full(**given, command=command)
     elif options.study == "spi":
         run_spi(**{"alphas": ALPHAS, "seeds": SEEDS, **given})
     else:

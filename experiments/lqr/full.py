@@ -9,6 +9,7 @@ from rich.console import Console
 from scipy import stats
 
 import maxent_envs
+from experiments.lqr.algorithms import ALGORITHMS, SAC_DEFAULT
 from experiments.lqr.full_plots import save_full_plots
 from experiments.lqr.growing import run_growing
 from experiments.lqr.report import (
@@ -28,7 +29,6 @@ from experiments.lqr.zero_temperature import run_zero_temperature
 from experiments.theory.theorem2 import run_theorem2
 from maxent_envs import LQRProblem, LQRSolution
 from sb3_flowsac.lqr_study.arguments import distinct_seeds
-from sb3_flowsac.lqr_study.models import ALGORITHMS
 from sb3_flowsac.lqr_study.study import run_all, run_specs
 from sb3_flowsac.lqr_study.tasks import Backend, Result, write_json
 from sb3_flowsac.lqr_study.training import RunSpec
@@ -74,7 +74,7 @@ def run_full(
     problem = maxent_envs.preset() if problem is None else problem
     out = Path(out)
     seeds = distinct_seeds(seeds, at_least=2)  # one has no confidence interval
-    specs = run_specs(list(ALGORITHMS), problem, alphas, seeds, timesteps, out, jobs)
+    specs = run_specs(ALGORITHMS, problem, alphas, seeds, timesteps, out, jobs)
     out.mkdir(parents=True, exist_ok=True)
     console = Console()
     results = run_all(specs, out, jobs, console)
@@ -138,9 +138,9 @@ def _further_parts(
     alphas, seeds = list(dict.fromkeys(spec.alpha for spec in specs)), list(dict.fromkeys(spec.seed for spec in specs))
     steps = specs[0].timesteps
     policies: dict[str, Source] = {
-        f"{spec.algorithm}, alpha {spec.alpha:g}": SavedModel(spec.model, ALGORITHMS[spec.algorithm].model_class)
+        f"{spec.algorithm.name}, alpha {spec.alpha:g}": SavedModel(spec.model, spec.algorithm.model_class)
         for spec in specs
-        if spec.seed == seeds[0] and spec.algorithm != "sac-default"
+        if spec.seed == seeds[0] and spec.algorithm is not SAC_DEFAULT
     }
     policies |= {f"optimum, alpha {alpha:g}": problem.solve(alpha) for alpha in alphas}
 

@@ -9,14 +9,15 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from experiments.lqr.publish import publish
+from experiments.lqr.training_log import BRIEF_EVALUATION, train_and_read_log
 from maxent_envs import random_problem
 from sb3_flowsac.checks import integer, positive
 from sb3_flowsac.evaluation.lqr import EvaluationSettings
 from sb3_flowsac.lqr_study.arguments import distinct, distinct_seeds
-from sb3_flowsac.lqr_study.results import publish, table_of
+from sb3_flowsac.lqr_study.results import table_of
 from sb3_flowsac.lqr_study.tasks import Backend, Result, Task, run_tasks
 from sb3_flowsac.lqr_study.training import FINAL_EVALUATION, TIMESTEPS, RunSpec
-from sb3_flowsac.lqr_study.training_log import BRIEF_EVALUATION, train_and_read_log
 from sb3_flowsac.plotting import LEARNT, OPTIMAL
 
 DIVERGENCE = (FloatingPointError, OverflowError)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.runner.tables import markdown_table
+from experiments.runner.versions import machine
 from maxent_envs import LQRProblem
 from sb3_flowsac.lqr_study.tasks import write_json, write_text
-from sb3_flowsac.lqr_study.versions import machine, versions
+from sb3_flowsac.lqr_study.versions import versions
 
 Row = Mapping[str, Any]
 

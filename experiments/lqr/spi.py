@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from experiments.lqr.publish import publish
 from experiments.lqr.spi_flow import (
     ACTOR_SETTINGS,
     FIELD_SHARE,
@@ -33,7 +34,7 @@ from maxent_envs.validation import FloatArray
 from sb3_flowsac.checks import positive
 from sb3_flowsac.evaluation.lqr import evaluate_policy_on_lqr
 from sb3_flowsac.lqr_study.arguments import distinct, distinct_seeds
-from sb3_flowsac.lqr_study.results import publish, table_of
+from sb3_flowsac.lqr_study.results import table_of
 from sb3_flowsac.lqr_study.tasks import Backend, Task, run_tasks
 
 DETUNED = 100.0  # how many times dearer inputs are to the regulator that starts an unstable problem

@@ -22,6 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.lqr.deterministic import DeterministicPolicy
+from experiments.lqr.publish import publish
+from experiments.lqr.training_log import BRIEF_EVALUATION, train_and_read_log
 from maxent_envs import LQRProblem, LQRSolution
 from maxent_envs.validation import FloatArray
 from sb3_flowsac.algorithm import FlowSAC
@@ -30,10 +32,9 @@ from sb3_flowsac.evaluation.lqr import EvaluationSettings
 from sb3_flowsac.evaluation.policies import LearntPolicy, LinearPolicy, StochasticPolicy
 from sb3_flowsac.evaluation.rollouts import rollouts
 from sb3_flowsac.lqr_study.arguments import distinct, distinct_seeds
-from sb3_flowsac.lqr_study.results import publish, table_of
+from sb3_flowsac.lqr_study.results import table_of
 from sb3_flowsac.lqr_study.tasks import Backend, Result, Task, run_tasks
 from sb3_flowsac.lqr_study.training import FINAL_EVALUATION, TIMESTEPS, RunSpec
-from sb3_flowsac.lqr_study.training_log import BRIEF_EVALUATION, train_and_read_log
 from sb3_flowsac.plotting import LEARNT, OPTIMAL
 
 

@@ -1,5 +1,7 @@
 """What a training depends on besides its algorithm: the environment's packages and the code of this clone."""
 
+import os
+import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -26,3 +28,8 @@ def revision() -> str:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     return found.stdout.strip() or "unknown"
+
+
+def machine() -> str:
+    """The kind of machine."""
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import torch
 
+from experiments.runner.versions import machine
 from sb3_flowsac.flow import FlowDistribution, Gaussian, Identity, make_flow
 from sb3_flowsac.isfm import Improvement, SamplingDistribution, effective_sample_size, get_sampling_distribution
 from sb3_flowsac.isfm.registry import SAMPLING_DISTRIBUTIONS
 from sb3_flowsac.lqr_study.tasks import write_json
-from sb3_flowsac.lqr_study.versions import machine, versions
+from sb3_flowsac.lqr_study.versions import versions
 
 STD = 0.07
 N_STATES = 4000

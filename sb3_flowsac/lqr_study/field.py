@@ -17,6 +17,7 @@ class StandardizedField(StructuredField):
 
     scale: torch.Tensor
     SHARE = 0.002  # of the learning rate
+    LARGEST = 0.02  # of a gradient: one of far outliers, when the base distribution has moved, teaches little
 
     def __init__(self, features_dim: int, dim: int, **kwargs: Any) -> None:
         super().__init__(features_dim, dim, **kwargs)
@@ -27,7 +28,7 @@ class StandardizedField(StructuredField):
 
     @classmethod
     def _slow(cls, gradient: torch.Tensor) -> torch.Tensor:
-        return cls.SHARE * gradient.clamp(-1.0, 1.0)
+        return cls.SHARE * gradient.clamp(-cls.LARGEST, cls.LARGEST)
 
     def forward(self, features: torch.Tensor) -> StructuredVelocity:
         if torch.is_grad_enabled() and self.training and not self.scale.any():

@@ -1,4 +1,4 @@
-"""What the LQR study trains: FlowSAC with the study's settings, and others to compare with, on MaxEntLQR-v0."""
+"""What the LQR study trains: FlowSAC with the study's settings, on MaxEntLQR-v0."""
 
 import json
 import math
@@ -15,27 +15,30 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from maxent_envs import LQRProblem, derived_action_bound
-from maxent_envs.lqr.bounds import SPREAD_MULTIPLE
+from maxent_envs.lqr.bounds import SPREAD_MULTIPLE, optimal_spread
 from sb3_flowsac.algorithm import FlowSAC
 from sb3_flowsac.isfm import CurrentPolicy, Mixture, NewtonGaussian
 from sb3_flowsac.lqr_study.field import StandardizedField
-from sb3_flowsac.lqr_study.sac import TUNED_SAC_SETTINGS, default_sac_model, tuned_sac_model
 
 N_ENVS = 8
 # Rules that make a problem's settings, see docs/lqr.md. A spread is the largest standard deviation of an optimal input
-BOX_SPREADS = 1024.0  # half the width of the Box: the optimum has no Box, so it should never matter
-NOISE_SPREADS = 4.0  # of the exploration: tells the state's part of the quadratic form from the action's
-EPISODE_STEPS = 20  # at most
-LARGEST_GROWTH = 10.0  # of a state in an episode without control
+BOX_SPREADS = 4096.0  # half the width of the Box: the optimum has no Box, so it should never matter
+FIRST_SPREADS = 4.0  # standard deviation of the first policy
+NOISE_SPREADS = 32.0  # of the exploration: process noise hides less of what states and actions do
+EPISODE_STEPS = 100  # at most
+BOX_MARGIN = 8.0  # standard deviations of the optimal input that the Box holds in an episode without control
 WARM_UP_SHARE = 5  # transitions for each entry of the quadratic form, before learning starts
 BATCH_SHARE = 4  # transitions of a batch for each entry
-LEARNING_RATE = 0.5  # of natural gradients: the share of the way to the weighted fit
 FLOW_SETTINGS: dict[str, Any] = {
-    "learning_rate": LinearSchedule(LEARNING_RATE, 0.1 * LEARNING_RATE, 1.0),
-    "train_freq": 2,
-    "buffer_size": 10_000,  # forgets the states of the first policies; the critic's regression of next states does not
+    # Of natural gradients: the share of the way to the weighted fit. At first the policy has to follow the values,
+    # which move a tenth of their way in each step; near the optimum they hardly depend on it, and it averages fits
+    "learning_rate": LinearSchedule(0.5, 0.05, 1.0),
+    "train_freq": 4,
+    "gradient_steps": 1,
+    "buffer_size": 10_000,  # forgets the first policies' states, the critic's regression of next states does not
     "n_next_actions": 4,
-    "actor_batch_size": 64,
+    "n_proposals": 16,
+    "actor_batch_size": 256,
     "policy_delay": 1,
     "actor_epochs": 1,
     "actor_tau": 1.0,
@@ -48,7 +51,7 @@ FLOW_SETTINGS: dict[str, Any] = {
         "n_critics": 1,
         "base": "linear",
         "optimizer_class": torch.optim.SGD,  # of natural gradients
-        "log_std_init": -math.log(BOX_SPREADS),  # one spread
+        "log_std_init": math.log(FIRST_SPREADS / BOX_SPREADS),
         "field": StandardizedField,
         "field_kwargs": {"units": 4},
         "ode_steps": 2,
@@ -85,26 +88,12 @@ def lqr_model(problem: LQRProblem, alpha: float, seed: int, **overrides: Any) ->
         "seed": seed,
         "action_noise": noise,
         "learning_starts": max(200, WARM_UP_SHARE * entries),
-        "batch_size": max(512, BATCH_SHARE * entries),
+        "batch_size": max(1024, BATCH_SHARE * entries),
     }
     bound = BOX_SPREADS / SPREAD_MULTIPLE * derived_action_bound(problem, alpha)
-    env = training_env(problem, alpha, seed, action_bound=bound.tolist(), max_episode_steps=episode_steps(problem))
+    steps = episode_steps(problem, alpha)
+    env = training_env(problem, alpha, seed, action_bound=bound.tolist(), max_episode_steps=steps)
     return GentleFlowSAC("FlowPolicy", env, **{**FLOW_SETTINGS, **of_problem, **overrides})
-
-
-def default_model(problem: LQRProblem, alpha: float, seed: int, **overrides: Any) -> FlowSAC:
-    """
-    A FlowSAC model with its defaults and network critics, but for the problem's gamma and the fixed temperature, on one
-    copy of MaxEntLQR-v0.
-
-    :param problem: the problem to learn
-    :param alpha: the temperature; the action Box is derived from it
-    :param seed: seed of model and environment
-    :param overrides: arguments of FlowSAC that replace its defaults
-    :return: the model, not yet trained
-    """
-    env = training_env(problem, alpha, seed, n_envs=1)
-    return FlowSAC("FlowPolicy", env, **{"gamma": problem.gamma, "ent_coef": alpha, "seed": seed, **overrides})
 
 
 def training_env(problem: LQRProblem, alpha: float, seed: int, n_envs: int = N_ENVS, **kwargs: Any) -> VecEnv:
@@ -122,16 +111,26 @@ def training_env(problem: LQRProblem, alpha: float, seed: int, n_envs: int = N_E
     )
 
 
-def episode_steps(problem: LQRProblem) -> int:
+def episode_steps(problem: LQRProblem, alpha: float) -> int:
     """
-    Length of the training episodes: at most ``EPISODE_STEPS``, and so short that without control no mode of the system
-    grows more than ``LARGEST_GROWTH`` times.
+    Length of the training episodes: at most ``EPISODE_STEPS``, and so short that the optimal inputs in states where
+    exploration without control may lead stay within the Box, ``BOX_MARGIN`` standard deviations of them.
 
     :param problem: the problem
+    :param alpha: the temperature
     """
-    radius = float(np.abs(np.linalg.eigvals(problem.A)).max())
-    steps = EPISODE_STEPS if radius <= 1.0 else math.log(LARGEST_GROWTH) / math.log(radius)
-    return int(np.clip(steps, 1, EPISODE_STEPS))
+    spread, K = optimal_spread(problem, alpha), problem.solve(alpha).K
+    noise = problem.noise_cov + problem.B @ np.diag((NOISE_SPREADS * spread) ** 2) @ problem.B.T
+    moment = problem.initial_cov
+    for step in range(1, EPISODE_STEPS):
+        moment = problem.A @ moment @ problem.A.T + noise
+        if (BOX_MARGIN * np.sqrt(np.diag(K @ moment @ K.T)) > BOX_SPREADS * spread).any():
+            return step
+    return EPISODE_STEPS
+
+
+def _in_words(value: object) -> object:
+    return value.__name__ if isinstance(value, type) else {type(value).__name__: vars(value)}
 
 
 @dataclass(frozen=True)
@@ -139,32 +138,30 @@ class Algorithm:
     """
     What a run of the study can train.
 
+    :param name: its name in files and tables
     :param make: makes a model of a problem, a temperature, a seed and keyword arguments of its class
     :param model_class: class of the model, which loads what it has saved
-    :param settings: arguments in which the study departs from the defaults
+    :param settings: what its runs depend on besides defaults
     """
 
+    name: str
     make: Callable[..., FlowSAC | SAC]
     model_class: type[FlowSAC | SAC]
     settings: dict[str, Any]
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All of the study's settings that its runs may depend on, in JSON's terms."""
-        common = {
-            "n_envs": N_ENVS,
-            "box_spreads": BOX_SPREADS,
-            "noise_spreads": NOISE_SPREADS,
-            "episode": [EPISODE_STEPS, LARGEST_GROWTH],
-            "shares": [WARM_UP_SHARE, BATCH_SHARE],
-        }
-        identity: dict[str, Any] = json.loads(json.dumps({**common, **self.settings}, default=repr))
+        """The settings in JSON's terms: of a class its name, of another object its class and attributes."""
+        identity: dict[str, Any] = json.loads(json.dumps(self.settings, default=_in_words))
         return identity
 
 
-ALGORITHMS = {
-    "flowsac": Algorithm(lqr_model, FlowSAC, FLOW_SETTINGS),
-    "flowsac-default": Algorithm(default_model, FlowSAC, {}),
-    "sac-tuned": Algorithm(tuned_sac_model, SAC, TUNED_SAC_SETTINGS),
-    "sac-default": Algorithm(default_sac_model, SAC, {}),
+RULES = {
+    "n_envs": N_ENVS,
+    "box_spreads": BOX_SPREADS,
+    "noise_spreads": NOISE_SPREADS,
+    "first_spreads": FIRST_SPREADS,
+    "episode": [EPISODE_STEPS, BOX_MARGIN],
+    "shares": [WARM_UP_SHARE, BATCH_SHARE],
 }
+FLOWSAC = Algorithm("flowsac", lqr_model, FlowSAC, {**RULES, **FLOW_SETTINGS})

@@ -12,6 +12,7 @@ import maxent_envs
 from maxent_envs import LQRProblem
 from sb3_flowsac.checks import integer, positive
 from sb3_flowsac.lqr_study.arguments import distinct, distinct_seeds
+from sb3_flowsac.lqr_study.models import FLOWSAC, Algorithm
 from sb3_flowsac.lqr_study.plots import save_plots
 from sb3_flowsac.lqr_study.results import table_of
 from sb3_flowsac.lqr_study.tasks import Backend, Result, run_tasks, write_json
@@ -44,7 +45,7 @@ def run_study(
     :raises ValueError: if an argument is out of range
     """
     problem = maxent_envs.preset() if problem is None else problem
-    specs = run_specs(["flowsac"], problem, alphas, seeds, timesteps, Path(out), jobs)
+    specs = run_specs([FLOWSAC], problem, alphas, seeds, timesteps, Path(out), jobs)
     out = Path(out)
     console = Console()
     results = run_all(specs, out, jobs, console)
@@ -56,7 +57,7 @@ def run_study(
 
 
 def run_specs(
-    algorithms: Sequence[str],
+    algorithms: Sequence[Algorithm],
     problem: LQRProblem,
     alphas: Sequence[float],
     seeds: Sequence[int],
@@ -67,7 +68,7 @@ def run_specs(
     """
     A run for each algorithm, temperature and seed; repeated ones count once.
 
-    :param algorithms: keys of ``ALGORITHMS``
+    :param algorithms: what learns
     :param problem: the problem to learn
     :param alphas: temperatures, positive, at least one
     :param seeds: seeds, not negative, at least one

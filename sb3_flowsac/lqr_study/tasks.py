@@ -4,7 +4,7 @@ ended."""
 import json
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,26 +130,6 @@ def kept_result(task: Task, folder: Path) -> Result | None:
     raise OtherStudyError(
         f"{path} holds a result of another study ({', '.join(differing)} differ): delete it or take another folder"
     )
-
-
-def kept_results(tasks: Iterable[Task], folder: Path, console: Console) -> list[tuple[Task, Result]]:
-    """
-    The tasks whose results are kept, each with its result; those of another study are named and left out.
-
-    :param tasks: the tasks
-    :param folder: where results are kept
-    :param console: where what is left out is said
-    """
-    found = []
-    for task in tasks:
-        try:
-            kept = kept_result(task, folder)
-        except OtherStudyError as error:
-            console.print(f"Left out: {error}")
-            continue
-        if kept is not None:
-            found.append((task, kept))
-    return found
 
 
 def _outcomes(tasks: Sequence[Task], jobs: int, console: Console) -> Outcomes:

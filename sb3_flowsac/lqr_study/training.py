@@ -16,7 +16,7 @@ from sb3_flowsac.algorithm.critics import QuadraticCritic
 from sb3_flowsac.callbacks import LQROptimalityCallback, ResumableCheckpoint
 from sb3_flowsac.evaluation.lqr import EvaluationSettings, evaluate_policy_on_lqr
 from sb3_flowsac.evaluation.policies import LearntPolicy
-from sb3_flowsac.lqr_study.models import ALGORITHMS, N_ENVS
+from sb3_flowsac.lqr_study.models import FLOWSAC, N_ENVS, Algorithm
 from sb3_flowsac.lqr_study.tasks import Result, Task
 from sb3_flowsac.lqr_study.verdict import verdict
 
@@ -36,7 +36,7 @@ class RunSpec:
     :param seed: the seed
     :param timesteps: number of environment steps
     :param out: folder of the study's results
-    :param algorithm: what learns, a key of ``ALGORITHMS``
+    :param algorithm: what learns
     :param progress_bar: whether to show Stable-Baselines3's progress bar
     :param evaluation: size of the final comparison with the optimum
     :param curve_evaluation: size of the comparisons during training, for the learning curves
@@ -47,7 +47,7 @@ class RunSpec:
     seed: int
     timesteps: int
     out: Path
-    algorithm: str = "flowsac"
+    algorithm: Algorithm = FLOWSAC
     progress_bar: bool = False
     evaluation: EvaluationSettings = FINAL_EVALUATION
     curve_evaluation: EvaluationSettings = CURVE_EVALUATION
@@ -55,7 +55,7 @@ class RunSpec:
     @property
     def name(self) -> str:
         """Name of the run, for files and TensorBoard."""
-        return f"{self.algorithm}-alpha-{self.alpha:g}-seed-{self.seed}"
+        return f"{self.algorithm.name}-alpha-{self.alpha:g}-seed-{self.seed}"
 
     @property
     def model(self) -> Path:
@@ -78,7 +78,7 @@ class RunSpec:
             "timesteps": self.timesteps,
             "evaluation": asdict(self.evaluation),
             "curve_evaluation": {**asdict(self.curve_evaluation), "points": N_CURVE_POINTS},
-            "model": ALGORITHMS[self.algorithm].identity,
+            "model": self.algorithm.identity,
         }
 
     def task(self) -> Task:
@@ -95,8 +95,8 @@ def execute(spec: RunSpec) -> Result:
         ``LQROptimalityCallback.history``); ``examples``, actions drawn in three states
     """
     start = time.perf_counter()
-    make = ALGORITHMS[spec.algorithm].make
-    model = make(spec.problem, spec.alpha, spec.seed, tensorboard_log=str(spec.out / "tensorboard"))
+    log = str(spec.out / "tensorboard")
+    model = spec.algorithm.make(spec.problem, spec.alpha, spec.seed, tensorboard_log=log)
     eval_freq = max(1, spec.timesteps // N_ENVS // N_CURVE_POINTS)
     callback = LQROptimalityCallback(eval_freq, **asdict(spec.curve_evaluation))
     callbacks: list[BaseCallback] = [callback]
@@ -109,7 +109,7 @@ def execute(spec: RunSpec) -> Result:
     spec.model.parent.mkdir(parents=True, exist_ok=True)
     model.save(spec.model)
     row = {
-        "algorithm": spec.algorithm,
+        "algorithm": spec.algorithm.name,
         "alpha": spec.alpha,
         "seed": spec.seed,
         **evaluation.metrics(),

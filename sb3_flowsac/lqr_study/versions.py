@@ -1,7 +1,6 @@
 """What figures depend on besides code and seeds."""
 
 import inspect
-import os
 import platform
 from importlib.metadata import version
 
@@ -33,8 +32,3 @@ def defaults() -> dict[str, str]:
             if parameter.default is not parameter.empty
         },
     }
-
-
-def machine() -> str:
-    """The kind of machine."""
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"

@@ -2,7 +2,7 @@
 
 from sb3_flowsac.plotting.curves import Curve, learning_curves, read_curve
 from sb3_flowsac.plotting.density import action_density, density_against_target
-from sb3_flowsac.plotting.lqr import action_distribution_figure
+from sb3_flowsac.plotting.lqr import action_distribution_figure, draw_actions
 from sb3_flowsac.plotting.overview import policy_figures
 from sb3_flowsac.plotting.paths import flow_paths
 from sb3_flowsac.plotting.style import LEARNT, OPTIMAL, save_figure
@@ -15,6 +15,7 @@ __all__ = [
     "action_density",
     "action_distribution_figure",
     "density_against_target",
+    "draw_actions",
     "flow_paths",
     "learning_curves",
     "policy_figures",

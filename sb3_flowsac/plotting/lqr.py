@@ -9,7 +9,7 @@ from maxent_envs import LQRSolution
 from maxent_envs.validation import FloatArray
 from sb3_flowsac.plotting.style import LEARNT, OPTIMAL, panels, state_titles
 
-POINTS = 500  # drawn of the actions; the ellipses are those of all
+POINTS = 500  # shown of the actions; the ellipses are those of all
 
 
 def action_distribution_figure(rows: list[tuple[LQRSolution, FloatArray, FloatArray]]) -> Figure:
@@ -26,14 +26,25 @@ def action_distribution_figure(rows: list[tuple[LQRSolution, FloatArray, FloatAr
     for axes_row, (solution, states, actions) in zip(grid, rows, strict=True):
         titles = state_titles(states, len(states))
         for axes, state, drawn, title in zip(axes_row, states, actions, titles, strict=False):
-            _draw_actions(axes, solution, state, drawn)
+            draw_actions(axes, solution, state, drawn)
             axes.set_title(f"alpha {solution.alpha:g}, {title}", fontsize="small")
             axes.locator_params(nbins=5)
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize="small")
     return figure
 
 
-def _draw_actions(axes: Axes, solution: LQRSolution, state: FloatArray, actions: FloatArray) -> None:
+def draw_actions(
+    axes: Axes, solution: LQRSolution, state: FloatArray, actions: FloatArray, points: int = POINTS
+) -> None:
+    """
+    Draw a panel of ``action_distribution_figure``.
+
+    :param axes: where to draw
+    :param solution: the optimum
+    :param state: a state, (n_states,)
+    :param actions: actions drawn there, (count, n_inputs)
+    :param points: how many of them are shown as points
+    """
     mean, cov = solution.mean(state)[:2], solution.Sigma[:2, :2]
     if actions.shape[1] == 1:
         optimum = stats.norm(mean[0], np.sqrt(cov[0, 0]))
@@ -43,7 +54,7 @@ def _draw_actions(axes: Axes, solution: LQRSolution, state: FloatArray, actions:
         axes.set_xlabel("input")
         return
     pair = actions[:, :2]
-    axes.scatter(pair[:POINTS, 0], pair[:POINTS, 1], s=3, alpha=0.3, color=LEARNT, edgecolors="none")
+    axes.scatter(pair[:points, 0], pair[:points, 1], s=3, alpha=0.3, color=LEARNT, edgecolors="none")
     axes.plot(*_two_sigma_ellipse(pair.mean(axis=0), np.cov(pair.T)), color=LEARNT, label="learnt (2 sigma)")
     axes.plot(*_two_sigma_ellipse(mean, cov), "--", color=OPTIMAL, label="optimal (2 sigma)")
     axes.set(xlabel="input 1", ylabel="input 2")

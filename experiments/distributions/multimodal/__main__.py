@@ -24,9 +24,11 @@ from rich.console import Console
 from experiments.distributions.multimodal import bandits, multigoal, pictures
 from experiments.distributions.multimodal.peers import NAMES, available
 from experiments.distributions.multimodal.summary import KL_GOAL, page
+from experiments.runner.kept import kept_results
 from experiments.runner.options import command_line, run
-from sb3_flowsac.lqr_study.tasks import Result, Task, kept_results, write_json, write_text
-from sb3_flowsac.lqr_study.versions import machine, versions
+from experiments.runner.versions import machine
+from sb3_flowsac.lqr_study.tasks import Result, Task, write_json, write_text
+from sb3_flowsac.lqr_study.versions import versions
 from sb3_flowsac.plotting import save_figure
 
 MULTIGOAL = "multigoal"

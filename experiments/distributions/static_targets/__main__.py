@@ -30,9 +30,11 @@ from experiments.distributions.static_targets.goals import Row
 from experiments.distributions.static_targets.plots import density_figure, kl_figure
 from experiments.distributions.static_targets.report import report
 from experiments.distributions.static_targets.runs import tasks
+from experiments.runner.kept import kept_results
 from experiments.runner.options import command_line, run
-from sb3_flowsac.lqr_study.tasks import Result, Task, kept_results, write_json, write_text
-from sb3_flowsac.lqr_study.versions import machine, versions
+from experiments.runner.versions import machine
+from sb3_flowsac.lqr_study.tasks import Result, Task, write_json, write_text
+from sb3_flowsac.lqr_study.versions import versions
 from sb3_flowsac.plotting import save_figure
 
 

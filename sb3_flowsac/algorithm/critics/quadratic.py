@@ -9,7 +9,7 @@ from torch import nn
 from sb3_flowsac.algorithm.critics.base import Critic, CriticLoss, SoftTransitions
 from sb3_flowsac.checks import positive
 
-RIDGE = 1e-9  # of correlations: at first there may be fewer transitions than unknowns
+RIDGE = 1e-13  # of correlations: at first there may be fewer transitions than unknowns; more would bias weak directions
 
 
 class QuadraticCritic(Critic):
@@ -81,8 +81,10 @@ class QuadraticCritic(Critic):
         pair = self._pairs(features, transitions.actions.unsqueeze(1)).squeeze(1)
         next_pairs = self._pairs(next_features, transitions.next_actions)
         self.n_batches += 1
-        self.second_moment.lerp_(pair.T @ pair / len(pair), 1.0 / float(self.n_batches))
-        self.cross_moment.lerp_(pair.T @ next_features / len(pair), 1.0 / float(self.n_batches))
+        # Batch n counts n times: the first transitions of a buffer that grows are in many batches, the last in few
+        share = 2.0 / (1.0 + float(self.n_batches))
+        self.second_moment.lerp_(pair.T @ pair / len(pair), share)
+        self.cross_moment.lerp_(pair.T @ next_features / len(pair), share)
 
         mean_pair = next_pairs.mean(1)  # next states with the means of the next actions
         at_mean = self._evaluate(mean_pair)

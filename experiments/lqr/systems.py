@@ -24,7 +24,7 @@ from sb3_flowsac.plotting import draw_actions, save_figure
 
 ALPHAS = (0.1, 1.0)
 SEEDS = (0, 1, 2)
-SIZE, POINTS = (8.5, 6.2), 100  # inches, and actions shown as points: the file stays below 150 kB
+SIZE, POINTS = (8.0, 5.8), 100  # inches, and actions shown as points: the file stays below 150 kB
 OURS = ("default", "scalar", "six-state", "unstable")  # presets that are not of the literature: a run each, last
 RANDOM_SIZE = (12, 6)  # states and inputs
 RANDOM_SEEDS, RANDOM_ALPHA = (0, 1, 2, 3, 4), 0.5

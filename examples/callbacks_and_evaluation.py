@@ -31,7 +31,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--steps", type=int, default=10_000, help="environment steps")
 steps = parser.parse_args().steps
 
-every = max(steps // 5, 1)
+every = max(steps // 10, 1)
 model = FlowSAC("FlowPolicy", "Pendulum-v1", seed=0, tensorboard_log="runs", device="cpu")
 model.learn(
     steps,

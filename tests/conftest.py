@@ -104,7 +104,7 @@ def weighted_proposals():
 
     def weigh(model, observations, ent_coef):
         actions = torch.zeros(len(observations), *model.action_space.shape)
-        return model.weigh_proposals(model.actor.distribution(observations), observations, actions, ent_coef)
+        return model.weigh_proposals(model.actor.distribution(observations), observations, actions, ent_coef)[:2]
 
     return weigh
 
@@ -120,7 +120,7 @@ class DoubleExtractor(FlattenExtractor):
 def make_policy(perturb):
     """A policy with a non-trivial flow for three-dimensional observations, by default in double precision."""
 
-    def make(low=(-1.0,), high=(1.0,), scale=0.05, double=True, hidden=16, **kwargs):
+    def make(low=(-1.0,), high=(1.0,), scale=0.02, double=True, hidden=16, **kwargs):
         torch.manual_seed(0)
         policy = FlowPolicy(
             spaces.Box(-np.inf, np.inf, (3,)),

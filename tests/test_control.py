@@ -63,11 +63,11 @@ def test_killed_cell_goes_on(name, tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     before = curve(task)
-    assert 5 <= len(before) < 11
+    assert 5 <= len(before) < 11  # at 100, 200, ...: what follows the last checkpoint is trained again
     subprocess.run(command, check=True)
     after = curve(task)
     assert after["steps"].tolist() == list(range(100, 1101, 100))
-    pd.testing.assert_frame_equal(after[:6], before[:6])
+    pd.testing.assert_frame_equal(after[:5], before[:5])
     assert np.load(task.folder / "evaluations.npz")["timesteps"].tolist() == after["steps"].tolist()
     assert json.loads((task.folder / "result.json").read_text())["result"]["processor_seconds"] > 0.0
 

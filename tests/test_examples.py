@@ -20,7 +20,7 @@ SAID = {
     "own_field.py": "in nats: ",
     "own_sampling_distribution.py": "(train/ess): 0.",
     "own_solver.py": "log-densities: ",
-    "resume.py": "1020 steps done",
+    "resume.py": "120 steps done",
     "train_and_save.py": "entropy in nats",
 }
 

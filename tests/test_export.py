@@ -57,7 +57,7 @@ def new(name):
     policy = policy_class(space, actions, lambda _: 1e-3, **{"net_arch": [8], "ode_steps": 1, **kwargs})
     with torch.no_grad():
         for parameter in policy.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape))
+            parameter.add_(0.05 * torch.randn(parameter.shape))
     return policy
 
 

@@ -69,9 +69,8 @@ def test_policy_and_actor_predict_alike(make_model, tmp_path):
     model.save(tmp_path / "model")
     for each in (model, FlowSAC.load(tmp_path / "model", device="cpu")):
         assert each.actor is each.policy.actor
-        np.testing.assert_array_equal(
-            each.policy.predict(OBS, deterministic=True)[0], each.actor.predict(OBS, deterministic=True)[0]
-        )
+        by_policy, by_actor = (part.predict(OBS, deterministic=True)[0] for part in (each.policy, each.actor))
+        np.testing.assert_allclose(by_policy, by_actor, rtol=1e-5)  # one in numpy, the other in torch
 
 
 def test_the_lead_of_the_optimizer_is_saved(make_model, tmp_path):
@@ -104,7 +103,7 @@ def test_the_critics_learn_from_the_actor_that_acts(make_model):
 
 
 def test_improvement_starts_from_where_the_optimizer_is(make_model):
-    model = make_model("Pendulum-v1", learning_rate=0.0, actor_tau=1.0, actor_epochs=1)
+    model = make_model("Pendulum-v1", learning_rate=0.0, actor_tau=1.0)
     model.optimizer_average.n_steps = 10**9
     before = weights(model)
     for offset in model.optimizer_average.offsets:

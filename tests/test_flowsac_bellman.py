@@ -69,7 +69,7 @@ def test_critic_loss_is_the_soft_bellman_error(
         gamma=0.9,
         ent_coef=ent_coef,
         n_next_actions=n_next_actions,
-        policy_kwargs={"n_critics": n_critics, "squash_output": squashed},
+        policy_kwargs={"critic": "network", "n_critics": n_critics, "squash_output": squashed},
     )
     perturb(model.critic_target, 0.3, seed=5)
     batch = random_batch(discounts=torch.rand(6, 1) if discounted else None)
@@ -97,7 +97,7 @@ def test_critic_loss_is_the_soft_bellman_error(
 
 
 def test_the_target_has_no_gradient(make_model):
-    model = make_model(Blind(), ent_coef=0.2)
+    model = make_model(Blind(), ent_coef=0.2, policy_kwargs={"critic": "network"})
     soft_bellman_error(model, random_batch()).critic_loss.backward()
     assert all(p.grad is None for module in (model.actor, model.critic_target) for p in module.parameters())
     assert all(p.grad is not None for p in model.critic.parameters())
@@ -218,7 +218,8 @@ def test_huge_q_values_leave_finite_weights_and_gradients(make_model, name, squa
 
 def test_states_without_support_are_logged_without_nan(make_model):
     """Every proposal of an unsquashed policy outside the box: the loss is zero and the diagnostics are no nan."""
-    model = make_model(Blind(), sampling_distribution="policy", policy_kwargs={"squash_output": False}, ent_coef=0.1)
+    policy = {"squash_output": False, "log_std_init": -3.0}
+    model = make_model(Blind(), actor_loss="isfm", sampling_distribution="policy", policy_kwargs=policy, ent_coef=0.1)
     with torch.no_grad():
         model.actor.flow.base.head.bias[:2] = 100.0
     stats = model.improve_actor(torch.randn(5, 3), torch.zeros(5, 2), torch.tensor(0.1))
@@ -234,7 +235,14 @@ def test_the_target_entropy_is_minus_the_actions_dimension_by_default(make_model
 @pytest.mark.parametrize(("interval", "delay"), [(1, 1), (2, 3), (3, 2)])
 def test_target_and_actor_are_updated_at_their_intervals(make_model, interval, delay):
     """After each of six gradient steps: the actor has moved every ``policy_delay``, the target every ``interval``."""
-    model = make_model(Blind(), target_update_interval=interval, policy_delay=delay, tau=0.25, ent_coef=0.2)
+    model = make_model(
+        Blind(),
+        target_update_interval=interval,
+        policy_delay=delay,
+        tau=0.25,
+        ent_coef=0.2,
+        policy_kwargs={"critic": "network"},
+    )
     model.learn(25)
     model._n_updates = 0
     for step in range(1, 7):

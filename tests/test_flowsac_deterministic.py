@@ -30,7 +30,11 @@ def parameters_after(model, steps=60, callback=None):
 
 @pytest.mark.parametrize(
     "kwargs",
-    [{}, {"policy_kwargs": {"squash_output": False, "base": "standard"}}, {"n_steps": 3, "ent_coef": 0.1}],
+    [
+        {},
+        {"policy_kwargs": {"squash_output": False, "base": "standard"}, "actor_loss": "isfm"},
+        {"n_steps": 3, "ent_coef": 0.1},
+    ],
     ids=["default", "unsquashed", "n-step"],
 )
 def test_the_same_seed_gives_the_same_run(make_model, kwargs):
@@ -127,7 +131,7 @@ def test_rollouts_leave_batch_statistics_alone(make_model):
 
 
 def test_target_critics_stay_in_evaluation_mode_and_copy_batch_statistics(make_model):
-    model = make_model("Pendulum-v1", policy_kwargs={"features_extractor_class": Dropout})
+    model = make_model("Pendulum-v1", policy_kwargs={"features_extractor_class": Dropout, "critic": "network"})
     model.policy.set_training_mode(True)
     assert model.actor.training and model.critic.training and not model.critic_target.training
     model.learn(60)

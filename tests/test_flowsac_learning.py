@@ -71,11 +71,11 @@ def test_an_automatic_temperature_reaches_the_target_entropy(make_model):
         learning_starts=100,
         batch_size=64,
         n_proposals=16,
-        policy_delay=4,
-        learning_rate=1e-2,
+        policy_delay=1,
+        learning_rate=lambda progress: 1e-2 * progress,
         tau=0.05,
         policy_kwargs={"net_arch": [32, 32]},
-    ).learn(600)
+    ).learn(1200)
     with torch.no_grad():
         entropy = model.policy.entropy(np.array([[-1.0], [1.0]], np.float32), 2000).mean().item()
     assert entropy == pytest.approx(target + np.log(2.0), abs=0.3)

@@ -23,6 +23,9 @@ ALWAYS = {
     "train/renyi_4",
     "train/max_weight",
     "train/log_prob_bias",
+    "train/pathwise_loss",
+    "train/isfm_loss",
+    "train/temper",
     "train/n_proposals",
     "train/clip_fraction",
     "train/learning_rate",
@@ -32,7 +35,7 @@ ROLLOUT = {"rollout/ep_len_mean", "rollout/ep_rew_mean", "time/fps"}
 
 def run(make_model, folder, **kwargs):
     """Records of a run of three episodes: from the JSON file, and the names in TensorBoard."""
-    model = make_model("Pendulum-v1", learning_starts=190, policy_delay=2, **kwargs)
+    model = make_model("Pendulum-v1", learning_starts=190, policy_delay=1, isfm_interval=1, **kwargs)
     model.set_logger(configure(str(folder), ["json", "tensorboard", "csv"]))
     model.learn(410, log_interval=1)
     records = [json.loads(line) for line in (folder / "progress.json").read_text().splitlines()]
@@ -97,7 +100,7 @@ def test_the_bias_of_the_trace_integral_falls_with_the_steps(make_model, perturb
         model = make_model("Pendulum-v1", policy_kwargs={"ode_steps": ode_steps}, learning_rate=0.0)
         perturb(model.actor, scale)
         torch.manual_seed(1)
-        model.actor_batch_size, model._n_updates = None, model.policy_delay
+        model.actor_batch_size = None
         states = torch.randn(500, 3), torch.zeros(500, 1), torch.tensor(1.0)
         biases.append(abs(model.improve_actor(*states)["log_prob_bias"].item()))
     assert biases[0] < 1e-6 < biases[1] and biases[2] < biases[1] / 16

@@ -10,7 +10,7 @@ from torch import nn
 
 from sb3_flowsac import CnnPolicy, FlowPolicy, FlowSAC, MlpPolicy, MultiInputPolicy, load_policy, save_policy
 from sb3_flowsac.algorithm import density as density_module
-from sb3_flowsac.algorithm.actor import BoundedSize, FlowActor
+from sb3_flowsac.algorithm.actor import FlowActor, RunningNorm
 from sb3_flowsac.flow import FlowDistribution, StructuredField
 
 BATCH = np.array([[0.3, -0.5, 0.2], [-0.4, 0.1, 0.6]], np.float32)
@@ -380,13 +380,21 @@ def test_fused_optimizers_do_what_the_others_do(make_model, optimizer_class):
 # Features of any size
 
 
-def test_only_large_features_are_bounded():
+def test_features_are_normalised_by_running_statistics():
     torch.manual_seed(0)
-    direction = torch.randn(5, 7)
-    direction /= direction.square().mean(1, keepdim=True).sqrt()
-    for size in (0.0, 0.3, 1.0, 2.0, 1e4, 1e12):
-        bounded = BoundedSize()(size * direction)
-        torch.testing.assert_close(bounded, min(size, 1.0) * direction)
+    norm, centre, spread = RunningNorm(3), torch.tensor([1e4, 0.0, -3.0]), torch.tensor([1e3, 1.0, 0.1])
+    batches = [centre + spread * torch.randn(64, 3) for _ in range(50)]
+    torch.testing.assert_close(norm(batches[0]), (batches[0] * 1.001**-0.5).clamp(-10.0, 10.0))  # until it is told
+    for batch in batches:
+        norm.update(batch)
+    everything = torch.cat(batches)
+    torch.testing.assert_close(norm.mean, everything.mean(0), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(norm.var, everything.var(0), rtol=0.05, atol=0.0)
+    assert norm(everything).abs().amax() < 6.0
+    assert norm(1e9 + everything).abs().amax() == 10.0
+    for _ in range(1000):  # it forgets
+        norm.update(torch.randn(64, 3))
+    torch.testing.assert_close(norm.mean, torch.zeros(3), rtol=0.0, atol=0.5)
 
 
 class Forces(gym.Env):

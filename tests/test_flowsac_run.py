@@ -71,6 +71,8 @@ VARIANTS = {
     "paper": {
         "policy_kwargs": {"base": "standard", "density": "trace"},
         "sampling_distribution": "policy",
+        "actor_loss": "isfm",
+        "min_effective_proposals": 1,
         "policy_delay": 1,
     },
     "mlp-field": {"policy_kwargs": {"field": "mlp", "ode_steps": 1}},
@@ -95,10 +97,11 @@ VARIANTS = {
     "own-proposals": {"sampling_distribution": Uphill()},
     "own-proposals-in-a-mixture": {"sampling_distribution": Mixture([Uphill(), CurrentPolicy()], [0.5, 0.5])},
     "scheduled-proposals": {"n_proposals": "auto"},
-    "no-average": {"actor_tau": 1.0},
+    "average": {"actor_tau": 0.1},
+    "networks": {"policy_kwargs": {"critic": "network"}},
     "next-actions": {"n_next_actions": 3},
     "all-states": {"actor_batch_size": None},
-    "target-interval": {"target_update_interval": 3},
+    "target-interval": {"target_update_interval": 3, "policy_kwargs": {"critic": "network"}},
     "schedule": {"learning_rate": lambda progress: 1e-3 * progress},
     "episodes": {"train_freq": (1, "episode"), "gradient_steps": 4, "learning_starts": 0, "policy_delay": 2},
     "as-many-steps": {"train_freq": 4, "gradient_steps": -1},
@@ -201,7 +204,7 @@ def test_a_users_own_replay_buffer(make_model):
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_features_extractor_is_shared_or_not(make_model, shared):
-    kwargs = {"features_extractor_class": Extractor, "share_features_extractor": shared}
+    kwargs = {"features_extractor_class": Extractor, "share_features_extractor": shared, "critic": "network"}
     model = make_model("Pendulum-v1", policy_kwargs=kwargs)
     assert (model.actor.features_extractor is model.critic.features_extractor) == shared
     assert model.critic_target.features_extractor is not model.critic.features_extractor
@@ -279,7 +282,9 @@ def test_a_long_vector_of_actions(make_model):
         ("n_next_actions", 0),
         ("actor_batch_size", 0),
         ("policy_delay", 0),
-        ("actor_epochs", 0),
+        ("isfm_interval", 0),
+        ("min_effective_proposals", 0.5),
+        ("actor_loss", "sac"),
         ("sampling_distribution", "langevin"),
     ],
 )
@@ -318,12 +323,11 @@ def test_proposals_that_cannot_be_shared_out_are_refused_before_training(
 
 
 def test_every_argument_of_sac_is_one_of_flowsac():
-    """In SAC's order and with its defaults but for the rate and the warm-up; the rest is what a flow has and gSDE has
-    not."""
+    """In SAC's order and with its defaults but for the rate and the first alpha; gSDE has no part in a flow."""
     ours, theirs = (dict(inspect.signature(c.__init__).parameters) for c in (FlowSAC, SAC))
     assert [name for name in ours if name in theirs] == list(theirs)
     different = [name for name in theirs if ours[name].default != theirs[name].default]
-    assert {name: ours[name].default for name in different} == {"learning_rate": 1e-3, "learning_starts": 1000}
+    assert {name: ours[name].default for name in different} == {"learning_rate": 1e-3, "ent_coef": "auto_0.1"}
     ours, flow, theirs = (inspect.signature(f).parameters for f in (FlowPolicy, make_flow, SACPolicy))
     assert theirs.keys() - ours.keys() - flow.keys() == {"use_sde", "use_expln", "clip_mean"}
 

@@ -16,8 +16,10 @@ VARIANTS = {
     "paper": {
         "policy_kwargs": {"base": "standard", "field": "mlp", "density": "trace", "ode_steps": 2},
         "ent_coef": "auto_0.1",
+        "actor_loss": "isfm",
     },
     "scheduled": {"n_proposals": "auto_64", "sampling_distribution": "wide", "actor_tau": 0.3},
+    "networks": {"policy_kwargs": {"critic": "network"}},
     "quadratic": {
         "policy_kwargs": {"critic": "quadratic", "n_critics": 1},
         "n_next_actions": 2,
@@ -33,7 +35,6 @@ def everything(model):
         state = getattr(model, name).optimizer.state_dict()["state"]
         tensors |= {f"{name}.{i}.{key}": value for i, entry in state.items() for key, value in entry.items()}
     tensors |= {f"ahead.{i}": offset for i, offset in enumerate(model.optimizer_average.offsets)}
-    tensors["alpha.effective_proposals"] = model.entropy_coefficient.effective_proposals
     if model.entropy_coefficient.optimizer is not None:
         state = model.entropy_coefficient.optimizer.state_dict()["state"][0]
         tensors |= {f"alpha.{key}": value for key, value in state.items()}
@@ -66,7 +67,9 @@ def test_predictions_and_parameters_are_equal(make_model, variant, tmp_path):
         "n_next_actions",
         "actor_batch_size",
         "policy_delay",
-        "actor_epochs",
+        "isfm_interval",
+        "min_effective_proposals",
+        "actor_loss",
         "actor_tau",
         "target_entropy",
         "num_timesteps",

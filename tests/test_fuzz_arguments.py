@@ -132,7 +132,9 @@ SETTINGS = st.fixed_dictionaries(
         "target_entropy": st.just("auto") | st.floats(-10, 10),
         "target_update_interval": st.integers(1, 5),
         "policy_delay": st.integers(1, 3),
-        "actor_epochs": st.integers(1, 3),
+        "actor_loss": st.sampled_from(["both", "isfm", "pathwise"]),
+        "min_effective_proposals": st.floats(1.0, 20.0),
+        "isfm_interval": st.integers(1, 3),
         "actor_tau": st.floats(1e-6, 1.0),
         "n_proposals": st.integers(4, 9) | st.sampled_from(["auto", "auto_12"]),
         "n_next_actions": st.integers(1, 3),
@@ -143,14 +145,14 @@ SETTINGS = st.fixed_dictionaries(
                 "net_arch": st.lists(st.integers(1, 5), max_size=2),
                 "squash_output": st.booleans(),
                 "base": st.sampled_from(["gaussian", "standard"]),
-                "log_std_init": st.floats(-7.0, 4.0),
+                "log_std_init": st.floats(-7.0, 2.0),
                 "field": st.sampled_from(["structured", "mlp"]),
                 "ode_steps": st.integers(1, 3),
                 "ode_solver": st.sampled_from(["midpoint", "heun", "rk4", "euler"]),
                 "ode_grid_power": st.floats(0.1, 10.0),
                 "density": st.sampled_from(["exact", "trace"]),
                 "n_critics": st.integers(1, 3),
-                "critic": st.sampled_from(["network", "quadratic"]),
+                "critic": st.sampled_from(["batch_renorm", "network", "quadratic"]),
                 "share_features_extractor": st.booleans(),
                 "n_action_candidates": st.integers(1, 4),
                 "n_acting_candidates": st.integers(1, 4),
@@ -161,6 +163,8 @@ SETTINGS = st.fixed_dictionaries(
 
 
 def train_a_little(env, arguments):
+    if arguments["policy_kwargs"]["base"] == "standard":
+        arguments["actor_loss"] = "isfm"  # the other losses need a base with parameters
     model = build(env, **arguments)
     model.learn(25)
     assert model.num_timesteps >= 25

@@ -154,7 +154,7 @@ def test_extractors_of_sb3_are_named_and_no_code(saved):
     save_policy(new(CnnPolicy, IMAGE, features_extractor_kwargs={"features_dim": 4}), saved)
     kwargs = json.loads((saved / CONFIG).read_text())["policy_kwargs"]
     assert kwargs["features_extractor_class"] == {"class": "stable_baselines3.common.torch_layers.NatureCNN"}
-    assert kwargs["activation_fn"] == {"class": "sb3_flowsac.algorithm.activations.Swish2"}
+    assert kwargs["activation_fn"] == {"class": "torch.nn.ReLU"}
     assert kwargs["optimizer_class"] == {"class": "torch.optim.Adam"}
     assert load_policy(saved).features_extractor_class is NatureCNN
 

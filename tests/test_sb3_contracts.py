@@ -43,9 +43,11 @@ def test_policy_and_actor_predict_alike_after_save_and_load(make_model, tmp_path
 
 def test_a_shared_extractor_moves_in_the_first_gradient_step_and_its_target_follows_tau(make_model):
     """SB3's test_feature_extractor_target_net."""
-    kwargs = {"features_extractor_kwargs": {"features_dim": 8}, "share_features_extractor": True}
+    kwargs = {"features_extractor_kwargs": {"features_dim": 8}, "share_features_extractor": True, "critic": "network"}
     env = FakeImageEnv(screen_height=40, screen_width=40, discrete=False)
-    model = make_model(env, "CnnPolicy", policy_kwargs=kwargs, tau=0.0, buffer_size=250, learning_starts=100).learn(20)
+    rhythm = {"policy_delay": 1, "learning_starts": 16}
+    model = make_model(env, "CnnPolicy", policy_kwargs=kwargs, tau=0.0, buffer_size=250, **rhythm)
+    model.learn(20)
     assert model.policy.actor.features_extractor is model.policy.critic.features_extractor
 
     def weights(network):
@@ -61,9 +63,9 @@ def test_a_shared_extractor_moves_in_the_first_gradient_step_and_its_target_foll
 
 def test_every_buffer_follows(make_model):
     """Of the target critic: those of spectral norm and of integers, too. The actor that acts has its own alone."""
-    model = make_model("Pendulum-v1", policy_delay=2, policy_kwargs={"features_extractor_class": SpectralNorm}).learn(
-        60
-    )
+    model = make_model(
+        "Pendulum-v1", policy_delay=2, policy_kwargs={"features_extractor_class": SpectralNorm, "critic": "network"}
+    ).learn(60)
     found, expected = (dict(network.named_buffers()) for network in (model.critic_target, model.critic))
     assert {"features_extractor.net.weight_u", "features_extractor.calls"} <= expected.keys()
     assert all(torch.equal(found[name], value) for name, value in expected.items())

@@ -27,9 +27,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-import sb3_flowsac.algorithm.flowsac
 from sb3_flowsac.files.writing import replacing
-from sb3_flowsac.isfm import Improvement
 from sb3_flowsac.plotting import save_figure
 
 MODELS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
@@ -125,16 +123,15 @@ def split_by_phase(model: OffPolicyAlgorithm, steps: int) -> dict[str, float]:
     phases = Phases()
     phases.wrap(model, "train", "the rest: temperature, statistics, log")
     phases.wrap(model.replay_buffer, "sample", "sampling from the buffer")
-    phases.wrap(model, "_critic_loss", "critic loss")
+    phases.wrap(model, "_bellman_error", "critics' loss")
     phases.wrap(model.policy.actor, "action_log_prob", "target: next actions and their density")
-    phases.wrap(model.critic_target, "forward", "target: values")
-    phases.wrap(model, "improve_actor", "proposals: actions and their density; ISFM loss")
+    phases.wrap(model.critic, "minimize", "critics' gradient")
+    phases.wrap(model, "improve_actor", "actor: its gradient and ISFM's loss")
+    phases.wrap(model.policy.actor, "reparameterised", "actor: pathwise draws")
     phases.wrap(model.sampling_distribution, "given", "proposals: Q's gradient at the anchors")
-    phases.wrap(Improvement, "weights", "proposals: values and weights")
-    phases.wrap(model, "_optimize", "gradients")
-    for optimizer in (model.actor.optimizer, model.critic.optimizer, model.ent_coef_optimizer):
+    phases.wrap(model, "weigh_proposals", "proposals: draws, values and weights")
+    for optimizer in (model.actor.optimizer, model.critic.optimizer, model.entropy_coefficient.optimizer):
         phases.wrap(optimizer, "step", "optimisers")
-    phases.wrap(sb3_flowsac.algorithm.flowsac, "_move_average", "target networks, average actor")
     model.train(steps, BATCH_SIZE)
     return {name: total / steps * 1e3 for name, total in phases.totals.items()}
 
@@ -173,7 +170,8 @@ def measure(env_id: str, threads: int, rounds: int, cycles: int) -> dict[str, An
     torch.set_num_threads(threads)
     torch.compiler.reset()  # what was compiled for another number of threads keeps to that number
     models = make_models(env_id)
-    steps = cycles * models["FlowSAC"].policy_delay  # in all rounds the same share of actor updates
+    flowsac = models["FlowSAC"]
+    steps = cycles * flowsac.policy_delay * flowsac.isfm_interval  # in all rounds the same share of actor updates
     times = speeds(models, rounds, steps)
     rate = matmul_rate()
     sac = {key: np.array(values) for key, values in times["SAC"].items()}
@@ -252,7 +250,7 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of torch threads")
     parser.add_argument("--rounds", type=int, default=7, help="rounds in which each model is timed")
-    parser.add_argument("--cycles", type=int, default=6, help="cycles of FlowSAC's actor updates in a round")
+    parser.add_argument("--cycles", type=int, default=3, help="cycles of FlowSAC's actor updates in a round")
     parser.add_argument("--out", type=Path, default=Path("step_benchmark"), help="folder for results.json and the plot")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

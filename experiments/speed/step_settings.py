@@ -17,23 +17,24 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from sb3_flowsac import FlowSAC
 
-STEPS = 48  # of a timing: a multiple of every policy_delay below, so that each has its share of updates of the actor
+STEPS = 48  # of a timing: a multiple of each rhythm below, so that each has its share of updates of the actor
 SETTINGS: list[dict[str, Any]] = [
     {},
     {"policy_delay": 1},
     {"policy_delay": 2},
-    {"policy_delay": 4},
-    {"policy_delay": 8},
-    {"policy_delay": 16, "actor_epochs": 1},
+    {"policy_delay": 6},
     {"policy_delay": 1_000_000},
+    {"isfm_interval": 1},
+    {"isfm_interval": 4},
+    {"actor_loss": "pathwise"},
+    {"actor_loss": "isfm"},
+    {"policy_kwargs": {"critic": "network"}},
     {"actor_batch_size": 128},
     {"actor_batch_size": None},
-    {"actor_batch_size": 128, "policy_delay": 2},
     {"n_proposals": 8},
     {"n_proposals": "auto"},
     {"policy_kwargs": {"ode_steps": 2}},
     {"policy_kwargs": {"density": "trace"}},
-    {"policy_kwargs": {"activation_fn": torch.nn.ReLU}},
     {"sampling_distribution": "policy"},
     {"torch_compile": True},
     {"torch_compile": True, "policy_delay": 1_000_000},

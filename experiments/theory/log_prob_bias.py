@@ -20,6 +20,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from experiments.distributions.static_targets.fits import match_flow
 from experiments.runner.versions import machine
 from maxent_envs import Target
 from maxent_envs.targets import RotatingMixture, SharpGaussian
@@ -48,14 +49,13 @@ SAMPLERS = [
 def stages(target: Target, base: str, updates: list[int], seed: int) -> list[tuple[int, FlowActor]]:
     """The averaged actor after each number of updates on true samples."""
     env = gym.make("BoltzmannBandit-v0", target=target)
-    model = FlowSAC("FlowPolicy", env, ent_coef=0.1, seed=seed, policy_kwargs={"base": base}, actor_epochs=1)
+    model = FlowSAC("FlowPolicy", env, ent_coef=0.1, seed=seed, policy_kwargs={"base": base})
     rng, kept = env.unwrapped.np_random, []
     for update in range(1, max(updates) + 1):
         states = target.sample_states(128, rng)
         actions = torch.as_tensor(target.sample(states, N_SAMPLES, rng), dtype=torch.float32)
         u, weights = model.actor.transform.inverse(actions), torch.full((128, N_SAMPLES), 1.0 / N_SAMPLES)
-        with model.optimizer_average.ahead():
-            model.match_flow(torch.as_tensor(states, dtype=torch.float32), u, weights)
+        match_flow(model, torch.as_tensor(states, dtype=torch.float32), u, weights)
         if update in updates:
             kept.append((update, copy.deepcopy(model.policy.actor)))
     return kept

@@ -10,27 +10,52 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
-from sb3_flowsac.algorithm.activations import Swish2
 from sb3_flowsac.flow import ActionTransform, FlowDistribution, Identity, Tanh, make_flow
 
 
-class BoundedSize(nn.Module):
+class RunningNorm(nn.Module):
     """
-    Features whose root mean square is above 1 are divided by it; smaller ones, the usual ones, pass unchanged.
+    Features minus their running mean, over their running standard deviation, within ``LARGEST`` of them.
 
-    Velocities are products of maps of the features. Without a bound, observations in the thousands (contact forces,
-    say) make flows that no solver follows, and each gradient step moves them by as much again.
+    The statistics move when ``update`` is called and at no other time: they start at 0 and 1.
+
+    :param n_features: number of features
     """
+
+    MOMENTUM = 0.01  # after as many updates as that takes, before that the plain mean
+    LARGEST = 10.0
+    mean: torch.Tensor
+    var: torch.Tensor
+    n_updates: torch.Tensor
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("var", torch.ones(n_features))
+        self.register_buffer("n_updates", torch.tensor(0.0))
+
+    @torch.no_grad()
+    def update(self, features: torch.Tensor) -> None:
+        """
+        Follow a batch.
+
+        :param features: (batch, n_features)
+        """
+        self.n_updates += 1
+        rate = (1.0 / self.n_updates).clamp(min=self.MOMENTUM)
+        var, mean = torch.var_mean(features, dim=0, correction=0)
+        self.var.lerp_(var + (1.0 - rate) * (mean - self.mean).square(), rate)
+        self.mean.lerp_(mean, rate)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """
-        Bound the features.
+        Normalise features.
 
-        :param features: (batch, features_dim)
+        :param features: (batch, n_features)
         :return: the same shape
         """
-        size: torch.Tensor = torch.linalg.vector_norm(features, dim=-1, keepdim=True) * features.shape[-1] ** -0.5
-        return features / size.clamp(min=1.0)
+        normalized = (features - self.mean) * (self.var + 1e-3).rsqrt()
+        return normalized.clamp(-self.LARGEST, self.LARGEST)
 
 
 class FlowActor(BasePolicy):
@@ -39,7 +64,8 @@ class FlowActor(BasePolicy):
 
     :param observation_space: observation space
     :param action_space: action space
-    :param net_arch: sizes of the hidden layers of the trunk, whose output is bounded, see ``BoundedSize``
+    :param net_arch: sizes of the hidden layers of the trunk, which has normalised input (``RunningNorm``) and output
+        (root mean square 1); without hidden layers the features go through as they are
     :param features_extractor: network that extracts the features of the observation
     :param features_dim: number of features
     :param activation_fn: activation function of the trunk
@@ -60,7 +86,7 @@ class FlowActor(BasePolicy):
         net_arch: list[int],
         features_extractor: BaseFeaturesExtractor,
         features_dim: int,
-        activation_fn: type[nn.Module] = Swish2,
+        activation_fn: type[nn.Module] = nn.ReLU,
         normalize_images: bool = True,
         squash_output: bool = True,
         **flow_kwargs: Any,
@@ -75,8 +101,13 @@ class FlowActor(BasePolicy):
         self.features_dim = features_dim
         self.net_arch, self.activation_fn = net_arch, activation_fn
         self.transform: ActionTransform = Tanh() if squash_output else Identity()
-        bound = [BoundedSize()] if net_arch else []  # raw features keep their size: a linear policy is to be linear
-        self.trunk = nn.Sequential(*create_mlp(features_dim, -1, net_arch, activation_fn), *bound)
+        self.norm: RunningNorm | None = None
+        self.trunk: nn.Module = nn.Identity()
+        if net_arch:
+            self.norm = RunningNorm(features_dim)
+            hidden = create_mlp(features_dim, -1, net_arch, activation_fn)
+            # Velocities are products of maps of the features: without a bound there are flows that no solver follows
+            self.trunk = nn.Sequential(*hidden, nn.RMSNorm(net_arch[-1], elementwise_affine=False))
         trunk_dim = net_arch[-1] if net_arch else features_dim
         self.flow = make_flow(trunk_dim, get_action_dim(action_space), **flow_kwargs)
 
@@ -97,10 +128,36 @@ class FlowActor(BasePolicy):
         distribution: FlowDistribution = self.flow(self.features(obs))
         return distribution
 
-    def features(self, obs: PyTorchObs) -> torch.Tensor:
-        """What base and field are functions of, (batch, net_arch[-1])."""
-        features: torch.Tensor = self.trunk(self.extract_features(obs, self.features_extractor))
+    def features(self, obs: PyTorchObs, update_norm: bool = False) -> torch.Tensor:
+        """
+        What base and field are functions of, (batch, net_arch[-1]).
+
+        :param obs: observations
+        :param update_norm: whether the running statistics of the trunk's input follow this batch
+        """
+        extracted = self.extract_features(obs, self.features_extractor)
+        if self.norm is not None:
+            if update_norm:
+                self.norm.update(extracted)
+            extracted = self.norm(extracted)
+        features: torch.Tensor = self.trunk(extracted)
         return features
+
+    def reparameterised(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """
+        A scaled action of each state and its log-density, differentiable in the base distribution alone.
+
+        u = loc + L y_1 with y_1 from the flow without gradient, so log pi = log p(y_1) - log det L - log det of the
+        transform: no solver has to be differentiated.
+
+        :param features: features of the states, (batch, net_arch[-1])
+        :return: (batch, 1, action_dim), (batch, 1), and y_1 (batch, 1, action_dim)
+        """
+        with torch.no_grad():
+            y1, log_prob = self.flow(features).sample_whitened()
+        base = self.flow.base(features)
+        u = base.unwhiten(y1)
+        return self.transform(u), log_prob - base.log_scale - self.transform.log_det(u), y1
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
         """

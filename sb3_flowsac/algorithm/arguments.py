@@ -34,7 +34,7 @@ DEFAULT_BUDGET = 32  # proposals of n_proposals="auto"
 # Smallest and largest value of the attributes that are integers
 INTEGERS = {
     **dict.fromkeys(("buffer_size", "batch_size", "n_steps", "target_update_interval"), (1, MAX_COUNT)),
-    **dict.fromkeys(("policy_delay", "actor_epochs", "_stats_window_size", "actor_batch_size"), (1, MAX_COUNT)),
+    **dict.fromkeys(("policy_delay", "isfm_interval", "_stats_window_size", "actor_batch_size"), (1, MAX_COUNT)),
     "learning_starts": (0, MAX_COUNT),
     "gradient_steps": (-1, MAX_COUNT),
     "n_next_actions": (1, MAX_SIZE),

@@ -33,30 +33,23 @@ class EntropyCoefficient(nn.Module):
     """
     alpha, as in SB3's SAC: fixed, or learnt with Adam on log alpha so that the policy's entropy meets a target.
 
-    One addition of ours: where few proposals have nearly all the weight, the policy hardly follows alpha. A lower alpha
-    would not bring its entropy down, and alpha would fall until only the noise of Q is left. There it may only rise.
-
     Its state is the number with the optimizer's moments. Only an ``EntropyCoefficient`` of the same ``ent_coef`` takes
     it over: another value, given when a model is loaded, rules.
 
     :param ent_coef: a positive number, "auto" to learn it from 1 on, or "auto_0.1" from 0.1 on
     :param learning_rate: of its Adam, at the start
-    :param least_effective: effective proposals below which alpha may only rise
     :raises ValueError: if ``ent_coef`` is anything else
     """
 
     value: torch.Tensor
     log_value: torch.Tensor
-    effective_proposals: torch.Tensor
 
-    def __init__(self, ent_coef: str | float, learning_rate: float, least_effective: float) -> None:
+    def __init__(self, ent_coef: str | float, learning_rate: float) -> None:
         super().__init__()
         initial, self.is_learnt = read_ent_coef(ent_coef)
         self.ent_coef = ent_coef if isinstance(ent_coef, str) else initial
-        self.least_effective = least_effective
         self.register_buffer("value", torch.tensor(initial))
         self.log_value = nn.Parameter(torch.tensor(initial).log(), requires_grad=self.is_learnt)
-        self.register_buffer("effective_proposals", torch.tensor(math.inf))  # of the latest actor update
         self.optimizer = torch.optim.Adam([self.log_value], lr=learning_rate, fused=True) if self.is_learnt else None
 
     def forward(self) -> torch.Tensor:
@@ -70,7 +63,6 @@ class EntropyCoefficient(nn.Module):
         :param excess: entropy of the policy over its target, ()
         :return: the loss, log alpha times the excess
         """
-        excess = torch.where(self.effective_proposals < self.least_effective, excess.clamp(max=0.0), excess)
         loss = self.log_value.detach() * excess
         if self.optimizer is not None:
             self.log_value.grad = excess  # of that product

@@ -18,22 +18,22 @@ from sb3_flowsac.algorithm.collection import CheckedOffPolicyAlgorithm
 from sb3_flowsac.algorithm.critics import Critic
 from sb3_flowsac.algorithm.entropy_coefficient import EntropyCoefficient, read_ent_coef
 from sb3_flowsac.algorithm.figures import Figures, check_figures
+from sb3_flowsac.algorithm.improvement import first, improvement_in, pathwise_loss
 from sb3_flowsac.algorithm.policies import CnnPolicy, FlowPolicy, MlpPolicy, MultiInputPolicy
-from sb3_flowsac.checks import boolean, choice, integer, positive
+from sb3_flowsac.checks import boolean, choice, integer, number, positive
 from sb3_flowsac.flow import FlowDistribution
 from sb3_flowsac.isfm import (
     MIN_PROPOSALS,
-    Improvement,
     SamplingDistribution,
     get_sampling_distribution,
     isfm_loss,
     running_ess_share,
+    scale_of_base,
     scheduled_proposals,
     weight_statistics,
 )
 
-# Effective proposals, at most a quarter of all: with fewer the policy no longer follows a lower temperature
-LEAST_EFFECTIVE = 1.5
+ACTOR_LOSSES = ("both", "isfm", "pathwise")
 BIAS_INTERVAL = 100  # actor updates between two measurements of ``train/log_prob_bias``
 
 SelfFlowSAC = TypeVar("SelfFlowSAC", bound="FlowSAC")
@@ -62,7 +62,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     :param replay_buffer_kwargs: keyword arguments to pass to the replay buffer on creation
     :param optimize_memory_usage: enable a memory efficient variant of the replay buffer
     :param n_steps: n-step returns if above 1; their entropy bonus is that of the last state alone
-    :param ent_coef: entropy coefficient alpha, a number, "auto" to learn it, or "auto_0.1" to start from 0.1
+    :param ent_coef: entropy coefficient alpha, a number, "auto" to learn it from 1 on, or "auto_0.1" from 0.1 on
     :param target_update_interval: update the target network every ``target_update_interval`` gradient steps
     :param target_entropy: target entropy of the scaled action when learning ``ent_coef``; "auto" is minus its dimension
     :param use_sde: part of SAC's signature; a flow has no gSDE, so only ``False``
@@ -70,14 +70,18 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     :param use_sde_at_warmup: as ``use_sde``, only ``False``
     :param n_proposals: number of proposals that ISFM draws in each state; "auto" lets each update choose from the
         running effective sample size, from 12 up to 32, or to 64 with "auto_64"
+    :param min_effective_proposals: effective sample size that the weights keep in each state, at most a quarter of the
+        proposals: where equation 9 has fewer, the step goes a part of the way from the policy to the target, see
+        ``tempered_weights``; 1 for the paper's weights everywhere
     :param sampling_distribution: where ISFM draws: "newton" (half from the current policy, 3/8 from a Gaussian that
         follows Q's gradient, 1/8 uniformly), "policy" (the paper's), another name, see ``get_sampling_distribution``,
         or a ``SamplingDistribution``
     :param n_next_actions: number of actions in each next state over which the soft value is averaged
-    :param actor_batch_size: number of states of the batch that the actor is improved at; ``None`` for all
-    :param policy_delay: improve the actor every ``policy_delay`` gradient steps
-    :param actor_epochs: number of steps of the actor's optimizer on the proposals of an improvement: values of Q are
-        dear, regressions on them are not
+    :param policy_delay: improve the actor, and adapt alpha, every ``policy_delay`` gradient steps
+    :param actor_loss: "isfm", the paper's; "pathwise", SAC's gradient in the base distribution alone, so that the
+        policy stays the Gaussian (of full covariance) that it starts as; or "both"
+    :param isfm_interval: with "both", ISFM has a part in every ``isfm_interval``-th improvement
+    :param actor_batch_size: number of states of the batch that ISFM works in; ``None`` for all
     :param actor_tau: rate of the running average of the weights that ``policy.actor`` holds, over the steps of its
         optimizer (above 0, at most 1); 1 for none
     :param torch_compile: compile the critics' loss and its gradient with ``torch.compile``: pays in long runs, since
@@ -113,7 +117,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         env: GymEnv | str,
         learning_rate: float | Schedule = 1e-3,
         buffer_size: int = 1_000_000,
-        learning_starts: int = 1000,
+        learning_starts: int = 100,
         batch_size: int = 256,
         tau: float = 0.005,
         gamma: float = 0.99,
@@ -124,19 +128,21 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         replay_buffer_kwargs: dict[str, Any] | None = None,
         optimize_memory_usage: bool = False,
         n_steps: int = 1,
-        ent_coef: str | float = "auto",
+        ent_coef: str | float = "auto_0.1",
         target_update_interval: int = 1,
         target_entropy: str | float = "auto",
         use_sde: bool = False,
         sde_sample_freq: int = -1,
         use_sde_at_warmup: bool = False,
         n_proposals: int | str = 16,
+        min_effective_proposals: float = 4.0,
         sampling_distribution: str | SamplingDistribution = "newton",
         n_next_actions: int = 1,
+        policy_delay: int = 3,
+        actor_loss: str = "both",
+        isfm_interval: int = 2,
         actor_batch_size: int | None = 64,
-        policy_delay: int = 24,
-        actor_epochs: int = 4,
-        actor_tau: float = 0.02,
+        actor_tau: float = 1.0,
         torch_compile: bool = False,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
@@ -180,10 +186,12 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self.target_entropy = cast(float, target_entropy)
         self.sampling_distribution = cast(SamplingDistribution, sampling_distribution)
         self.n_proposals = n_proposals
+        self.min_effective_proposals = min_effective_proposals
         self.n_next_actions = n_next_actions
-        self.actor_batch_size = actor_batch_size
         self.policy_delay = policy_delay
-        self.actor_epochs = actor_epochs
+        self.actor_loss = actor_loss
+        self.isfm_interval = isfm_interval
+        self.actor_batch_size = actor_batch_size
         self.actor_tau = actor_tau
         self.torch_compile = torch_compile
         self._ess_share = 0.0  # running, for the schedule of n_proposals
@@ -199,6 +207,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             raise ValueError("env must be an environment or the id of one, got None")
         arguments.check_settings(self)
         self.torch_compile = boolean("torch_compile", self.torch_compile)
+        self.actor_loss = choice("actor_loss", self.actor_loss, ACTOR_LOSSES)
+        self.min_effective_proposals = number("min_effective_proposals", self.min_effective_proposals, 1.0)
         self.actor_tau = positive("actor_tau", self.actor_tau, 1.0)
         read_ent_coef(self.ent_coef)
         self.target_entropy = arguments.target_entropy(self.target_entropy, get_action_dim(self.action_space))
@@ -218,11 +228,14 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         # SB3 fills them in from n_steps and gamma; a model that is loaded with others of these needs another buffer
         self.replay_buffer_class, self.replay_buffer_kwargs = given
         self._create_aliases()
+        if self.actor_loss != "isfm" and not self.actor.flow.base.learnable:
+            raise ValueError(
+                f"actor_loss={self.actor_loss!r} trains the base distribution by SAC's gradient, and "
+                f'base="{self.actor.flow.options["base"]}" has no parameters; pass actor_loss="isfm"'
+            )
         self._bellman_error = CompiledBellmanError() if self.torch_compile else bellman_error
         self.optimizer_average = WeightAverage(self.actor.parameters(), self.actor_tau)
-        least_effective = min(LEAST_EFFECTIVE, arguments.proposal_budget(self.n_proposals)[0] / 4)
-        ent_coef = EntropyCoefficient(self.ent_coef, self.lr_schedule(1), least_effective)
-        self.entropy_coefficient = ent_coef.to(self.device)
+        self.entropy_coefficient = EntropyCoefficient(self.ent_coef, self.lr_schedule(1)).to(self.device)
 
     def _create_aliases(self) -> None:
         self.actor = self.policy.actor
@@ -263,13 +276,14 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             self.critic.minimize(error.critic_loss)
             figures.add(**error._asdict(), ent_coef=alpha)
 
-            # SAC's, not in Algorithm 2: alpha moves so that the entropy meets its target
-            if self.entropy_coefficient.is_learnt:
-                figures.add(ent_coef_loss=self.entropy_coefficient.step(-error.log_prob - self.target_entropy))
-
-            # Policy improvement, lines 9 to 11: proposals, weights (9), flow matching. Ours: every few steps
-            if actor_learns and (self._n_updates - 1) % self.policy_delay == 0:
-                figures.add(**self.improve_actor(batch.observations, batch.actions, alpha))
+            # Every few steps, as CrossQ
+            if (self._n_updates - 1) % self.policy_delay == 0:
+                # Policy improvement, lines 9 to 11: proposals, weights (9), flow matching; ours: the pathwise gradient
+                if actor_learns:
+                    figures.add(**self.improve_actor(batch.observations, batch.actions, alpha))
+                # SAC's, not in Algorithm 2: alpha moves so that the entropy meets its target
+                if self.entropy_coefficient.is_learnt:
+                    figures.add(ent_coef_loss=self.entropy_coefficient.step(-error.log_prob - self.target_entropy))
 
             # SAC's, not in Algorithm 2: a target network
             if self.critic.uses_target and self._n_updates % self.target_update_interval == 0:
@@ -281,75 +295,66 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self, observations: PyTorchObs, actions: torch.Tensor, ent_coef: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """
-        Policy improvement by ISFM (equation 9): towards exp(Q / alpha) / Z in a batch of states.
+        A step of the actor's optimizer towards exp(Q / alpha) / Z in a batch of states.
 
-        Ours: the proposals are weighed once and serve ``actor_epochs`` steps of the optimizer.
+        The loss is ISFM's (equation 9), in ``actor_batch_size`` of the states at every ``isfm_interval``-th call, and
+        ours: SAC's E[log pi - Q / alpha], whose gradient moves the base distribution alone. Both have their optimum
+        there. ``actor_loss`` chooses one.
 
-        :param observations: the states; the first ``actor_batch_size`` of them are used
+        :param observations: the states
         :param actions: the scaled actions that the replay buffer holds for them, (batch, action_dim)
         :param ent_coef: alpha
         :return: figures for the log, by name
         """
-        observations, actions = _first(observations, self.actor_batch_size), actions[: self.actor_batch_size]
+        figures: dict[str, torch.Tensor] = {}
+        n, n_calls = self.actor_batch_size, max(self._n_updates - 1, 0) // self.policy_delay
+        loss, shrink = torch.zeros((), device=self.device), torch.ones((), device=self.device)
         with self.optimizer_average.ahead():
+            features = self.actor.features(observations, update_norm=True)
+            if self.actor_loss != "isfm":
+                figures["pathwise_loss"], y1 = pathwise_loss(self.actor, self.critic, features, observations, ent_coef)
+                loss, shrink = loss + figures["pathwise_loss"], scale_of_base(y1.squeeze(1))
+            if self.actor_loss == "isfm" or (self.actor_loss == "both" and n_calls % self.isfm_interval == 0):
+                policy = self.actor.flow(features[:n])
+                proposals, weights, tau = self.weigh_proposals(policy, first(observations, n), actions[:n], ent_coef)
+                figures["isfm_loss"] = torch.stack(isfm_loss(policy, proposals, weights, shrink=shrink)).sum()
+                loss = loss + figures["isfm_loss"]
+                figures |= weight_statistics(weights)
+                figures |= {"temper": tau.mean(), "irregular_fraction": policy.irregular_fraction}
+                if isinstance(self.n_proposals, str):
+                    self._ess_share = running_ess_share(self._ess_share, figures["ess"].item())
+            self.actor.optimizer.zero_grad()
+            loss.backward(inputs=[p for p in self.actor.parameters() if p.requires_grad])  # type: ignore[no-untyped-call]
+            self.actor.optimizer.step()
+            self.optimizer_average.follow()
+        figures["actor_loss"] = loss
+        if n_calls % BIAS_INTERVAL == 0:
             with torch.no_grad():
-                policy = self.actor.distribution(observations)
-            proposals, weights = self.weigh_proposals(policy, observations, actions, ent_coef)
-            loss = self.match_flow(observations, proposals, weights)
-
-        statistics = weight_statistics(weights)
-        self.entropy_coefficient.effective_proposals = statistics["ess"] * statistics["n_proposals"]
-        if isinstance(self.n_proposals, str):
-            self._ess_share = running_ess_share(self._ess_share, statistics["ess"].item())
-        figures = {**statistics, "actor_loss": loss, "irregular_fraction": policy.irregular_fraction}
-        if (self._n_updates // self.policy_delay) % BIAS_INTERVAL == 1:
-            with torch.no_grad():
-                figures["log_prob_bias"] = self.actor.distribution(observations).log_prob_bias()
-        return figures
+                figures["log_prob_bias"] = self.actor.distribution(first(observations, n)).log_prob_bias()
+        return {name: figure.detach() for name, figure in figures.items()}
 
     @torch.no_grad()
     def weigh_proposals(
         self, policy: FlowDistribution, observations: PyTorchObs, actions: torch.Tensor, ent_coef: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """
         Draw proposals of the sampling distribution in a batch of states, and weigh them (equation 9).
+
+        Ours: in each state the weights are tempered so that ``min_effective_proposals`` count.
 
         :param policy: the actor's distribution in these states
         :param observations: the states
         :param actions: scaled actions of the replay buffer, (batch, action_dim)
         :param ent_coef: alpha
-        :return: proposals u (batch, n, action_dim) and self-normalised weights (batch, n)
+        :return: proposals u (batch, n, action_dim), self-normalised weights (batch, n), and the exponent tau of each
+            state (batch,), 1 for equation 9 itself
         """
-        features = self.critic.features(observations)
-
-        def log_action_target(points: torch.Tensor) -> torch.Tensor:
-            values = self.critic.value(features, points)
-            # Only differences within a state count: without the largest, no Q / alpha overflows or swamps the densities
-            return (values - values.detach().amax(-1, keepdim=True)) / ent_coef
-
-        improvement = Improvement(policy, self.actor.transform, log_action_target, actions)
+        improvement = improvement_in(policy, self.actor, self.critic, observations, actions, ent_coef)
         budget, is_scheduled = arguments.proposal_budget(self.n_proposals)
         n = scheduled_proposals(self._ess_share, budget) if is_scheduled else budget
-        proposals, log_prob = self.sampling_distribution.given(improvement, n).sample_with_log_prob()
-        return proposals, improvement.weights(proposals, log_prob)
-
-    def match_flow(self, observations: PyTorchObs, proposals: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """
-        ``actor_epochs`` steps of the actor's optimizer on the ISFM loss of weighed proposals, within
-        ``optimizer_average.ahead()``.
-
-        :param observations: the states
-        :param proposals: u, (batch, n, action_dim)
-        :param weights: self-normalised weights (batch, n)
-        :return: the last loss, ()
-        """
-        for _ in range(self.actor_epochs):
-            flow, base = isfm_loss(self.actor.distribution(observations), proposals, weights)
-            self.actor.optimizer.zero_grad()
-            (flow + base).backward()  # type: ignore[no-untyped-call]
-            self.actor.optimizer.step()
-            self.optimizer_average.follow()
-        return (flow + base).detach()
+        draws = self.sampling_distribution.given(improvement, n).draw(policy)
+        weights, tau = improvement.tempered_weights(draws, max(1.0, min(self.min_effective_proposals, 0.25 * n)))
+        return draws.latents, weights, tau
 
     def _record(self, figures: Figures) -> None:
         """Log the means over the gradient steps."""
@@ -387,10 +392,3 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         # What is no flat dictionary of tensors has "optimizer" in its name, as SB3 expects
         return ["policy", "actor.optimizer", "optimizer_average", "critic.optimizer", "ent_coef_optimizer"], []
-
-
-def _first(observations: PyTorchObs, n: int | None) -> PyTorchObs:
-    """The first n observations of a batch that was drawn at random."""
-    if isinstance(observations, dict):
-        return {key: value[:n] for key, value in observations.items()}
-    return observations[:n]

@@ -13,7 +13,6 @@ from torch import nn
 
 from sb3_flowsac.algorithm import arguments
 from sb3_flowsac.algorithm.action_box import ActionBox
-from sb3_flowsac.algorithm.activations import Swish2
 from sb3_flowsac.algorithm.actor import FlowActor
 from sb3_flowsac.algorithm.candidates import centre_and_sobol_noise
 from sb3_flowsac.algorithm.critics import Critic
@@ -22,6 +21,7 @@ from sb3_flowsac.algorithm.finite import check_observation
 from sb3_flowsac.checks import boolean, integer
 from sb3_flowsac.flow import FlowDistribution
 
+ADAM_BETAS = (0.5, 0.999)
 ADAM_VARIANTS = {"fused", "foreach", "capturable", "differentiable"}  # arguments by which a user chooses one
 
 
@@ -57,8 +57,8 @@ class FlowPolicy(BasePolicy):
     :param optimizer_class: the optimizer to use, ``torch.optim.Adam`` by default
     :param optimizer_kwargs: additional keyword arguments, excluding the learning rate, to pass to the optimizer; Adam
         and AdamW are torch's fused ones unless an implementation is chosen here
-    :param critic: kind of the critics: "network", "batch_renorm" (CrossQ's, without target networks), "quadratic" (the
-        shape of a linear-quadratic regulator's values) or a subclass of ``Critic``
+    :param critic: kind of the critics: "batch_renorm" (CrossQ's, without target networks), "network" (SAC's, with
+        them), "quadratic" (the shape of a linear-quadratic regulator's values) or a subclass of ``Critic``
     :param critic_kwargs: keyword arguments of that kind
     :param n_critics: number of critics, at least 1; the soft value takes their minimum
     :param share_features_extractor: whether actor and critics share the features extractor, which the actor trains
@@ -80,14 +80,14 @@ class FlowPolicy(BasePolicy):
         action_space: spaces.Box,
         lr_schedule: Schedule,
         net_arch: list[int] | dict[str, list[int]] | None = None,
-        activation_fn: type[nn.Module] = Swish2,
+        activation_fn: type[nn.Module] = nn.ReLU,
         squash_output: bool = True,
         features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
         features_extractor_kwargs: dict[str, Any] | None = None,
         normalize_images: bool = True,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
-        critic: str | type[Critic] = "network",
+        critic: str | type[Critic] = "batch_renorm",
         critic_kwargs: dict[str, Any] | None = None,
         n_critics: int = 2,
         share_features_extractor: bool = False,
@@ -178,8 +178,9 @@ class FlowPolicy(BasePolicy):
 
     def _make_optimizer(self, parameters: list[nn.Parameter], lr_schedule: Schedule) -> torch.optim.Optimizer:
         kwargs = dict(self.optimizer_kwargs)
-        if self.optimizer_class in (torch.optim.Adam, torch.optim.AdamW) and not kwargs.keys() & ADAM_VARIANTS:
-            kwargs["fused"] = True  # the same update in one pass over the parameters
+        if self.optimizer_class in (torch.optim.Adam, torch.optim.AdamW):
+            fused = {} if kwargs.keys() & ADAM_VARIANTS else {"fused": True}  # the same update in one pass
+            kwargs = {"betas": ADAM_BETAS, **fused, **kwargs}
         return self.optimizer_class(parameters, lr=lr_schedule(1), **kwargs)  # type: ignore[call-arg]
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:

@@ -18,7 +18,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.utils import get_device
 from torch import nn, optim
 
-from sb3_flowsac.algorithm import CnnPolicy, FlowPolicy, MultiInputPolicy, activations
+from sb3_flowsac.algorithm import CnnPolicy, FlowPolicy, MultiInputPolicy
 from sb3_flowsac.checks import abridged
 from sb3_flowsac.files.model_card import Results, model_card
 from sb3_flowsac.files.spaces import space_from_json, space_to_json
@@ -31,7 +31,6 @@ POLICIES: dict[str, type[FlowPolicy]] = {cls.__name__: cls for cls in (FlowPolic
 # The only modules that a name in a file may lead to, and what it must be there
 MODULES: dict[str, tuple[Any, type[Any]]] = {
     "torch.nn": (nn, nn.Module),
-    "sb3_flowsac.algorithm.activations": (activations, nn.Module),
     "torch.optim": (optim, optim.Optimizer),
     "stable_baselines3.common.torch_layers": (torch_layers, BaseFeaturesExtractor),
 }

@@ -4,10 +4,12 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-LOG_SCALE_MIN = -7.0
-LOG_SCALE_MAX = 4.0
+LOG_SCALE_MIN, LOG_SCALE_MAX = -7.0, 2.0
+LOC_MAX = 4.0  # tanh has a slope of 0.001 there
+ROW_MAX = 2.0  # of the entries of L beside its diagonal, relative to it
 
 
 class Gaussian:
@@ -69,11 +71,28 @@ class StandardBase(nn.Module):
         return Gaussian(loc, eye.expand(features.shape[0], -1, -1))
 
 
+def soft_clamp(x: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    """
+    x up to a distance of 1 from the bounds, and beyond by a softsign that approaches them.
+
+    A clamp stops gradients beyond its bounds, so a number that is carried there has no way back. Here the slope fades
+    slowly.
+
+    :param x: any shape
+    :param low: lower bound
+    :param high: upper bound
+    :return: the same shape, within the bounds
+    """
+    inner = x.clamp(low + 1.0, high - 1.0)
+    return inner + F.softsign(x - inner)
+
+
 class GaussianBase(nn.Module):
     """
     A base distribution N(m(s), L(s) L(s)') with a full covariance, linear in the features of the state.
 
-    The logarithm of L's diagonal is kept in [-7, 4]; it starts at ``log_std_init`` with m = 0 and no correlation.
+    It starts at ``log_std_init`` with m = 0 and no correlation. All its numbers are bounded (``soft_clamp``): m by 4,
+    the logarithm of L's diagonal by -7 and 2, and L's other entries by twice the diagonal one of their row.
 
     :param features_dim: size of the state's features
     :param dim: dimension
@@ -100,11 +119,9 @@ class GaussianBase(nn.Module):
     def forward(self, features: torch.Tensor) -> Gaussian:
         dim = self.dim
         loc, log_std, lower = self.head(features).split([dim, dim, dim * (dim - 1) // 2], dim=-1)
-        limited = log_std.clamp(LOG_SCALE_MIN, LOG_SCALE_MAX)
-        if torch.is_grad_enabled():  # the gradient passes the clamp, so that a scale that has hit a limit can come back
-            limited = log_std + (limited - log_std).detach()
-        std = limited.exp()
+        loc, std = soft_clamp(loc, -LOC_MAX, LOC_MAX), soft_clamp(log_std, LOG_SCALE_MIN, LOG_SCALE_MAX).exp()
         # Rows of L relative to its diagonal, so that correlations keep their meaning when the scale changes
+        lower = soft_clamp(lower, -ROW_MAX, ROW_MAX)
         relative = self._eye.expand(std.shape[0], -1).index_copy(1, self.lower, lower)
         return Gaussian(loc, std.unsqueeze(-1) * relative.view(-1, dim, dim))
 

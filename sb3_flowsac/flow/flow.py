@@ -128,6 +128,15 @@ class FlowDistribution:
         noise = loc.new_empty(loc.shape[0], drawn, loc.shape[1]).normal_(generator=generator)
         return torch.cat([noise, -noise[:, : n - drawn]], dim=1) if antithetic else noise
 
+    def sample_whitened(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        A whitened sample y_1 of each state, (batch, 1, dim), and its log-density by the trace integral, (batch, 1).
+        """
+        noise = self.noise(1)
+        end = integrate(self.velocity, noise, self.flow.grid, self.flow.solver, "trace")
+        assert end.log_volume is not None
+        return end.x, standard_normal_log_prob(noise) - end.log_volume
+
     def push(self, noise: torch.Tensor) -> torch.Tensor:
         """
         Where the flow takes base samples.

@@ -1,7 +1,7 @@
 """Importance sampling flow matching: proposals, weights and loss. Knows ``flow``, not Stable-Baselines3."""
 
-from sb3_flowsac.isfm.improvement import Improvement
-from sb3_flowsac.isfm.loss import ISFMLoss, flow_matching_loss, isfm_loss
+from sb3_flowsac.isfm.improvement import Draws, Improvement
+from sb3_flowsac.isfm.loss import ISFMLoss, flow_matching_loss, isfm_loss, scale_of_base
 from sb3_flowsac.isfm.mixture import Mixture
 from sb3_flowsac.isfm.newton import NewtonGaussian
 from sb3_flowsac.isfm.registry import defensive, get_sampling_distribution
@@ -12,12 +12,14 @@ from sb3_flowsac.isfm.weights import (
     renyi_divergence,
     resample,
     self_normalize,
+    tempered_weights,
     weight_statistics,
 )
 
 __all__ = [
     "MIN_PROPOSALS",
     "CurrentPolicy",
+    "Draws",
     "ISFMLoss",
     "Improvement",
     "Mixture",
@@ -34,7 +36,9 @@ __all__ = [
     "renyi_divergence",
     "resample",
     "running_ess_share",
+    "scale_of_base",
     "scheduled_proposals",
     "self_normalize",
+    "tempered_weights",
     "weight_statistics",
 ]

@@ -2,11 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 from sb3_flowsac.flow import ActionTransform, FlowDistribution
-from sb3_flowsac.isfm.weights import self_normalize
+from sb3_flowsac.isfm.weights import self_normalize, tempered_weights
+
+
+class Draws(NamedTuple):
+    """
+    Proposals, ``latents`` (batch, n, dim), with two log-densities of each, (batch, n): that of what they were drawn
+    from, and that of the current policy.
+    """
+
+    latents: torch.Tensor
+    log_prob: torch.Tensor
+    log_policy: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,19 @@ class Improvement:
         """
         # A critic may give its values in double precision: only their differences fit into single
         return self_normalize(self.log_target(latents) - log_prob).to(latents.dtype)
+
+    def tempered_weights(self, draws: Draws, min_effective: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        The same, tempered so that enough of the proposals are effective, see ``isfm.weights.tempered_weights``.
+
+        :param draws: proposals
+        :param min_effective: effective sample size to keep, at least 1
+        :return: weights (batch, n), and the exponent tau of each state (batch,)
+        """
+        latents, log_prob, log_policy = draws
+        log_gain = self.log_target(latents) - log_policy
+        weights, tau = tempered_weights(log_gain, log_policy - log_prob, min_effective)
+        return weights.to(latents.dtype), tau
 
 
 def _gradient(function: Callable[[torch.Tensor], torch.Tensor], points: torch.Tensor) -> torch.Tensor:

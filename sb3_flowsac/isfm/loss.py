@@ -19,7 +19,11 @@ class ISFMLoss(NamedTuple):
 
 
 def flow_matching_loss(
-    policy: FlowDistribution, latents: torch.Tensor, weights: torch.Tensor, generator: torch.Generator | None = None
+    policy: FlowDistribution,
+    latents: torch.Tensor,
+    weights: torch.Tensor,
+    generator: torch.Generator | None = None,
+    shrink: torch.Tensor | float = 1.0,
 ) -> torch.Tensor:
     r"""
     Weighted flow matching: sum_i w_i || v(x_t, t, s) - velocity of the conditional path ||^2, averaged over states.
@@ -32,8 +36,9 @@ def flow_matching_loss(
     :param latents: (batch, n, dim)
     :param weights: (batch, n)
     :param generator: source of base samples and times; default torch's global one
+    :param shrink: what the whitened latents are multiplied by, see ``scale_of_base``
     """
-    y1 = policy.base.detach().whiten(latents)
+    y1 = policy.base.detach().whiten(latents) * shrink
     y0 = torch.randn(y1.shape, dtype=y1.dtype, device=y1.device, generator=generator)
     n = y1.shape[1]
     jitter = torch.rand(weights.shape, dtype=y1.dtype, device=y1.device, generator=generator)
@@ -44,12 +49,30 @@ def flow_matching_loss(
     return (weights * point.weight * error).sum(-1).mean()
 
 
+WIDEST_SHAPE = 1.25  # root mean square of a component of y_1, over its base's
+
+
+def scale_of_base(y1: torch.Tensor) -> torch.Tensor:
+    """
+    Factors for the field's targets that leave the scale of the policy to its base distribution.
+
+    A narrow L and a wide y_1 are the same action, so two losses could widen the one and narrow the other without end.
+    Where the policy's own y_1 are wider than ``WIDEST_SHAPE`` the field is matched to narrower ones, and the base,
+    whose gradient is that of the action, widens.
+
+    :param y1: whitened draws of the policy, (batch, dim)
+    :return: a factor of at most 1 for each component, (dim,)
+    """
+    return (WIDEST_SHAPE / y1.square().mean(0).sqrt().clamp(min=WIDEST_SHAPE)).detach()
+
+
 def isfm_loss(
     policy: FlowDistribution,
     latents: torch.Tensor,
     weights: torch.Tensor,
     n_pairs: int = 32,
     generator: torch.Generator | None = None,
+    shrink: torch.Tensor | float = 1.0,
 ) -> ISFMLoss:
     """
     The ISFM loss of proposals and their self-normalised weights.
@@ -64,11 +87,12 @@ def isfm_loss(
         regression's noise is that of the pairs' base samples and times, so more pairs than proposals are worth their
         time
     :param generator: source of randomness; default torch's global one
+    :param shrink: see ``scale_of_base``
     """
     index = resample(weights, n_pairs, generator)
     drawn = latents.gather(1, index.unsqueeze(-1).expand(-1, -1, latents.shape[-1]))
     mass = weights.sum(-1, keepdim=True).expand(-1, n_pairs) / n_pairs
-    flow = flow_matching_loss(policy, drawn, mass, generator)
+    flow = flow_matching_loss(policy, drawn, mass, generator, shrink)
     if not policy.flow.base.learnable:
         return ISFMLoss(flow, torch.zeros_like(flow))
     return ISFMLoss(flow, -(weights * policy.base.log_prob(latents)).sum(-1).mean())

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
-from sb3_flowsac.isfm.improvement import Improvement
-from sb3_flowsac.isfm.sampling import Proposal, SamplingDistribution
+from sb3_flowsac.flow import FlowDistribution
+from sb3_flowsac.isfm.improvement import Draws, Improvement
+from sb3_flowsac.isfm.sampling import PolicyProposal, Proposal, SamplingDistribution
 
 
 class Mixture(SamplingDistribution):
@@ -55,9 +56,18 @@ class _MixtureProposal(Proposal):
         self.proposals, self.counts = proposals, counts
 
     def sample_with_log_prob(self) -> tuple[torch.Tensor, torch.Tensor]:
+        latents, log_probs = self._draw()
+        return latents, self._mix(log_probs)
+
+    def draw(self, policy: FlowDistribution) -> Draws:
+        latents, log_probs = self._draw()
+        own = [p for proposal, p in zip(self.proposals, log_probs, strict=True) if isinstance(proposal, PolicyProposal)]
+        return Draws(latents, self._mix(log_probs), own[0] if own else policy.log_prob(latents, density="trace"))
+
+    def _draw(self) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The draws of all components, and the log-density of all of them by each."""
         draws = [proposal.sample_with_log_prob() for proposal in self.proposals]
-        log_probs = [self._own_and_others(i, draws) for i in range(len(draws))]
-        return torch.cat([latents for latents, _ in draws], dim=1), self._mix(log_probs)
+        return torch.cat([u for u, _ in draws], dim=1), [self._own_and_others(i, draws) for i in range(len(draws))]
 
     def log_prob(self, latents: torch.Tensor) -> torch.Tensor:
         return self._mix([proposal.log_prob(latents) for proposal in self.proposals])

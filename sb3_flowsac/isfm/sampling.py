@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 import torch
 
 from sb3_flowsac.checks import number
-from sb3_flowsac.flow import LOG_SCALE_MAX, Gaussian
-from sb3_flowsac.isfm.improvement import Improvement
+from sb3_flowsac.flow import LOG_SCALE_MAX, FlowDistribution, Gaussian
+from sb3_flowsac.isfm.improvement import Draws, Improvement
 
 
 class Proposal(ABC):
@@ -25,6 +25,15 @@ class Proposal(ABC):
     def log_prob(self, latents: torch.Tensor) -> torch.Tensor:
         """Log-density of any latents, (batch, k, dim) to (batch, k): what the other components of a mixture have
         drawn."""
+
+    def draw(self, policy: FlowDistribution) -> Draws:
+        """
+        Proposals with both log-densities; a distribution that knows the policy's anyhow need not ask for it again.
+
+        :param policy: the current policy
+        """
+        latents, log_prob = self.sample_with_log_prob()
+        return Draws(latents, log_prob, policy.log_prob(latents, density="trace"))
 
 
 class SamplingDistribution(ABC):
@@ -57,10 +66,17 @@ class CurrentPolicy(SamplingDistribution):
     """
 
     def given(self, improvement: Improvement, n: int) -> Proposal:
-        return _PolicyProposal(improvement, n)
+        return PolicyProposal(improvement, n)
 
 
-class _PolicyProposal(Proposal):
+class PolicyProposal(Proposal):
+    """
+    The current policy.
+
+    :param improvement: the step
+    :param n: number of latents that will be drawn for each state
+    """
+
     def __init__(self, improvement: Improvement, n: int) -> None:
         self.policy, self.n = improvement.policy, n
 
@@ -70,6 +86,10 @@ class _PolicyProposal(Proposal):
     def log_prob(self, latents: torch.Tensor) -> torch.Tensor:
         # Only a mixture asks this, of other components' draws; there the trace integral is precise enough
         return self.policy.log_prob(latents, density="trace")
+
+    def draw(self, policy: FlowDistribution) -> Draws:
+        latents, log_prob = self.sample_with_log_prob()
+        return Draws(latents, log_prob, log_prob)
 
 
 class UniformBox(SamplingDistribution):

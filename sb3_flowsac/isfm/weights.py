@@ -20,6 +20,34 @@ def self_normalize(log_weights: torch.Tensor) -> torch.Tensor:
     return weights / weights.sum(-1, keepdim=True).clamp(min=1.0)  # the largest weight is 1, unless all are 0
 
 
+# 1, then smaller by factors of sqrt(2), to 1/1024
+EXPONENTS = tuple(2.0 ** (-0.5 * k) for k in range(21))
+
+
+def tempered_weights(
+    log_gain: torch.Tensor, log_ratio: torch.Tensor, min_effective: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    r"""
+    Self-normalised weights for the target :math:`\pi^{1 - \tau} (p^*)^\tau`, in each state with the largest tau that
+    keeps a number of effective proposals.
+
+    tau = 1 is equation 9. With a smaller tau a step goes a part of the way from the policy to the target, the bounded
+    improvement step of MPO (https://arxiv.org/abs/1806.06920), so no state is fitted to single draws. The fixed point
+    is the same.
+
+    :param log_gain: log p* - log pi of the proposals, up to a constant for each state, (batch, n); may be -inf
+    :param log_ratio: log pi minus the log-density that they were drawn from, (batch, n)
+    :param min_effective: effective sample size to keep, in [1, n]; with 1 tau is 1 everywhere
+    :return: weights (batch, n), see ``self_normalize``, and tau (batch,)
+    """
+    exponents = torch.tensor(EXPONENTS if min_effective > 1 else EXPONENTS[:1], dtype=log_gain.dtype).to(log_gain)
+    weights = self_normalize(exponents.view(-1, 1, 1) * log_gain + log_ratio)
+    enough = effective_sample_size(weights) >= min_effective
+    enough[-1] = True
+    first = enough.to(torch.uint8).argmax(0)
+    return weights[first, torch.arange(len(first), device=first.device)], exponents[first]
+
+
 def effective_sample_size(weights: torch.Tensor) -> torch.Tensor:
     """
     Effective sample size 1 / sum_i w_i^2 of self-normalised weights, between 1 and n (0 for a row of zeros).

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 
-from sb3_flowsac.algorithm.actor import BoundedSize
 from sb3_flowsac.flow import StructuredField
 from sb3_flowsac.flow.structured import StructuredVelocity
 
@@ -22,7 +21,6 @@ class StandardizedField(StructuredField):
     def __init__(self, features_dim: int, dim: int, **kwargs: Any) -> None:
         super().__init__(features_dim, dim, **kwargs)
         self.register_buffer("scale", torch.zeros(features_dim))
-        self._bound = BoundedSize()
         for parameter in self.head.parameters():
             parameter.register_hook(self._slow)  # type: ignore[no-untyped-call]
 
@@ -33,4 +31,7 @@ class StandardizedField(StructuredField):
     def forward(self, features: torch.Tensor) -> StructuredVelocity:
         if torch.is_grad_enabled() and self.training and not self.scale.any():
             self.scale.copy_(features.detach().square().mean(0).sqrt())
-        return super().forward(self._bound(features / torch.where(self.scale > 0.0, self.scale, 1.0)))
+        scaled = features / torch.where(self.scale > 0.0, self.scale, 1.0)
+        # Velocities are products of maps of the features: without a bound there are flows that no solver follows
+        size: torch.Tensor = scaled.square().mean(-1, keepdim=True).sqrt()
+        return super().forward(scaled / size.clamp(min=1.0))

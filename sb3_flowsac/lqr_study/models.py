@@ -40,7 +40,8 @@ FLOW_SETTINGS: dict[str, Any] = {
     "n_proposals": 16,
     "actor_batch_size": 256,
     "policy_delay": 1,
-    "actor_epochs": 1,
+    "actor_loss": "isfm",
+    "min_effective_proposals": 1.0,
     "actor_tau": 1.0,
     # No uniform share: it would hardly ever meet a narrow target. Newton's step on a quadratic form needs no bound
     "sampling_distribution": Mixture([CurrentPolicy(), NewtonGaussian(max_move=math.inf)], [0.5, 0.5]),

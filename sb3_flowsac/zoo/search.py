@@ -25,7 +25,7 @@ SPACE: dict[str, tuple[float, float] | list[Any]] = {
     "one_minus_gamma": (1e-4, 0.03),
     "tau": (1e-3, 0.08),
     "batch_size": [128, 256, 512],
-    "policy_delay": [4, 8, 16, 24],
+    "policy_delay": [2, 3, 6],
     "n_proposals": [8, 16, 32],
     "sampling_distribution": ["newton", "defensive", "policy"],
     "ent_coef": ["auto", "auto_0.1", 0.2, 0.05, 0.01],

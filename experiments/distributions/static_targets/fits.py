@@ -17,6 +17,7 @@ from maxent_envs import BoltzmannBanditEnv, Target
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.algorithm.critics import Critic
 from sb3_flowsac.flow import Tanh
+from sb3_flowsac.isfm import isfm_loss
 from sb3_flowsac.isfm.registry import SAMPLING_DISTRIBUTIONS
 
 N_STATES = 128  # in each update
@@ -91,7 +92,7 @@ class ISFM(Fit):
 
     def __init__(self, case: Case, seed: int, **kwargs: Any) -> None:
         super().__init__(case, seed)
-        kwargs = {"actor_batch_size": None, **kwargs}  # all of the batch, as the other methods
+        kwargs = {"actor_batch_size": None, "isfm_interval": 1, **kwargs}  # all states, each time, as the others
         self.model = FlowSAC("FlowPolicy", self.env, ent_coef=case.alpha, seed=seed, device="cpu", **kwargs)
         self.model.critic = self.critic
 
@@ -115,6 +116,16 @@ class ISFM(Fit):
             return self.model.policy.log_prob(states, actions).double().numpy()
 
 
+def match_flow(model: FlowSAC, states: torch.Tensor, u: torch.Tensor, weights: torch.Tensor) -> None:
+    """A step of the actor's optimizer on ISFM's loss of weighed latents."""
+    with model.optimizer_average.ahead():
+        flow, base = isfm_loss(model.actor.flow(model.actor.features(states, update_norm=True)), u, weights)
+        model.actor.optimizer.zero_grad()
+        (flow + base).backward()
+        model.actor.optimizer.step()
+        model.optimizer_average.follow()
+
+
 class TrueSamples(ISFM):
     """The same actor and optimiser with samples of the target that weigh the same: the limit of what ISFM can reach."""
 
@@ -126,8 +137,7 @@ class TrueSamples(ISFM):
     def update(self, *batch: torch.Tensor) -> None:
         states, samples = batch
         u, weights = self.model.actor.transform.inverse(samples), torch.full(samples.shape[:2], 1.0 / N_SAMPLES)
-        with self.model.optimizer_average.ahead():
-            self.model.match_flow(states, u, weights)
+        match_flow(self.model, states, u, weights)
 
 
 class Gaussian(Fit):

@@ -14,8 +14,6 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from sb3_flowsac.algorithm.activations import Swish2
-
 
 class SoftTransitions(NamedTuple):
     """
@@ -72,7 +70,7 @@ class Critic(BaseModel, ABC):
         features_extractor: BaseFeaturesExtractor,
         features_dim: int,
         net_arch: Sequence[int] = (256, 256),
-        activation_fn: type[nn.Module] = Swish2,
+        activation_fn: type[nn.Module] = nn.ReLU,
         normalize_images: bool = True,
         n_critics: int = 2,
         share_features_extractor: bool = False,

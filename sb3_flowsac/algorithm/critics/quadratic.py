@@ -9,7 +9,7 @@ from torch import nn
 from sb3_flowsac.algorithm.critics.base import Critic, CriticLoss, SoftTransitions
 from sb3_flowsac.checks import positive
 
-RIDGE = 1e-13  # of correlations: at first there may be fewer transitions than unknowns; more would bias weak directions
+RANK_TOLERANCE = 1e-13  # of the largest eigenvalue of the scaled normal equations
 
 
 class QuadraticCritic(Critic):
@@ -95,8 +95,8 @@ class QuadraticCritic(Critic):
         products = torch.cat([pair[:, self.rows] * pair[:, self.columns], torch.ones_like(pair[:, :1])], dim=1)
         self._solution = _regression(products, targets.unsqueeze(1)).squeeze(1)
         values = self._evaluate(pair)
-        variance = targets.var().clamp(min=torch.finfo(targets.dtype).tiny)
-        self.residual.copy_((values - targets).square().mean() / variance)
+        variance = targets.var(correction=0)
+        self.residual.copy_((values - targets).square().mean() / torch.where(variance > 0.0, variance, 1.0))
         return CriticLoss(self.residual.float(), values.mean().float())
 
     @torch.no_grad()
@@ -131,10 +131,12 @@ def _regression(inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
 
 
 def _solve(gram: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Normal equations scaled to a diagonal of ones: units do not matter, and inputs that are always 0 do no harm."""
+    """
+    Normal equations scaled to a diagonal of ones, so units do not matter. Directions that the inputs do not span, as of
+    a small batch, get no part of the solution.
+    """
     scale = gram.diagonal().sqrt().unsqueeze(1)
     scale = torch.where(scale > 0.0, scale, 1.0)
-    correlations = gram / scale / scale.T
-    correlations.diagonal().add_(RIDGE)
-    solution: torch.Tensor = torch.linalg.solve(correlations, right / scale)
+    inverse = torch.linalg.pinv(gram / scale / scale.T, rtol=RANK_TOLERANCE, hermitian=True)
+    solution: torch.Tensor = inverse @ (right / scale)
     return solution / scale

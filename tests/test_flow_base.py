@@ -79,7 +79,7 @@ def test_a_scale_beyond_its_bounds_is_approached_and_comes_back(wanted):
     base = GaussianBase(1, 1)
 
     def fit(spread, steps):
-        optimizer = torch.optim.Adam(base.parameters(), lr=0.1)
+        optimizer = torch.optim.Adam(base.parameters(), lr=0.1, betas=(0.9, 0.9))
         samples = spread * torch.tensor([[[-1.0], [1.0]]])
         for _ in range(steps):
             optimizer.zero_grad()

@@ -47,7 +47,7 @@ SAMPLERS = [
 
 
 def stages(target: Target, base: str, updates: list[int], seed: int) -> list[tuple[int, FlowActor]]:
-    """The averaged actor after each number of updates on true samples."""
+    """The actor after each number of updates on true samples."""
     env = gym.make("BoltzmannBandit-v0", target=target)
     model = FlowSAC("FlowPolicy", env, ent_coef=0.1, seed=seed, policy_kwargs={"base": base})
     rng, kept = env.unwrapped.np_random, []

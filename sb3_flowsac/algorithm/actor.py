@@ -153,9 +153,9 @@ class FlowActor(BasePolicy):
         :param features: features of the states, (batch, net_arch[-1])
         :return: (batch, 1, action_dim), (batch, 1), and y_1 (batch, 1, action_dim)
         """
-        with torch.no_grad():
-            y1, log_prob = self.flow(features).sample_whitened()
         base = self.flow.base(features)
+        with torch.no_grad():
+            y1, log_prob = FlowDistribution(self.flow, base, self.flow.field(features)).sample_whitened()
         u = base.unwhiten(y1)
         return self.transform(u), log_prob - base.log_scale - self.transform.log_det(u), y1
 

@@ -324,8 +324,10 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
                 if isinstance(self.n_proposals, str):
                     self._ess_share = running_ess_share(self._ess_share, figures["ess"].item())
             self.actor.optimizer.zero_grad()
-            loss.backward(inputs=[p for p in self.actor.parameters() if p.requires_grad])  # type: ignore[no-untyped-call]
-            self.actor.optimizer.step()
+            if loss.requires_grad:  # not if the base is frozen and ISFM has no part
+                learning = [p for p in self.actor.parameters() if p.requires_grad]  # the critics' need no gradients
+                loss.backward(inputs=learning)  # type: ignore[no-untyped-call]
+                self.actor.optimizer.step()
             self.optimizer_average.follow()
         figures["actor_loss"] = loss
         if n_calls % BIAS_INTERVAL == 0:

@@ -33,9 +33,7 @@ class BatchRenorm(nn.Module):
         self.eps, self.momentum = eps, momentum
         self.register_buffer("running_mean", torch.zeros(n_members, 1, n_features))
         self.register_buffer("running_var", torch.ones(n_members, 1, n_features))
-        self.register_buffer(
-            "steps", torch.tensor(0.0)
-        )  # as all of a state_dict, of the kind that can be drawn at random
+        self.register_buffer("steps", torch.tensor(0.0))  # no integer: rand_like takes none, which SB3's tests call
         self.weight = nn.Parameter(torch.ones(n_members, 1, n_features))
         self.bias = nn.Parameter(torch.zeros(n_members, 1, n_features))
 

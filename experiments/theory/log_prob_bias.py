@@ -49,7 +49,7 @@ SAMPLERS = [
 def stages(target: Target, base: str, updates: list[int], seed: int) -> list[tuple[int, FlowActor]]:
     """The actor after each number of updates on true samples."""
     env = gym.make("BoltzmannBandit-v0", target=target)
-    model = FlowSAC("FlowPolicy", env, ent_coef=0.1, seed=seed, policy_kwargs={"base": base})
+    model = FlowSAC("FlowPolicy", env, ent_coef=0.1, seed=seed, actor_loss="isfm", policy_kwargs={"base": base})
     rng, kept = env.unwrapped.np_random, []
     for update in range(1, max(updates) + 1):
         states = target.sample_states(128, rng)

@@ -10,6 +10,7 @@ import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import shtab
@@ -26,15 +27,18 @@ common tasks:
   flowsac lqr --problem my_lqr.yml --out my_lqr   the same for a system of your own
   flowsac train --env Pendulum-v1 -P     train on an environment with the RL Zoo
   flowsac enjoy --env Pendulum-v1        watch the model that train has saved
+  flowsac enjoy --pretrained Hopper-v5   or an agent of the repository
   flowsac record --env MultiGoal-v0      or a video of one
   flowsac show pendulum.zip              pictures of a saved model's policy
   flowsac export pendulum.zip pendulum.onnx --deterministic   its policy for programs without torch
 """
+PRETRAINED = "--pretrained"  # with this, enjoy is ours
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ended
 OWN_COMMANDS = {
     "lqr": "learn a max-entropy LQR and compare with its known optimum",
     "show": "draw a saved model's policy",
     "export": "write a saved model's policy in ONNX",
+    "push": "upload a saved model's policy to the Hugging Face hub",
 }
 ZOO_COMMANDS = {
     "train": "train with the RL Zoo; every option of its train is accepted",
@@ -62,14 +66,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     verb = arguments[0] if arguments else None
     try:
-        if verb in ZOO_COMMANDS:
+        if verb in ZOO_COMMANDS and not any(argument.startswith(PRETRAINED) for argument in arguments):
             _run_zoo(verb, arguments[1:])  # before any parsing: the arguments are the Zoo's to read
             return 0
         parser = build_parser()
         if verb is None:
             parser.print_help()
             return 0
-        if verb not in OWN_COMMANDS and (near := difflib.get_close_matches(verb, [*OWN_COMMANDS, *ZOO_COMMANDS])):
+        known = [*OWN_COMMANDS, *ZOO_COMMANDS]
+        if verb not in known and (near := difflib.get_close_matches(verb, known)):
             parser.error(f"unknown command {verb!r}; did you mean {' or '.join(near)}?")
         options = parser.parse_args(arguments)
         return int(options.run(options.parser, options, shlex.join(["flowsac", *arguments])))
@@ -91,14 +96,16 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--version", action="version", version=f"flowsac {__version__}")
     shtab.add_argument_to(parser, help="print the completion for a shell, see docs/install.md")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for (name, summary), add, run in zip(
-        OWN_COMMANDS.items(), (_add_lqr, _add_show, _add_export), (_run_lqr, _run_show, _run_export), strict=True
-    ):
+    ways = ((_add_lqr, _run_lqr), (_add_show, _run_show), (_add_export, _run_export), (_add_push, _run_push))
+    for (name, summary), (add, run) in zip(OWN_COMMANDS.items(), ways, strict=True):
         subparser = commands.add_parser(name, help=summary)
         subparser.set_defaults(run=run, parser=subparser)
         add(subparser)
     for name, summary in ZOO_COMMANDS.items():
-        subparser = commands.add_parser(name, help=summary, add_help=False)
+        subparser = commands.add_parser(name, help=summary, add_help=name == "enjoy")
+        subparser.set_defaults(run=_run_enjoy, parser=subparser)  # the only one whose options are read here
+        if name == "enjoy":
+            _add_enjoy(subparser)
         if name == "plot":
             subparser.add_argument("name", choices=list(ZOO_PLOTS))
     return parser
@@ -249,6 +256,47 @@ def _run_export(parser: ArgumentParser, options: Namespace, _: str) -> int:
     except OSError as error:
         parser.error(f"argument OUT: {error}")
     print(options.out)
+    return 0
+
+
+def _add_push(parser: ArgumentParser) -> None:
+    """Declare the options of ``flowsac push``."""
+    parser.description = "Upload a policy with its model card, no pickles, to the Hugging Face hub; first: hf auth login"
+    _add_model(parser)
+    parser.add_argument("repo_id", metavar="USER/REPOSITORY", help="repository on the hub, made if there is none")
+
+
+def _run_push(parser: ArgumentParser, options: Namespace, _: str) -> int:
+    """Upload a policy that can be loaded, the three files of ``save_policy`` alone."""
+    from huggingface_hub import HfApi  # of the extra zoo
+
+    from sb3_flowsac.files.loading import policy_of
+    from sb3_flowsac.files.policy_folder import CARD, CONFIG, WEIGHTS, save_policy
+
+    policy = policy_of(_saved_model(parser, options))
+    with TemporaryDirectory() as temporary:
+        folder = options.model if options.model.is_dir() else temporary
+        if folder == temporary:
+            save_policy(policy, folder)
+        print(HfApi().create_repo(options.repo_id, exist_ok=True))
+        HfApi().upload_folder(repo_id=options.repo_id, folder_path=folder, allow_patterns=[CARD, CONFIG, WEIGHTS])
+    return 0
+
+
+def _add_enjoy(parser: ArgumentParser) -> None:
+    """Declare the options of ``flowsac enjoy --pretrained``; without it the Zoo reads its own."""
+    parser.description = "Play a trained agent of the repository and print its return beside that of its model card."
+    parser.add_argument(PRETRAINED, required=True, metavar="ENV", help="an environment that has a folder in agents/")
+    parser.add_argument("--episodes", type=int, default=5, metavar="N", help="how many (default: 5)")
+    parser.add_argument("--no-render", action="store_true", help="no window; there is none without a display")
+
+
+def _run_enjoy(_: ArgumentParser, options: Namespace, __: str) -> int:
+    """Play and print the returns."""
+    from sb3_flowsac.plotting.style import has_display
+    from sb3_flowsac.pretrained import enjoy
+
+    print(enjoy(options.pretrained, options.episodes, has_display() and not options.no_render))
     return 0
 
 

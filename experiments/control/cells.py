@@ -20,6 +20,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from experiments.control.checkpoints import Checkpoint
 from experiments.runner.algorithms import ALGORITHMS, Algorithm
+from experiments.runner.environments import ARGUMENTS
 from experiments.runner.versions import environment_versions, machine, revision
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.callbacks import ResumableCheckpoint
@@ -180,7 +181,7 @@ def cell(
         f"{task}/result",
         train,
         {**settings, "save_freq": save_freq, "folder": folder},
-        {**settings, "arguments": algorithm.arguments},
+        {**settings, "arguments": {**algorithm.arguments, **ARGUMENTS.get(environment, {})}},
         folder,
         algorithm,
     )
@@ -220,7 +221,7 @@ def train(
             # A buffer that the run cannot fill differs in nothing but the size of its checkpoints
             default = inspect.signature(model_class).parameters["buffer_size"].default
             size = min(steps, chosen.arguments.get("buffer_size", default))
-            model = chosen.make(env, seed=seed, buffer_size=size)
+            model = chosen.make(env, seed=seed, buffer_size=size, **ARGUMENTS.get(environment, {}))
         model.learn(steps - model.num_timesteps, callback=callbacks, reset_num_timesteps=model.num_timesteps == 0)
         model.save(folder / "unfinished.zip")
         (folder / "unfinished.zip").rename(finished)

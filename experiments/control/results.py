@@ -59,7 +59,7 @@ def load(folder: Path) -> Cells:
     :raises MixedResultsError: if cells have different budgets, or those of one algorithm different settings, versions
         or defaults
     """
-    found = [_read(path) for path in sorted(folder.glob("*/*/*/result.json"))]
+    found = [read(path) for path in sorted(folder.glob("*/*/*/result.json"))]
     if not found:
         raise FileNotFoundError(f"{folder} holds no finished cell ENVIRONMENT/ALGORITHM/SEED/result.json")
     _refuse_mixed(found, lambda cell: {name: cell.settings[name] for name in BUDGET})
@@ -73,7 +73,12 @@ def load(folder: Path) -> Cells:
     return dict(groups)
 
 
-def _read(path: Path) -> Finished:
+def read(path: Path) -> Finished:
+    """
+    A finished cell.
+
+    :param path: its ``result.json``
+    """
     table = pd.read_csv(path.with_name("evaluations.csv"))
     curve = table[["steps", "wall_seconds", "processor_seconds"]].assign(returns=table.filter(like="return_").mean(1))
     return Finished(path, json.loads(path.read_text(encoding="utf-8")), curve)

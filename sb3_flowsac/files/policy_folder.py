@@ -72,7 +72,8 @@ def load_policy(
     **policy_kwargs: Any,
 ) -> FlowPolicy:
     """
-    Read a policy that :func:`save_policy` has written. Nothing in the files can run code.
+    Read a policy that :func:`save_policy` has written. Nothing in the files can run code. Weights in half precision (of
+    ``policy.half()``: files of half the size) become single.
 
     :param folder: where the files are
     :param device: device on which the policy should run
@@ -93,9 +94,10 @@ def load_policy(
     saved = {key: value for key, value in config["policy_kwargs"].items() if key not in policy_kwargs}
     arguments = {key: _from_json(value, f"{config_path}: {key}") for key, value in saved.items()} | policy_kwargs
     try:
-        weights = load(weights_path.read_bytes())
+        saved_weights = load(weights_path.read_bytes())
     except SafetensorError as error:
         raise ValueError(f"{weights_path} is damaged or no safetensors file: {error}") from error
+    weights = {name: w.float() if w.dtype == torch.float16 else w for name, w in saved_weights.items()}
 
     def make(policy_class: type[FlowPolicy]) -> FlowPolicy:
         try:

@@ -46,6 +46,7 @@ OWN_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "--resume": dict(metavar="FOLDER", help="keep checkpoints in this folder, go on from the latest; needs --seed"),
         "--resume-freq": dict(metavar="N", type=int, default=10_000, help="steps between checkpoints (default: 10000)"),
     },
+    "enjoy": {"--pretrained": dict(metavar="ENV", help="an agent of the repository: enjoy --pretrained ENV --help")},
     "record": {"--gym-packages": dict(nargs="+", metavar="MODULE", default=[], help="modules of environments")},
 }
 """Ours, beside those of the programs."""

@@ -261,7 +261,9 @@ def _run_export(parser: ArgumentParser, options: Namespace, _: str) -> int:
 
 def _add_push(parser: ArgumentParser) -> None:
     """Declare the options of ``flowsac push``."""
-    parser.description = "Upload a policy with its model card, no pickles, to the Hugging Face hub; first: hf auth login"
+    parser.description = (
+        "Upload a policy with its card, no pickles. Log in to the Hugging Face hub first: hf auth login."
+    )
     _add_model(parser)
     parser.add_argument("repo_id", metavar="USER/REPOSITORY", help="repository on the hub, made if there is none")
 

@@ -23,11 +23,12 @@ def enjoy(env_id: str, episodes: int, render: bool) -> str:
     :return: mean return and standard deviation of the episodes, beside those that the agent's model card names
     :raises ValueError: if there is no such agent
     """
-    choice("--pretrained, in a clone of the repository,", env_id, [path.parent.name for path in sorted(AGENTS.glob(f"*/{CARD}"))])
+    known = [path.parent.name for path in AGENTS.glob(f"*/{CARD}")]
+    choice("--pretrained, in a clone of the repository,", env_id, known)
     front_matter = yaml.safe_load((AGENTS / env_id / CARD).read_text(encoding="utf-8").split("---\n")[1])
     said = front_matter["model-index"][0]["results"][0]["metrics"][0]["value"]
     policy = load_policy(AGENTS / env_id, device="cpu")
     env = make_vec_env(env_id, seed=0, env_kwargs={"render_mode": "human"} if render else None)
     returns, _ = evaluate_policy(policy, env, integer("episodes", episodes, 1), return_episode_rewards=True)
     env.close()
-    return f"Return of {episodes} episodes: {np.mean(returns):.2f} +/- {np.std(returns):.2f}; the model card says {said}"
+    return f"Return of {episodes} episodes: {np.mean(returns):.2f} +/- {np.std(returns):.2f}; its card says {said}"

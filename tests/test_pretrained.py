@@ -107,7 +107,7 @@ def test_half_of_the_bytes_give_the_same_policy(agent, results):
 
 
 def test_only_finished_cells_with_a_model_become_agents(tmp_path):
-    with pytest.raises(FileNotFoundError, match="model.zip"):
+    with pytest.raises(FileNotFoundError, match=r"model\.zip"):
         agents.finished_cells(tmp_path, "Pendulum-v1")
 
 

@@ -22,7 +22,7 @@ from sb3_flowsac.files import load_policy, save_policy
 from sb3_flowsac.files.loading import load_saved, policy_of
 from sb3_flowsac.files.policy_folder import CARD
 
-ALGORITHM = "flowsac"
+ALGORITHMS = "flowsac*"  # with any settings
 
 
 def finished_cells(results: Path, environment: str) -> list[Finished]:
@@ -33,10 +33,10 @@ def finished_cells(results: Path, environment: str) -> list[Finished]:
     :param environment: its id
     :raises FileNotFoundError: if there is none
     """
-    models = (results / environment / ALGORITHM).glob("*/model.zip")
+    models = (results / environment).glob(f"{ALGORITHMS}/*/model.zip")
     cells = [read(path.with_name("result.json")) for path in sorted(models) if path.with_name("result.json").exists()]
     if not cells:
-        raise FileNotFoundError(f"{results / environment / ALGORITHM} holds no SEED/model.zip with a SEED/result.json")
+        raise FileNotFoundError(f"{results / environment} holds no finished cell {ALGORITHMS}/SEED with its model.zip")
     return sorted(cells, key=lambda cell: cell.final_return, reverse=True)
 
 
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--env", nargs="+", help="environments; by default all that have a finished cell")
     parser.add_argument("--episodes", type=int, default=100, help="episodes of the return on the card")
     arguments = parser.parse_args()
-    found = sorted({path.parts[-4] for path in arguments.results.glob(f"*/{ALGORITHM}/*/model.zip")})
+    found = sorted({path.parts[-4] for path in arguments.results.glob(f"*/{ALGORITHMS}/*/model.zip")})
     for environment in arguments.env or found:
         cells = finished_cells(arguments.results, environment)
         folder = arguments.out / environment

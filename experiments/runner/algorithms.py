@@ -65,9 +65,31 @@ class Algorithm:
 
 CONTRIB, SBX = ("sb3-contrib",), ("sbx-rl", "jax")
 SMALL_CRITICS = {"policy_kwargs": {"net_arch": {"pi": [256, 256], "qf": [256, 256]}}}
+# The Zoo's settings of MaxEntLQR-v0 (zoo_configs/flowsac.yml), for one environment and at a constant learning rate
+LQR = {
+    "learning_rate": 1e-3,
+    "batch_size": 512,
+    "tau": 0.05,
+    "train_freq": 8,
+    "n_next_actions": 4,
+    "actor_batch_size": 128,
+    "policy_delay": 1,
+    "actor_loss": "isfm",
+    "sampling_distribution": "defensive",
+    "policy_kwargs": {
+        "squash_output": False,
+        "net_arch": [64, 64],
+        "critic": "quadratic",
+        "n_critics": 1,
+        "ode_steps": 2,
+        "density": "trace",
+        "log_std_init": -1.4,
+    },
+}
 
 ALGORITHMS = {
     "flowsac": Algorithm("sb3_flowsac:FlowSAC", "FlowPolicy", ("sb3-flowsac",)),
+    "flowsac_lqr": Algorithm("sb3_flowsac:FlowSAC", "FlowPolicy", ("sb3-flowsac",), LQR),
     "sac": Algorithm("stable_baselines3:SAC", "MlpPolicy"),
     "sac_lr1e-3": Algorithm("stable_baselines3:SAC", "MlpPolicy", arguments={"learning_rate": 1e-3}),
     "tqc": Algorithm("sb3_contrib:TQC", "MlpPolicy", CONTRIB),

@@ -62,6 +62,12 @@ def test_scores_are_relative_to_the_reference(results):
     np.testing.assert_allclose(sorted(found["flowsac"][0]), [1.0, 2.0])
 
 
+def test_plan_grows_with_steps_and_runs(results):
+    (row,) = [line.split(" | ") for line in report.plan(load(results)).splitlines() if line.startswith("| sac")]
+    # A cell of 4,000 steps has taken an hour; 100 runs take two turns on 64 cores
+    assert row[1:5] == ["Ant-v5, Hopper-v5", "250.0", "500.0", "25,000"]
+
+
 def test_aggregates(results):
     table = report.aggregates(load(results), ["flowsac", "sac"], "sac").set_index("algo")
     assert table.loc["sac", "iqm"] == pytest.approx(1.0, abs=0.005)

@@ -16,7 +16,9 @@ from experiments.control import agents
 from experiments.control.cells import cell
 from sb3_flowsac import load_policy, pretrained, save_policy
 from sb3_flowsac.cli import main
+from sb3_flowsac.files.loading import load_saved
 from sb3_flowsac.lqr_study.tasks import run_tasks
+from sb3_flowsac.show import states
 
 KEPT = {path.parent.name: path.parent for path in pretrained.AGENTS.glob("*/README.md")}
 QUICK = KEPT.keys() & {"MaxEntLQR-v0", "MultiGoal-v0", "Pendulum-v1"}  # whose episodes take a moment
@@ -87,6 +89,7 @@ def error_of(arguments, capsys):
 def test_the_card_says_how_the_best_seed_was_trained(agent):
     assert {path.name for path in agent.iterdir()} == FILES
     text = (agent / "README.md").read_text(encoding="utf-8")
+    assert "| seed | 3, the best of 0, 3 in" in text
     options = "--algo flowsac --env Pendulum-v1 --seed 3 --steps 120 --eval-freq 60 --eval-episodes 1"
     assert f"`python -m experiments.control {options}`" in text
     environment, mean, std = claim(agent)
@@ -96,7 +99,7 @@ def test_the_card_says_how_the_best_seed_was_trained(agent):
 
 
 def test_half_of_the_bytes_give_the_same_policy(agent, results):
-    model = agents.load_saved(results / "Pendulum-v1" / "flowsac" / "3" / "model.zip")
+    model = load_saved(results / "Pendulum-v1" / "flowsac" / "3" / "model.zip")
     policy, obs = load_policy(agent, device="cpu"), np.array([[0.6, 0.8, 0.5]], np.float32)
     np.testing.assert_allclose(
         policy.predict(obs, deterministic=True)[0], model.predict(obs, deterministic=True)[0], atol=0.01
@@ -155,6 +158,8 @@ def test_kept_agents_are_small_and_load(environment):
 
 @pytest.mark.parametrize("environment", sorted(QUICK))
 def test_kept_agents_do_what_their_cards_say(environment, capsys):
+    obs, _ = states(load_saved(KEPT[environment]), environment)  # what flowsac show draws
+    assert len(obs) == 64
     episodes = 30
     main(["enjoy", "--pretrained", environment, "--episodes", str(episodes), "--no-render"])
     _, mean, std = claim(KEPT[environment])

@@ -51,13 +51,14 @@ def facts(cell: Finished, seeds: list[int]) -> dict[str, str | float]:
     options = {"algo": "algorithm", "env": "environment"}
     options |= {name.replace("_", "-"): name for name in ("seed", "steps", "eval_freq", "eval_episodes")}
     command = " ".join(f"--{option} {settings[name]}" for option, name in options.items())
+    chosen = f", the best of {', '.join(map(str, sorted(seeds)))} in its last evaluations" if len(seeds) > 1 else ""
     return {
         "environment": settings["environment"],
         "environment steps": f"{settings['steps']:,}",
         "command": f"`python -m experiments.control {command}`",
-        "seed": f"{settings['seed']}, the best of {', '.join(map(str, sorted(seeds)))} in its last evaluations",
+        "seed": f"{settings['seed']}{chosen}",
         "arguments besides defaults": str(settings["arguments"] or "none"),
-        "training": f"{result['processor_seconds'] / 3600:.2f} processor hours at commit {result['revision']}",
+        "training": f"{result['processor_seconds']:,.0f} processor seconds at commit {result['revision']}",
         "versions in training": ", ".join(f"{name} {version}" for name, version in cell.content["versions"].items()),
         "weights": "in half precision, used in single",
     }

@@ -9,6 +9,7 @@ Results of different budgets, settings or versions are refused.
 """
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from sb3_flowsac.plotting import save_figure
 REPETITIONS = 2000  # of the bootstrap
 COLOURS = {"flowsac": "tab:blue", "sac": "tab:orange", "sac_lr1e-3": "tab:brown", "tqc": "tab:green"}
 COLOURS |= {"crossq": "tab:purple", "crossq_256": "tab:red", "sbx_crossq": "tab:pink"}
+PLAN = {"environments": 10, "seeds": 10, "steps": 1_000_000}  # of the study whose cost is reckoned
+CORES, PRICE = 64, 0.04  # of a cluster; US dollars of a core hour, about what clouds ask without a contract
 TIMES = {"steps": "environment steps", "processor_seconds": "processor time (s)", "wall_seconds": "wall time (s)"}
 
 
@@ -76,6 +79,33 @@ def _interquartile_mean(values: np.ndarray) -> np.ndarray:
 
 def _probability_of_improvement(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     return np.array([metrics.probability_of_improvement(ours, theirs)])
+
+
+def plan(cells: Cells) -> str:
+    """
+    What a study of the size of ``PLAN`` would cost, in Markdown. Processor time is taken to grow with the steps.
+
+    :param cells: finished cells
+    """
+    times: dict[str, dict[str, float]] = {}
+    for (environment, algorithm), group in sorted(cells.items()):
+        seconds = np.mean([cell.curve["processor_seconds"].iloc[-1] / cell.settings["steps"] for cell in group])
+        times.setdefault(algorithm, {})[environment] = float(seconds) * PLAN["steps"] / 3600.0
+    runs = PLAN["environments"] * PLAN["seeds"]
+    rows = []
+    for algorithm, hours in times.items():
+        longest, total = max(hours.values()), float(np.mean(list(hours.values()))) * runs
+        wall = math.ceil(runs / CORES) * longest
+        rows.append(
+            [algorithm, ", ".join(hours), f"{longest:.1f}", f"{wall:.1f}", f"{total:,.0f}", f"{PRICE * total:,.0f}"]
+        )
+    headings = ("algo", "measured on", "hours a run", f"hours on {CORES} cores", "core hours", "US dollars")
+    return (
+        f"The cost of {PLAN['environments']} environments x {PLAN['seeds']} seeds x {PLAN['steps']:,} steps, from the "
+        "processor time of these cells, evaluations left out. One core trains one run. The measured environments stand "
+        "for the others: the slowest one for the hours, their mean for the core hours. A price of "
+        f"{PRICE} US dollars a core hour is an assumption.\n\n{markdown_table(headings, rows)}\n"
+    )
 
 
 def curves_figure(cells: Cells, against: str) -> Figure:
@@ -179,7 +209,7 @@ def main() -> None:
         {algorithm for _, algorithm in cells}, key=lambda name: (name != "flowsac", name)
     )
     out: Path = arguments.out
-    text = page(cells, algorithms, arguments.reference)
+    text = f"{page(cells, algorithms, arguments.reference)}\n{plan(cells)}"
     write_text(out / "report.md", text)
     write_text(out / "summary.csv", summary(cells).to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     for name in TIMES:

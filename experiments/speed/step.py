@@ -15,7 +15,7 @@ import importlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -72,17 +72,18 @@ class Phases:
         setattr(owner, attribute, timed)
 
 
-def make_models(env_id: str) -> dict[str, OffPolicyAlgorithm]:
-    """Models that have begun to learn, in environments of their own."""
+def make_models(env_id: str, names: Iterable[str] = MODELS, device: str = "cpu") -> dict[str, OffPolicyAlgorithm]:
+    """Models of ``MODELS`` that have begun to learn, in environments of their own."""
     models = {}
-    for name, (module, class_name, policy, kwargs) in MODELS.items():
+    for name in names:
+        module, class_name, policy, kwargs = MODELS[name]
         try:
             model_class = getattr(importlib.import_module(module), class_name)
         except ImportError as error:
             print(f"{name} is left out: {error}")
             continue
         size = {"buffer_size": 10_000, "learning_starts": LEARNING_STARTS}
-        model = model_class(policy, env_id, seed=0, device="cpu", **size, **kwargs)
+        model = model_class(policy, env_id, seed=0, device=device, **size, **kwargs)
         models[name] = model.learn(LEARNING_STARTS + 10)
     return models
 

@@ -261,9 +261,7 @@ def _run_export(parser: ArgumentParser, options: Namespace, _: str) -> int:
 
 def _add_push(parser: ArgumentParser) -> None:
     """Declare the options of ``flowsac push``."""
-    parser.description = (
-        "Upload a policy with its card, no pickles. Log in to the Hugging Face hub first: hf auth login."
-    )
+    parser.description = "Upload a policy with its card, no pickles, to the Hugging Face hub; first: hf auth login."
     _add_model(parser)
     parser.add_argument("repo_id", metavar="USER/REPOSITORY", help="repository on the hub, made if there is none")
 
@@ -293,12 +291,17 @@ def _add_enjoy(parser: ArgumentParser) -> None:
     parser.add_argument("--no-render", action="store_true", help="no window; there is none without a display")
 
 
-def _run_enjoy(_: ArgumentParser, options: Namespace, __: str) -> int:
+def _run_enjoy(parser: ArgumentParser, options: Namespace, _: str) -> int:
     """Play and print the returns."""
+    import gymnasium as gym
+
     from sb3_flowsac.plotting.style import has_display
     from sb3_flowsac.pretrained import enjoy
 
-    print(enjoy(options.pretrained, options.episodes, has_display() and not options.no_render))
+    try:
+        print(enjoy(options.pretrained, options.episodes, has_display() and not options.no_render))
+    except gym.error.Error as error:  # of a simulator or a window that needs a further package
+        parser.error(f"argument {PRETRAINED}: {error}")
     return 0
 
 

@@ -123,6 +123,9 @@ def test_enjoy_prints_the_return_beside_the_cards(agent, capsys):
 
 def test_what_cannot_be_played_is_named(agent, capsys):
     assert "Pendulum-v1; got 'Hopper-v0'" in error_of(["enjoy", "--pretrained=Hopper-v0"], capsys)
+    agent.rename(agent.with_name("Absent-v0"))  # as an environment whose package is not there
+    assert "--pretrained" in (said := error_of(["enjoy", "--pretrained", "Absent-v0"], capsys)) and "`Absent`" in said
+    agent.with_name("Absent-v0").rename(agent)
     assert "episodes" in error_of(["enjoy", "--pretrained", "Pendulum-v1", "--episodes", "0"], capsys)
     assert "--stochastc" in error_of(["enjoy", "--pretrained", "Pendulum-v1", "--stochastc"], capsys)
 

@@ -69,7 +69,7 @@ def test_outside_the_support_no_proposal_weighs():
     torch.testing.assert_close(weights[0].sum(), torch.ones((), **F64))
 
 
-@pytest.mark.parametrize("name", ["newton", "policy", "defensive", "uniform", "wide"])
+@pytest.mark.parametrize("name", ["newton", "policy", "defensive", "uniform"])
 def test_every_distribution_knows_the_policys_density_of_its_draws(perturb, name):
     flow = perturb(make_flow(3, 2, ode_steps=16), 0.05).double()
     with torch.no_grad():
@@ -77,7 +77,7 @@ def test_every_distribution_knows_the_policys_density_of_its_draws(perturb, name
         improvement = Improvement(policy, Tanh(), lambda actions: -actions.square().sum(-1))
         draws = get_sampling_distribution(name).given(improvement, 16).draw(policy)
         expected = policy.log_prob(draws.latents)
-        plain = improvement.weights(draws.latents, draws.log_prob)
+        plain = self_normalize(improvement.log_target(draws.latents) - draws.log_prob)
         weights, tau = improvement.tempered_weights(draws, 1.0)
     inside = draws.latents.abs().amax(-1) < 3.0  # where the trace integral is near the exact density
     torch.testing.assert_close(draws.log_policy[inside], expected[inside], rtol=0.0, atol=0.05)

@@ -32,11 +32,11 @@ class Extractor(BaseFeaturesExtractor):
 
 
 class Uphill(SamplingDistribution):
-    """A user's own sampling distribution: latents N(c, 2^2 I), with c a small step along Q's gradient from 0."""
+    """A user's own sampling distribution: latents N(c, 2^2 I), with c a small step along Q's gradient at 0."""
 
     def given(self, improvement, n):
         origin = torch.zeros(improvement.policy.batch_size, 1, improvement.policy.dim)
-        return Around(0.01 * improvement.score(origin), improvement.policy.noise(n))
+        return Around(0.01 * improvement.action_score(origin), improvement.policy.noise(n))
 
 
 class Around(Proposal):
@@ -93,7 +93,6 @@ VARIANTS = {
     "auto-alpha": {"ent_coef": "auto_0.1", "target_entropy": -2.0},
     "uniform": {"sampling_distribution": "uniform"},
     "mixture": {"sampling_distribution": Mixture([CurrentPolicy(), UniformBox()], [0.5, 0.5])},
-    "wide": {"sampling_distribution": "wide"},
     "own-proposals": {"sampling_distribution": Uphill()},
     "own-proposals-in-a-mixture": {"sampling_distribution": Mixture([Uphill(), CurrentPolicy()], [0.5, 0.5])},
     "scheduled-proposals": {"n_proposals": "auto"},
@@ -313,7 +312,7 @@ def test_gsde_is_no_feature_and_what_to_do_instead(make_model, kwargs, named):
 
 @pytest.mark.parametrize(
     ("sampling_distribution", "n_proposals"),
-    [("newton", 2), ("wide", 1), (Mixture([UniformBox()] * 14, [1 / 14] * 14), "auto")],
+    [("newton", 2), ("defensive", 1), (Mixture([UniformBox()] * 14, [1 / 14] * 14), "auto")],
 )
 def test_proposals_that_cannot_be_shared_out_are_refused_before_training(
     make_model, sampling_distribution, n_proposals

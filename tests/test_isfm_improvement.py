@@ -1,12 +1,11 @@
 """An improvement step's target as a density of latents, its gradients and its weights."""
 
 import numpy as np
-import pytest
 import torch
 from improvements import F64, TRANSFORMS, flow_policy, step_of, waves
 
 from sb3_flowsac.flow import Identity, Tanh
-from sb3_flowsac.isfm import Improvement
+from sb3_flowsac.isfm import Draws, Improvement
 
 
 @TRANSFORMS
@@ -29,13 +28,12 @@ def test_there_is_no_target_outside_the_box(perturb):
 
 
 @TRANSFORMS
-@pytest.mark.parametrize("of_actions", [True, False], ids=["action-score", "score"])
-def test_scores_are_the_finite_differences(perturb, transform, of_actions):
+def test_scores_are_the_finite_differences(perturb, transform):
     improvement = step_of(flow_policy(perturb, dim=3, batch=2), transform)
-    function = improvement.log_action_target if of_actions else improvement.log_target
+    function = improvement.log_action_target
     points, step = torch.rand(2, 4, 3, **F64) - 0.5, 1e-6
     with torch.no_grad():  # as in training
-        score = improvement.action_score(points) if of_actions else improvement.score(points)
+        score = improvement.action_score(points)
     assert not score.requires_grad
     for i, direction in enumerate(step * torch.eye(3, **F64)):
         expected = (function(points + direction) - function(points - direction)) / (2 * step)
@@ -46,8 +44,8 @@ def test_scores_that_are_not_finite_are_zero(perturb):
     """The square root of a has no gradient below 0 and an infinite one at 0."""
     improvement = step_of(flow_policy(perturb), Identity(), lambda actions: actions[..., 0].sqrt())
     points = torch.tensor([[[0.25], [-0.25], [0.0], [0.64]]], **F64)
-    for score in (improvement.score(points), improvement.action_score(points)):
-        torch.testing.assert_close(score, torch.tensor([[[1.0], [0.0], [0.0], [0.625]]], **F64))
+    score = improvement.action_score(points)
+    torch.testing.assert_close(score, torch.tensor([[[1.0], [0.0], [0.0], [0.625]]], **F64))
 
 
 def test_scores_leave_no_gradients_behind(perturb):
@@ -55,20 +53,13 @@ def test_scores_leave_no_gradients_behind(perturb):
     slope = torch.ones(1, **F64, requires_grad=True)
     improvement = step_of(flow_policy(perturb), Tanh(), lambda actions: (slope * actions).sum(-1))
     points = torch.zeros(1, 2, 1, **F64, requires_grad=True)
-    assert improvement.score(points).eq(1.0).all()
+    assert improvement.action_score(points).eq(1.0).all()
     assert slope.grad is None and points.grad is None
-
-
-@TRANSFORMS
-def test_weights_are_normalised_ratios_of_densities(perturb, transform):
-    improvement = step_of(flow_policy(perturb, batch=3), transform)
-    latents, log_prob = torch.rand(3, 6, 1, **F64) - 0.5, torch.randn(3, 6, **F64)
-    ratios = (improvement.log_target(latents) - log_prob).exp()
-    torch.testing.assert_close(improvement.weights(latents, log_prob), ratios / ratios.sum(-1, keepdim=True))
 
 
 def test_a_constant_of_q_changes_nothing(perturb):
     policy, latents = flow_policy(perturb, batch=2), torch.rand(2, 6, 1, **F64) - 0.5
     steps = [Improvement(policy, Tanh(), lambda a, c=c: waves(a) + c) for c in (0.0, 7.0)]
-    torch.testing.assert_close(*[step.weights(latents, torch.zeros(2, 6, **F64)) for step in steps])
-    torch.testing.assert_close(*[step.score(latents) for step in steps])
+    draws = Draws(latents, *torch.randn(2, 2, 6, **F64))
+    torch.testing.assert_close(*[step.tempered_weights(draws, 2.0)[0] for step in steps])
+    torch.testing.assert_close(*[step.action_score(latents) for step in steps])

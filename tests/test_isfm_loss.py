@@ -6,7 +6,15 @@ import torch
 from torch.distributions import MultivariateNormal
 
 from sb3_flowsac.flow import Identity, Tanh, make_flow
-from sb3_flowsac.isfm import CurrentPolicy, Improvement, NewtonGaussian, defensive, flow_matching_loss, isfm_loss
+from sb3_flowsac.isfm import (
+    CurrentPolicy,
+    Improvement,
+    NewtonGaussian,
+    defensive,
+    flow_matching_loss,
+    isfm_loss,
+    self_normalize,
+)
 
 F64 = {"dtype": torch.float64}
 
@@ -53,7 +61,7 @@ class Problem:
         with torch.no_grad():
             improvement = Improvement(self.flow(features), self.transform, scaled_q)
             latents, log_density = self.proposals.given(improvement, n).sample_with_log_prob()
-            weights = improvement.weights(latents, log_density)
+            weights = self_normalize(improvement.log_target(latents) - log_density)
         loss = isfm_loss(policy, latents, weights, n_pairs or n)
         return self._gradients(features, loss.flow * copies, loss.base * copies)
 
@@ -195,7 +203,7 @@ def improve(flow, proposals, scaled_q, steps):
         with torch.no_grad():
             improvement = Improvement(policy, Identity(), scaled_q)
             latents, log_density = proposals.given(improvement, 16).sample_with_log_prob()
-            weights = improvement.weights(latents, log_density)
+            weights = self_normalize(improvement.log_target(latents) - log_density)
         loss = isfm_loss(policy, latents, weights)
         optimizer.zero_grad()
         (loss.flow + loss.base).backward()
@@ -237,5 +245,5 @@ def test_weights_become_equal_where_the_policy_is_the_target():
     with torch.no_grad():
         improvement = Improvement(policy, Identity(), lambda actions: -0.5 * (actions * np.exp(2.5)).square().sum(-1))
         latents, log_density = CurrentPolicy().given(improvement, 64).sample_with_log_prob()
-        weights = improvement.weights(latents, log_density)
+        weights = self_normalize(improvement.log_target(latents) - log_density)
     torch.testing.assert_close(weights, torch.full((1, 64), 1 / 64, **F64), rtol=1e-10, atol=0)

@@ -58,7 +58,7 @@ def test_the_uniform_share_of_a_mixture_is_drawn(perturb, n):
     assert ((latents[..., 0].abs() <= 1).sum(-1) == max(1, round(n / 8))).all()
     inside = self_normalize(Identity().log_indicator(latents) - log_density)
     torch.testing.assert_close(inside.sum(-1), torch.ones(3, **F64))
-    torch.testing.assert_close(improvement.weights(latents, log_density), inside)
+    torch.testing.assert_close(self_normalize(improvement.log_target(latents) - log_density), inside)
 
 
 @TRANSFORMS

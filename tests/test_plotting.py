@@ -144,7 +144,7 @@ def test_ellipses_lie_at_two_sigma():
         assert np.einsum("pi,ij,pj->p", centred, np.linalg.inv(cov), centred) == pytest.approx(4.0)
 
 
-@pytest.mark.parametrize("sampling_distribution", ["policy", "wide", "newton"])
+@pytest.mark.parametrize("sampling_distribution", ["policy", "defensive", "newton"])
 def test_weights_of_every_kind_of_sampling(make_model, sampling_distribution):
     model = make_model("Pendulum-v1", sampling_distribution=sampling_distribution)
     weights_histogram(model, np.zeros((3, 3), np.float32))

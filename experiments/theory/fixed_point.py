@@ -14,12 +14,17 @@ from pathlib import Path
 
 import torch
 
-from experiments.runner.versions import machine
+from experiments.runner.tasks import write_json
+from experiments.runner.versions import machine, versions
 from sb3_flowsac.flow import FlowDistribution, Gaussian, Identity, make_flow
-from sb3_flowsac.isfm import Improvement, SamplingDistribution, effective_sample_size, get_sampling_distribution
+from sb3_flowsac.isfm import (
+    Improvement,
+    SamplingDistribution,
+    effective_sample_size,
+    get_sampling_distribution,
+    self_normalize,
+)
 from sb3_flowsac.isfm.registry import SAMPLING_DISTRIBUTIONS
-from sb3_flowsac.lqr_study.tasks import write_json
-from sb3_flowsac.lqr_study.versions import versions
 
 STD = 0.07
 N_STATES = 4000
@@ -37,7 +42,7 @@ def fixed_point(distribution: SamplingDistribution, dim: int, n_proposals: int) 
         policy = FlowDistribution(flow, base, flow.field(features))  # a field that has learnt nothing is zero
         improvement = Improvement(policy, Identity(), lambda actions: -0.5 * (actions / STD).square().sum(-1))
         latents, log_prob = distribution.given(improvement, n_proposals).sample_with_log_prob()
-        weights = improvement.weights(latents, log_prob)
+        weights = self_normalize(improvement.log_target(latents) - log_prob)
         ratios.append((weights * latents.square().sum(-1)).sum(-1).mean().item() / (dim * STD**2))
         shares.append(effective_sample_size(weights).mean().item() / n_proposals)
         ratio += 0.5 * (ratios[-1] - ratio)

@@ -5,7 +5,7 @@ from sb3_flowsac.isfm.loss import ISFMLoss, flow_matching_loss, isfm_loss, scale
 from sb3_flowsac.isfm.mixture import Mixture
 from sb3_flowsac.isfm.newton import NewtonGaussian
 from sb3_flowsac.isfm.registry import defensive, get_sampling_distribution
-from sb3_flowsac.isfm.sampling import CurrentPolicy, Proposal, SamplingDistribution, UniformBox, WideGaussian
+from sb3_flowsac.isfm.sampling import CurrentPolicy, Proposal, SamplingDistribution, UniformBox
 from sb3_flowsac.isfm.schedule import MIN_PROPOSALS, running_ess_share, scheduled_proposals
 from sb3_flowsac.isfm.weights import (
     effective_sample_size,
@@ -27,7 +27,6 @@ __all__ = [
     "Proposal",
     "SamplingDistribution",
     "UniformBox",
-    "WideGaussian",
     "defensive",
     "effective_sample_size",
     "flow_matching_loss",

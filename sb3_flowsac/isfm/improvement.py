@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 from sb3_flowsac.flow import ActionTransform, FlowDistribution
-from sb3_flowsac.isfm.weights import self_normalize, tempered_weights
+from sb3_flowsac.isfm.weights import tempered_weights
 
 
 class Draws(NamedTuple):
@@ -49,40 +49,24 @@ class Improvement:
         log_density = self.log_action_target(transform(latents)) + transform.log_det(latents)
         return log_density + transform.log_indicator(latents)
 
-    def score(self, latents: torch.Tensor) -> torch.Tensor:
-        """The gradient of ``log_target``, (batch, n, dim); zero where it is not finite."""
-        return _gradient(self.log_target, latents)
-
     def action_score(self, actions: torch.Tensor) -> torch.Tensor:
         """The gradient of ``log_action_target``, (batch, n, dim); zero where it is not finite."""
-        return _gradient(self.log_action_target, actions)
-
-    def weights(self, latents: torch.Tensor, log_prob: torch.Tensor) -> torch.Tensor:
-        """
-        Self-normalised importance weights of proposals (equation 9), (batch, n).
-
-        :param latents: proposals (batch, n, dim)
-        :param log_prob: logarithm of their density (batch, n)
-        """
-        # A critic may give its values in double precision: only their differences fit into single
-        return self_normalize(self.log_target(latents) - log_prob).to(latents.dtype)
+        with torch.enable_grad():
+            points = actions.detach().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(self.log_action_target(points).sum(), points)
+        return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
     def tempered_weights(self, draws: Draws, min_effective: float) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        The same, tempered so that enough of the proposals are effective, see ``isfm.weights.tempered_weights``.
+        Self-normalised importance weights of proposals (equation 9), tempered so that enough of them are effective, see
+        ``isfm.weights.tempered_weights``.
 
         :param draws: proposals
-        :param min_effective: effective sample size to keep, at least 1
+        :param min_effective: effective sample size to keep, at least 1; with 1 the weights are those of equation 9
         :return: weights (batch, n), and the exponent tau of each state (batch,)
         """
         latents, log_prob, log_policy = draws
         log_gain = self.log_target(latents) - log_policy
         weights, tau = tempered_weights(log_gain, log_policy - log_prob, min_effective)
+        # A critic may give its values in double precision: only their differences fit into single
         return weights.to(latents.dtype), tau
-
-
-def _gradient(function: Callable[[torch.Tensor], torch.Tensor], points: torch.Tensor) -> torch.Tensor:
-    with torch.enable_grad():
-        points = points.detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(function(points).sum(), points)
-    return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)

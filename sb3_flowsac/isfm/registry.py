@@ -5,7 +5,7 @@ from collections.abc import Callable
 from sb3_flowsac.checks import choice
 from sb3_flowsac.isfm.mixture import Mixture
 from sb3_flowsac.isfm.newton import NewtonGaussian
-from sb3_flowsac.isfm.sampling import CurrentPolicy, SamplingDistribution, UniformBox, WideGaussian
+from sb3_flowsac.isfm.sampling import CurrentPolicy, SamplingDistribution, UniformBox
 
 DEFENSIVE_SHARE = 0.125
 
@@ -28,7 +28,6 @@ SAMPLING_DISTRIBUTIONS: dict[str, Callable[[], SamplingDistribution]] = {
     "newton": lambda: Mixture([CurrentPolicy(), NewtonGaussian(), UniformBox()], [0.5, 0.375, DEFENSIVE_SHARE]),
     "policy": CurrentPolicy,
     "uniform": UniformBox,
-    "wide": lambda: defensive(WideGaussian()),
 }
 
 
@@ -37,8 +36,7 @@ def get_sampling_distribution(spec: str | SamplingDistribution) -> SamplingDistr
     A sampling distribution by its name, or as given.
 
     :param spec: "newton" (1/2 the policy, 3/8 Newton's Gaussian, 1/8 uniform), "policy" (the paper's), "defensive" (7/8
-        the policy, 1/8 uniform), "wide" (7/8 the policy's Gaussian base twice as wide, 1/8 uniform), "uniform", or an
-        instance
+        the policy, 1/8 uniform), "uniform", or an instance
     :raises ValueError: if the name is unknown
     :raises TypeError: if it is neither a name nor an instance
     """

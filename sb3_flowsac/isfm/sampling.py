@@ -9,8 +9,7 @@ from abc import ABC, abstractmethod
 
 import torch
 
-from sb3_flowsac.checks import number
-from sb3_flowsac.flow import LOG_SCALE_MAX, FlowDistribution, Gaussian
+from sb3_flowsac.flow import FlowDistribution
 from sb3_flowsac.isfm.improvement import Draws, Improvement
 
 
@@ -112,39 +111,3 @@ class _UniformProposal(Proposal):
     def log_prob(self, latents: torch.Tensor) -> torch.Tensor:
         log_volume = latents.shape[-1] * math.log(2.0)
         return self.transform.log_det(latents) + self.transform.log_indicator(latents) - log_volume
-
-
-class WideGaussian(SamplingDistribution):
-    """
-    The policy's Gaussian base, wider by a factor: latents from N(m, factor^2 L L') in antithetic pairs.
-
-    :param factor: at least 1
-    :raises ValueError: if the factor is out of range
-    """
-
-    def __init__(self, factor: float = 2.0) -> None:
-        self.factor = number("factor", factor, 1.0, math.exp(LOG_SCALE_MAX))
-
-    def given(self, improvement: Improvement, n: int) -> Proposal:
-        base = improvement.policy.base
-        noise = improvement.policy.noise(n, antithetic=True)
-        return GaussianProposal(Gaussian(base.loc, self.factor * base.scale_tril), noise)
-
-
-class GaussianProposal(Proposal):
-    """
-    A Gaussian in each state.
-
-    :param gaussian: the distribution
-    :param noise: standard normal, what it will draw with, (batch, n, dim)
-    """
-
-    def __init__(self, gaussian: Gaussian, noise: torch.Tensor) -> None:
-        self.gaussian, self.noise = gaussian, noise
-
-    def sample_with_log_prob(self) -> tuple[torch.Tensor, torch.Tensor]:
-        latents = self.gaussian.unwhiten(self.noise)
-        return latents, self.log_prob(latents)
-
-    def log_prob(self, latents: torch.Tensor) -> torch.Tensor:
-        return self.gaussian.log_prob(latents)

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from experiments.control.cells import cell
-from sb3_flowsac.lqr_study.tasks import OtherStudyError, run_tasks
+from experiments.runner.tasks import OtherStudyError, run_tasks
 
 QUIET = Console(quiet=True)
 

@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from unittest.mock import create_autospec
 
@@ -12,6 +14,7 @@ from scipy import stats
 
 import maxent_envs
 from experiments.lqr import full, report
+from experiments.lqr.algorithms import FLOWSAC
 from experiments.lqr.full import DIAGONAL, best_diagonal_row, run_full, summarize
 from sb3_flowsac.evaluation.lqr import EvaluationSettings
 from sb3_flowsac.lqr_study import training
@@ -94,7 +97,7 @@ def test_tables_name_what_the_rows_hold():
 
 
 def test_case_study_writes_its_report(tmp_path, monkeypatch):
-    monkeypatch.setattr("sb3_flowsac.lqr_study.study.RunSpec", lambda *given: RunSpec(*given, TINY, TINY))
+    monkeypatch.setattr(full, "RunSpec", partial(RunSpec, evaluation=TINY, curve_evaluation=TINY))
     monkeypatch.setattr(training, "N_CURVE_POINTS", 2)
     asked = {}
     rows = {"run_spi": SPI, "run_zero_temperature": {**COLD, "deterministic_loss": 0.1}, "run_growing": GROWN}
@@ -133,7 +136,9 @@ def test_a_part_that_fails_does_not_cost_the_others(tmp_path, monkeypatch):
     def fail():
         raise RuntimeError("no luck")
 
-    monkeypatch.setattr(full, "run_all", lambda specs, *_: [entry("flowsac", spec.seed) for spec in specs])
+    monkeypatch.setattr(
+        full, "run_tasks", lambda tasks, *_: [entry("flowsac", number) for number, _ in enumerate(tasks)]
+    )
     monkeypatch.setattr(full, "save_full_plots", lambda *_: None)
     monkeypatch.setattr(full, "_further_parts", lambda *_: {"First": fail, "Second": lambda: "It went well."})
     with pytest.raises(RuntimeError, match=r"First.*no luck"):
@@ -146,3 +151,9 @@ def test_one_seed_has_no_interval(tmp_path):
     with pytest.raises(ValueError, match=r"seeds must hold 2 or more different values, got \[3, 3\]"):
         run_full(alphas=[0.5], seeds=[3, 3], out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_same_settings_are_the_same_in_another_process():
+    again = replace(FLOWSAC, settings=deepcopy(FLOWSAC.settings))  # objects at other addresses
+    assert again.identity == FLOWSAC.identity
+    assert replace(FLOWSAC, settings={**FLOWSAC.settings, "sampling_distribution": None}).identity != FLOWSAC.identity

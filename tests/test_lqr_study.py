@@ -4,8 +4,7 @@ files."""
 import json
 import math
 import re
-from copy import deepcopy
-from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,12 +12,10 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from rich.console import Console
 from scipy import stats
 from stable_baselines3 import SAC
 
 import maxent_envs
-from experiments.lqr import training_log
 from experiments.lqr.sac import QuadraticSACCritic, tuned_sac_model
 from maxent_envs import LQRProblem, preset
 from sb3_flowsac import FlowSAC
@@ -28,14 +25,12 @@ from sb3_flowsac.evaluation.policies import LearntPolicy
 from sb3_flowsac.evaluation.rollouts import paired_returns
 from sb3_flowsac.lqr_study import study, training
 from sb3_flowsac.lqr_study.models import (
-    FLOWSAC,
     N_ENVS,
     episode_steps,
     lqr_model,
 )
 from sb3_flowsac.lqr_study.plots import save_plots
 from sb3_flowsac.lqr_study.study import run_study
-from sb3_flowsac.lqr_study.tasks import run_tasks
 from sb3_flowsac.lqr_study.training import RunSpec
 from sb3_flowsac.plotting import action_distribution_figure
 
@@ -315,7 +310,7 @@ def test_sac_learns_with_the_studys_critic_and_callback():
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     """Make the study's evaluations small and few."""
-    monkeypatch.setattr("sb3_flowsac.lqr_study.study.RunSpec", tiny_spec)
+    monkeypatch.setattr(study, "RunSpec", tiny_spec)
     monkeypatch.setattr(training, "N_CURVE_POINTS", 2)
 
 
@@ -328,12 +323,12 @@ def trained(monkeypatch):
         made.append(lqr_model(*arguments, **named))
         return made[-1]
 
-    monkeypatch.setattr("sb3_flowsac.lqr_study.study.FLOWSAC", replace(FLOWSAC, make=make))
+    monkeypatch.setattr(study, "RunSpec", partial(tiny_spec, make=make))
     return made
 
 
-def tiny_spec(*arguments):
-    return RunSpec(*arguments, evaluation=TINY, curve_evaluation=TINY)
+def tiny_spec(*arguments, **named):
+    return RunSpec(*arguments, evaluation=TINY, curve_evaluation=TINY, **named)
 
 
 @pytest.fixture(scope="module")
@@ -375,37 +370,8 @@ def test_study_goes_on_where_an_earlier_start_ended(tmp_path, problem, trained):
     assert [model.ent_coef for model in trained] == [0.1, 0.5, 0.1]
 
 
-def test_an_interrupted_run_goes_on_and_ends_as_the_whole_one(tmp_path, problem, monkeypatch, capsys):
-    monkeypatch.setattr(training_log, "LAST_SHARE", 1.0)  # all that is logged
-    whole, cut = (tiny_spec(problem, 0.5, 0, 480, tmp_path / name) for name in ("whole", "cut"))
-    expected = training.execute(whole)
-    evaluate = LQROptimalityCallback._evaluate
-
-    def interrupt(callback):
-        if callback.num_timesteps > 300:
-            raise KeyboardInterrupt
-        evaluate(callback)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LQROptimalityCallback, "_evaluate", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            training.execute(cut)
-    assert list(cut.checkpoints.iterdir())
-    result = training.execute(cut)
-    assert "Resuming at step" in capsys.readouterr().out
-    assert result["history"] == expected["history"]
-    assert {**result["row"], "seconds": 0} == {**expected["row"], "seconds": 0}
-    assert len(list((tmp_path / "cut" / "tensorboard").iterdir())) == 2
-    assert training_log.training_figures(cut) == training_log.training_figures(whole)
-
-
-def test_a_finished_study_keeps_no_checkpoints(tmp_path, problem):
-    run_study(alphas=[0.1], seeds=[0], problem=problem, timesteps=240, out=tmp_path)
-    assert not list(tmp_path.rglob("checkpoints-*"))
-
-
 def test_saved_model_predicts_as_the_trained_one(tmp_path, trained):
-    spec = tiny_spec(maxent_envs.preset(), 0.5, 1, 96, tmp_path, study.FLOWSAC)
+    spec = study.RunSpec(maxent_envs.preset(), 0.5, 1, 96, tmp_path)
     result = training.execute(spec)
     obs = np.random.default_rng(0).standard_normal((5, 2)).astype(np.float32)
     loaded = FlowSAC.load(tmp_path / result["row"]["model"])
@@ -414,13 +380,24 @@ def test_saved_model_predicts_as_the_trained_one(tmp_path, trained):
     assert [point["timesteps"] for point in result["history"]][-1] == 96
 
 
-def test_runs_in_processes_give_the_same_results(tmp_path):
-    problem = maxent_envs.preset("scalar")
-    tasks = [tiny_spec(problem, alpha, 0, 16, tmp_path).task() for alpha in (0.1, 0.5)]
-    apart = run_tasks(tasks, tmp_path / "apart", 2, Console(quiet=True))
-    here = run_tasks(tasks[:1], tmp_path / "here", 1, Console(quiet=True))
-    assert [result["row"]["alpha"] for result in apart] == [0.1, 0.5]
-    assert {**here[0]["row"], "seconds": 0} == {**apart[0]["row"], "seconds": 0}
+def test_runs_in_processes_give_the_same_results(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "N_CURVE_POINTS", 20)  # as in the other processes
+    arguments = {"alphas": [0.1, 0.5], "seeds": [0], "problem": maxent_envs.preset("scalar"), "timesteps": 16}
+    here, apart = (run_study(**arguments, jobs=jobs, out=tmp_path / str(jobs)) for jobs in (1, 2))
+    assert [row["alpha"] for row in apart] == [0.1, 0.5]
+    assert [{**row, "seconds": 0} for row in apart] == [{**row, "seconds": 0} for row in here]
+
+
+def test_a_run_that_fails_does_not_cost_the_others(tmp_path, problem, monkeypatch):
+    def make(problem, alpha, seed, **kwargs):
+        if alpha == 0.1:
+            raise FloatingPointError("critic_loss is nan")
+        return lqr_model(problem, alpha, seed, **kwargs)
+
+    monkeypatch.setattr(study, "RunSpec", partial(tiny_spec, make=make))
+    with pytest.raises(FloatingPointError, match="critic_loss"):
+        run_study(alphas=[0.1, 0.5], seeds=[0], problem=problem, timesteps=16, out=tmp_path)
+    assert [path.parent.name for path in tmp_path.rglob("result.json")] == ["flowsac-alpha-0.5-seed-0"]
 
 
 def test_plots_of_several_seeds(tmp_path):
@@ -444,12 +421,6 @@ def test_warm_up_keeps_an_unstable_system_where_its_actions_can_bring_it_home():
     for _ in range(100):
         moment = problem.A @ moment @ problem.A.T + problem.B @ np.diag(bound**2 / 3) @ problem.B.T + problem.noise_cov
     assert np.sqrt(np.diag(moment).max()) > 100 * reach
-
-
-def test_the_same_settings_are_the_same_in_another_process():
-    again = replace(FLOWSAC, settings=deepcopy(FLOWSAC.settings))  # objects at other addresses
-    assert again.identity == FLOWSAC.identity
-    assert replace(FLOWSAC, settings={**FLOWSAC.settings, "sampling_distribution": None}).identity != FLOWSAC.identity
 
 
 def test_episodes_are_shorter_the_faster_a_system_grows():

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from experiments.control.cells import cell
 from experiments.runner.ray import ray_backend
-from sb3_flowsac.lqr_study.tasks import run_tasks
+from experiments.runner.tasks import run_tasks
 
 ray = pytest.importorskip("ray")
 psutil = pytest.importorskip("psutil")

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from experiments.runner.kept import kept_results
-from sb3_flowsac.lqr_study.tasks import Task, kept_result, run_tasks, write_json
+from experiments.runner.tasks import Task, kept_result, run_tasks, write_json
 
 QUIET = Console(quiet=True)
 

@@ -20,7 +20,7 @@ from experiments.control.cells import Cell, cell
 from experiments.runner.algorithms import ALGORITHMS
 from experiments.runner.kept import kept_results
 from experiments.runner.options import command_line, run
-from sb3_flowsac.lqr_study.results import table_of
+from experiments.runner.tables import table_of
 
 
 def parser() -> argparse.ArgumentParser:

@@ -21,10 +21,10 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from experiments.control.checkpoints import Checkpoint
 from experiments.runner.algorithms import ALGORITHMS, Algorithm
 from experiments.runner.environments import ARGUMENTS
+from experiments.runner.tasks import OtherStudyError, Result, Task, write_json, write_text
 from experiments.runner.versions import environment_versions, machine, revision
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.callbacks import ResumableCheckpoint
-from sb3_flowsac.lqr_study.tasks import OtherStudyError, Result, Task, write_json, write_text
 
 EVALUATION_SEED = 1_000_000  # first states of evaluations: the same for all algorithms, none that training has seen
 LAST = 3  # evaluations whose mean is a run's return at the end

@@ -21,7 +21,7 @@ from rliable import library, metrics
 from experiments.control.results import Cells, common_environments, load, scores
 from experiments.runner.figures import panels
 from experiments.runner.tables import markdown_table
-from sb3_flowsac.lqr_study.tasks import write_text
+from experiments.runner.tasks import write_text
 from sb3_flowsac.plotting import save_figure
 
 REPETITIONS = 2000  # of the bootstrap

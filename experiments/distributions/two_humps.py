@@ -14,9 +14,9 @@ import torch
 from gymnasium.wrappers import RescaleAction
 
 from experiments.runner.options import command_line, run
+from experiments.runner.tasks import Result, Task
 from maxent_envs.targets import TwoHumps
 from sb3_flowsac import FlowSAC
-from sb3_flowsac.lqr_study.tasks import Result, Task
 
 ALPHA = 0.1
 # Dimension, standard deviation of the humps in units of half the Box, lower and upper bound of the Box

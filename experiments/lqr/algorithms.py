@@ -1,13 +1,57 @@
 """What the case study compares: FlowSAC with the study's settings and with its defaults, and Gaussian SACs."""
 
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from stable_baselines3 import SAC
 
 from experiments.lqr.sac import TUNED_SAC_SETTINGS, default_sac_model, tuned_sac_model
+from experiments.runner.tasks import Result, Task
 from maxent_envs import LQRProblem
 from sb3_flowsac.algorithm import FlowSAC
-from sb3_flowsac.lqr_study.models import FLOWSAC, Algorithm, training_env
+from sb3_flowsac.lqr_study import models
+from sb3_flowsac.lqr_study.training import RunSpec
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """
+    What a run of the study can train.
+
+    :param name: its name in files and tables
+    :param make: makes a model of a problem, a temperature, a seed and keyword arguments of its class
+    :param model_class: class of the model, which loads what it has saved
+    :param settings: what its runs depend on besides defaults
+    """
+
+    name: str
+    make: Callable[..., FlowSAC | SAC]
+    model_class: type[FlowSAC | SAC]
+    settings: dict[str, Any]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The settings in JSON's terms: of a class its name, of another object its class and attributes."""
+        identity: dict[str, Any] = json.loads(json.dumps(self.settings, default=_in_words))
+        return identity
+
+
+def _in_words(value: object) -> object:
+    return value.__name__ if isinstance(value, type) else {type(value).__name__: vars(value)}
+
+
+def run_task(name: str, function: Callable[..., Result], spec: RunSpec) -> Task:
+    """
+    A task of one run of the study.
+
+    :param name: see ``Task``
+    :param function: what to do, of an argument ``spec``
+    :param spec: the run
+    """
+    settings = {**spec.settings, "model": ALGORITHMS[spec.algorithm].identity}
+    return Task(name, function, {"spec": spec}, settings)
 
 
 def default_model(problem: LQRProblem, alpha: float, seed: int, **overrides: Any) -> FlowSAC:
@@ -21,11 +65,13 @@ def default_model(problem: LQRProblem, alpha: float, seed: int, **overrides: Any
     :param overrides: arguments of FlowSAC that replace its defaults
     :return: the model, not yet trained
     """
-    env = training_env(problem, alpha, seed, n_envs=1)
+    env = models.training_env(problem, alpha, seed, n_envs=1)
     return FlowSAC("FlowPolicy", env, **{"gamma": problem.gamma, "ent_coef": alpha, "seed": seed, **overrides})
 
 
+RULES = {name: value for name, value in vars(models).items() if name.isupper() and isinstance(value, int | float)}
+FLOWSAC = Algorithm("flowsac", models.lqr_model, FlowSAC, {**RULES, **models.FLOW_SETTINGS})
 FLOWSAC_DEFAULT = Algorithm("flowsac-default", default_model, FlowSAC, {})
 SAC_TUNED = Algorithm("sac-tuned", tuned_sac_model, SAC, TUNED_SAC_SETTINGS)
 SAC_DEFAULT = Algorithm("sac-default", default_sac_model, SAC, {})
-ALGORITHMS = (FLOWSAC, FLOWSAC_DEFAULT, SAC_TUNED, SAC_DEFAULT)
+ALGORITHMS = {algorithm.name: algorithm for algorithm in (FLOWSAC, FLOWSAC_DEFAULT, SAC_TUNED, SAC_DEFAULT)}

@@ -9,7 +9,7 @@ from rich.console import Console
 from scipy import stats
 
 import maxent_envs
-from experiments.lqr.algorithms import ALGORITHMS, SAC_DEFAULT
+from experiments.lqr.algorithms import ALGORITHMS, SAC_DEFAULT, run_task
 from experiments.lqr.full_plots import save_full_plots
 from experiments.lqr.growing import run_growing
 from experiments.lqr.report import (
@@ -26,12 +26,12 @@ from experiments.lqr.report import (
 from experiments.lqr.robustness import SavedModel, Source, run_robustness
 from experiments.lqr.spi import run_spi
 from experiments.lqr.zero_temperature import run_zero_temperature
+from experiments.runner.arguments import distinct, distinct_seeds
+from experiments.runner.tasks import Backend, Result, run_tasks, write_json
 from experiments.theory.theorem2 import run_theorem2
 from maxent_envs import LQRProblem, LQRSolution
-from sb3_flowsac.lqr_study.arguments import distinct_seeds
-from sb3_flowsac.lqr_study.study import run_all, run_specs
-from sb3_flowsac.lqr_study.tasks import Backend, Result, write_json
-from sb3_flowsac.lqr_study.training import RunSpec
+from sb3_flowsac.checks import integer, positive
+from sb3_flowsac.lqr_study.training import TIMESTEPS, RunSpec, execute
 
 ALPHAS = (0.1, 0.5, 1.0, 2.0)
 SEEDS = (0, 1, 2, 3, 4)
@@ -74,10 +74,18 @@ def run_full(
     problem = maxent_envs.preset() if problem is None else problem
     out = Path(out)
     seeds = distinct_seeds(seeds, at_least=2)  # one has no confidence interval
-    specs = run_specs(ALGORITHMS, problem, alphas, seeds, timesteps, out, jobs)
+    temperatures = distinct("alphas", alphas, positive)
+    steps = TIMESTEPS if timesteps is None else integer("timesteps", timesteps, 1)
+    specs = [
+        RunSpec(problem, alpha, seed, steps, out, algorithm.name, algorithm.make, progress_bar=jobs == 1)
+        for algorithm in ALGORITHMS.values()
+        for alpha in temperatures
+        for seed in seeds
+    ]
     out.mkdir(parents=True, exist_ok=True)
     console = Console()
-    results = run_all(specs, out, jobs, console)
+    tasks = [run_task(f"runs/{spec.name}/result", execute, spec) for spec in specs]
+    results = run_tasks(tasks, out, jobs, console)
     write_json(out / "results.json", [result["row"] for result in results])
     summary = summarize(problem, results)
     write_summary(summary, out)
@@ -138,9 +146,11 @@ def _further_parts(
     alphas, seeds = list(dict.fromkeys(spec.alpha for spec in specs)), list(dict.fromkeys(spec.seed for spec in specs))
     steps = specs[0].timesteps
     policies: dict[str, Source] = {
-        f"{spec.algorithm.name}, alpha {spec.alpha:g}": SavedModel(spec.model, spec.algorithm.model_class)
+        f"{spec.algorithm}, alpha {spec.alpha:g}": SavedModel(
+            spec.folder / "model.zip", ALGORITHMS[spec.algorithm].model_class
+        )
         for spec in specs
-        if spec.seed == seeds[0] and spec.algorithm is not SAC_DEFAULT
+        if spec.seed == seeds[0] and spec.algorithm != SAC_DEFAULT.name
     }
     policies |= {f"optimum, alpha {alpha:g}": problem.solve(alpha) for alpha in alphas}
 

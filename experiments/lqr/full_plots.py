@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.runner.tasks import Result
 from maxent_envs import LQRProblem
 from sb3_flowsac.lqr_study.models import EPISODE_STEPS
 from sb3_flowsac.lqr_study.plots import by_alpha, distributions_figure, lowest_return_shown, save_figures
-from sb3_flowsac.lqr_study.tasks import Result
 
 COLOURS = {
     "flowsac": "tab:blue",

@@ -9,14 +9,15 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from experiments.lqr.algorithms import run_task
 from experiments.lqr.publish import publish
 from experiments.lqr.training_log import BRIEF_EVALUATION, train_and_read_log
+from experiments.runner.arguments import distinct, distinct_seeds
+from experiments.runner.tables import table_of
+from experiments.runner.tasks import Backend, Result, run_tasks
 from maxent_envs import random_problem
 from sb3_flowsac.checks import integer, positive
 from sb3_flowsac.evaluation.lqr import EvaluationSettings
-from sb3_flowsac.lqr_study.arguments import distinct, distinct_seeds
-from sb3_flowsac.lqr_study.results import table_of
-from sb3_flowsac.lqr_study.tasks import Backend, Result, Task, run_tasks
 from sb3_flowsac.lqr_study.training import FINAL_EVALUATION, TIMESTEPS, RunSpec
 from sb3_flowsac.plotting import LEARNT, OPTIMAL
 
@@ -66,7 +67,7 @@ def run_growing(
     console.print(
         "Environment steps: " + ", ".join(f"{spec.timesteps:,} (n = {spec.problem.n_states})" for spec in specs)
     )
-    tasks = [Task(_name(spec), learn_and_compare, {"spec": spec}, spec.settings) for spec in specs]
+    tasks = [run_task(_name(spec), learn_and_compare, spec) for spec in specs]
     rows = run_tasks(tasks, out, jobs, console)
     publish("growing", rows, _figure(rows), [_table(rows)], out, console)
     return rows

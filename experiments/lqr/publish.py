@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from sb3_flowsac.lqr_study.tasks import write_json
+from experiments.runner.tasks import write_json
 from sb3_flowsac.plotting import save_figure
 
 

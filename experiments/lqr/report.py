@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.runner.tables import markdown_table
-from experiments.runner.versions import machine
+from experiments.runner.tasks import write_json, write_text
+from experiments.runner.versions import machine, versions
 from maxent_envs import LQRProblem
-from sb3_flowsac.lqr_study.tasks import write_json, write_text
-from sb3_flowsac.lqr_study.versions import versions
 
 Row = Mapping[str, Any]
 

@@ -23,12 +23,12 @@ from stable_baselines3 import SAC
 from experiments.lqr.deterministic import DeterministicPolicy
 from experiments.lqr.publish import publish
 from experiments.lqr.robustness_report import figure, tables
+from experiments.runner.tasks import Backend, Result, Task, run_tasks
 from maxent_envs import LQRProblem, LQRSolution
 from sb3_flowsac.algorithm import FlowSAC
 from sb3_flowsac.checks import choice, integer, number
 from sb3_flowsac.evaluation.policies import LearntPolicy, LinearPolicy, StochasticPolicy
 from sb3_flowsac.evaluation.rollouts import NextState, rollouts
-from sb3_flowsac.lqr_study.tasks import Backend, Result, Task, run_tasks
 
 
 def _input_bias(problem: LQRProblem, magnitude: float) -> NextState:

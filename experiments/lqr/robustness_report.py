@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from rich.box import SIMPLE
 from rich.table import Table
 
-from sb3_flowsac.lqr_study.tasks import Result
+from experiments.runner.tasks import Result
 
 CONTROLLERS = ("stochastic", "deterministic")
 

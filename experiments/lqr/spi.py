@@ -28,14 +28,14 @@ from experiments.lqr.spi_flow import (
     visited_states,
 )
 from experiments.lqr.spi_plots import spi_figure
+from experiments.runner.arguments import distinct, distinct_seeds
+from experiments.runner.tables import table_of
+from experiments.runner.tasks import Backend, Task, run_tasks
 from maxent_envs import LinearGaussian, LQRProblem, optimal_spread
 from maxent_envs.lqr.linalg import spectral_radius
 from maxent_envs.validation import FloatArray
 from sb3_flowsac.checks import positive
 from sb3_flowsac.evaluation.lqr import evaluate_policy_on_lqr
-from sb3_flowsac.lqr_study.arguments import distinct, distinct_seeds
-from sb3_flowsac.lqr_study.results import table_of
-from sb3_flowsac.lqr_study.tasks import Backend, Task, run_tasks
 
 DETUNED = 100.0  # how many times dearer inputs are to the regulator that starts an unstable problem
 

@@ -9,17 +9,17 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import maxent_envs
+from experiments.lqr.algorithms import run_task
 from experiments.lqr.training_log import BRIEF_EVALUATION
+from experiments.runner.arguments import distinct, distinct_seeds
 from experiments.runner.figures import panels
 from experiments.runner.tables import markdown_table
-from experiments.runner.versions import machine
+from experiments.runner.tasks import Backend, Result, Task, run_tasks, write_json, write_text
+from experiments.runner.versions import machine, versions
 from maxent_envs import LQRProblem
 from sb3_flowsac.checks import positive
-from sb3_flowsac.lqr_study.arguments import distinct, distinct_seeds
-from sb3_flowsac.lqr_study.tasks import Backend, Result, Task, run_tasks, write_json, write_text
 from sb3_flowsac.lqr_study.training import TIMESTEPS, RunSpec, execute
 from sb3_flowsac.lqr_study.verdict import LEARNT, figures
-from sb3_flowsac.lqr_study.versions import versions
 from sb3_flowsac.plotting import draw_actions, save_figure
 
 ALPHAS = (0.1, 1.0)
@@ -83,7 +83,7 @@ def run_systems(
 
 def _task(name: str, problem: LQRProblem, alpha: float, seed: int, timesteps: int, out: Path) -> Task:
     spec = RunSpec(problem, alpha, seed, timesteps, out / "systems" / name, curve_evaluation=BRIEF_EVALUATION)
-    return Task(f"systems/{name}/{spec.name}", execute, {"spec": spec}, spec.settings)
+    return run_task(f"systems/{name}/{spec.name}", execute, spec)
 
 
 def distributions_figure(examples: Mapping[str, Result]) -> Figure:

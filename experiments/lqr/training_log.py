@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from stable_baselines3.common.utils import get_latest_run_id
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator, ScalarEvent
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from experiments.runner.tasks import Result
 from sb3_flowsac.evaluation.lqr import EvaluationSettings
-from sb3_flowsac.lqr_study.tasks import Result
 from sb3_flowsac.lqr_study.training import RunSpec, execute
 
 # During training: nobody draws the curves of these runs
@@ -31,30 +31,17 @@ def training_figures(spec: RunSpec) -> dict[str, float | None]:
     """
     Averages over the last tenth of what a finished run has logged of its training.
 
-    A run that went on after an interruption has a log for each start. A later one counts from its first entry on; so an
-    earlier run of the same name, which a run that begins anew leaves in its folder, does not count.
+    A run that was interrupted has left a log in its folder; the latest counts.
 
     :param spec: the run, executed before
     :return: ess (share of the proposals), critic_loss and train_clip_fraction (share of the action components drawn in
         training that lie outside the Box); ``None`` where the run was too short to log one
     """
-    logs = _logs(spec)
-    return {name: _last_average([entry.value for entry in _entries(logs, key)]) for name, key in LOGGED.items()}
-
-
-def _logs(spec: RunSpec) -> list[EventAccumulator]:
-    """What each start of a run has logged, in their order."""
-    folder = spec.out / "tensorboard"
-    starts = [folder / f"{spec.name}_{i + 1}" for i in range(get_latest_run_id(str(folder), spec.name))]
-    return [EventAccumulator(str(start), {"scalars": 0}).Reload() for start in starts if start.is_dir()]
-
-
-def _entries(logs: Sequence[EventAccumulator], key: str) -> list[ScalarEvent]:
-    entries: list[ScalarEvent] = []
-    for log in logs:
-        later = log.Scalars(key) if key in log.Tags()["scalars"] else []
-        entries = [entry for entry in entries if not later or entry.step < later[0].step] + later
-    return entries
+    folder = str(spec.out / "tensorboard")
+    run = f"{folder}/{spec.name}_{get_latest_run_id(folder, spec.name)}"
+    log = EventAccumulator(run, {"scalars": 0}).Reload()
+    logged = {name: log.Scalars(key) if key in log.Tags()["scalars"] else [] for name, key in LOGGED.items()}
+    return {name: _last_average([entry.value for entry in entries]) for name, entries in logged.items()}
 
 
 def _last_average(values: Sequence[float]) -> float | None:

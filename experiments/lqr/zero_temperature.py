@@ -21,9 +21,13 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from experiments.lqr.algorithms import run_task
 from experiments.lqr.deterministic import DeterministicPolicy
 from experiments.lqr.publish import publish
 from experiments.lqr.training_log import BRIEF_EVALUATION, train_and_read_log
+from experiments.runner.arguments import distinct, distinct_seeds
+from experiments.runner.tables import table_of
+from experiments.runner.tasks import Backend, Result, run_tasks
 from maxent_envs import LQRProblem, LQRSolution
 from maxent_envs.validation import FloatArray
 from sb3_flowsac.algorithm import FlowSAC
@@ -31,9 +35,6 @@ from sb3_flowsac.checks import integer, positive
 from sb3_flowsac.evaluation.lqr import EvaluationSettings
 from sb3_flowsac.evaluation.policies import LearntPolicy, LinearPolicy, StochasticPolicy
 from sb3_flowsac.evaluation.rollouts import rollouts
-from sb3_flowsac.lqr_study.arguments import distinct, distinct_seeds
-from sb3_flowsac.lqr_study.results import table_of
-from sb3_flowsac.lqr_study.tasks import Backend, Result, Task, run_tasks
 from sb3_flowsac.lqr_study.training import FINAL_EVALUATION, TIMESTEPS, RunSpec
 from sb3_flowsac.plotting import LEARNT, OPTIMAL
 
@@ -73,7 +74,7 @@ def run_zero_temperature(
         for seed in distinct_seeds(seeds)
     ]
     console = Console()
-    tasks = [Task(spec.name, learn_and_compare, {"spec": spec}, spec.settings) for spec in specs]
+    tasks = [run_task(spec.name, learn_and_compare, spec) for spec in specs]
     rows = run_tasks(tasks, folder, jobs, console)
     publish("zero_temperature", rows, _figure(rows), [_table(rows)], out, console)
     return rows

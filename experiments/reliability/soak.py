@@ -26,12 +26,12 @@ from stable_baselines3.common.env_util import unwrap_wrapper
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from experiments.runner.tasks import write_json
 from maxent_envs import preset
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.evaluation.lqr import evaluate_policy_on_lqr
 from sb3_flowsac.evaluation.policies import LearntPolicy
 from sb3_flowsac.lqr_study.models import N_ENVS, lqr_model
-from sb3_flowsac.lqr_study.tasks import write_json
 from sb3_flowsac.lqr_study.training import CURVE_EVALUATION
 
 ALPHA = 0.5

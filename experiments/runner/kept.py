@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sb3_flowsac.lqr_study.tasks import OtherStudyError, Result, Task, kept_result
+from experiments.runner.tasks import OtherStudyError, Result, Task, kept_result
 
 
 def kept_results(tasks: Iterable[Task], folder: Path, console: Console) -> list[tuple[Task, Result]]:

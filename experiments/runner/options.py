@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.runner.ray import ray_backend
-from sb3_flowsac.lqr_study.tasks import Backend, Result, Task, run_tasks
+from experiments.runner.tasks import Backend, Result, Task, run_tasks
 
 
 def command_line(description: str | None, out: str) -> argparse.ArgumentParser:

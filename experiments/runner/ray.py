@@ -5,7 +5,7 @@ from functools import partial
 
 from rich.console import Console
 
-from sb3_flowsac.lqr_study.tasks import Backend, Outcomes, Result, Task
+from experiments.runner.tasks import Backend, Outcomes, Result, Task
 
 RETRIES = 5  # of a task whose worker or node has died; an exception of its own is not tried again
 

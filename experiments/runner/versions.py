@@ -1,5 +1,6 @@
-"""What a training depends on besides its algorithm: the environment's packages and the code of this clone."""
+"""What figures depend on besides code and seeds: versions, defaults, the machine, the code of this clone."""
 
+import inspect
 import os
 import platform
 import subprocess
@@ -9,8 +10,39 @@ from pathlib import Path
 import gymnasium as gym
 
 import maxent_envs  # noqa: F401  # registers its environments
+from sb3_flowsac import FlowPolicy, FlowSAC
+from sb3_flowsac.flow import StructuredField
+from sb3_flowsac.version import __version__
 
-PACKAGES = {"gymnasium.envs.mujoco": "mujoco", "gymnasium.envs.box2d": "Box2D", "maxent_envs": "sb3-flowsac"}
+PACKAGES = ("stable-baselines3", "torch", "gymnasium", "numpy", "scipy")
+ENVIRONMENT_PACKAGES = {
+    "gymnasium.envs.mujoco": "mujoco",
+    "gymnasium.envs.box2d": "Box2D",
+    "maxent_envs": "sb3-flowsac",
+}
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, of Python and of the packages that figures depend on."""
+    return {
+        "sb3-flowsac": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+def defaults() -> dict[str, str]:
+    """FlowSAC's and FlowPolicy's arguments where a study does not name them, and the fields' units in 1, 2, 3
+    dimensions."""
+    return {
+        "units": str([StructuredField.default_kwargs(dim)["units"] for dim in (1, 2, 3)]),
+        **{
+            f"{function.__name__}({name})": str(parameter.default)
+            for function in (FlowSAC, FlowPolicy)
+            for name, parameter in inspect.signature(function).parameters.items()
+            if parameter.default is not parameter.empty
+        },
+    }
 
 
 def environment_versions(environment: str) -> dict[str, str]:
@@ -20,7 +52,7 @@ def environment_versions(environment: str) -> dict[str, str]:
     :param environment: its id
     """
     module = str(gym.spec(environment).entry_point)
-    return {package: version(package) for prefix, package in PACKAGES.items() if module.startswith(prefix)}
+    return {package: version(package) for prefix, package in ENVIRONMENT_PACKAGES.items() if module.startswith(prefix)}
 
 
 def revision() -> str:

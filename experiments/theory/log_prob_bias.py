@@ -21,14 +21,13 @@ import numpy as np
 import torch
 
 from experiments.distributions.static_targets.fits import match_flow
-from experiments.runner.versions import machine
+from experiments.runner.tasks import write_json
+from experiments.runner.versions import machine, versions
 from maxent_envs import Target
 from maxent_envs.targets import RotatingMixture, SharpGaussian
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.algorithm.actor import FlowActor
 from sb3_flowsac.flow import SOLVERS, time_grid
-from sb3_flowsac.lqr_study.tasks import write_json
-from sb3_flowsac.lqr_study.versions import versions
 
 TARGETS: dict[str, Target] = {
     "sharp 2-d Gaussian, std 0.07": SharpGaussian(2),

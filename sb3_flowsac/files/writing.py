@@ -26,7 +26,6 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
@@ -35,12 +34,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def _sync_folder(folder: Path) -> None:
-    """Put the new name itself on the disk; not every system lets a folder be opened."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def write_text(path: Path, text: str) -> None:
+    """
+    Write a text file, see ``replacing``.
+
+    :param path: the file
+    :param text: its content
+    """
+    with replacing(path) as file:
+        file.write(text.encode())

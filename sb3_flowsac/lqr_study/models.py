@@ -1,14 +1,10 @@
 """What the LQR study trains: FlowSAC with the study's settings, on MaxEntLQR-v0."""
 
-import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.noise import ActionNoise, NormalActionNoise
 from stable_baselines3.common.utils import LinearSchedule
@@ -128,41 +124,3 @@ def episode_steps(problem: LQRProblem, alpha: float) -> int:
         if (BOX_MARGIN * np.sqrt(np.diag(K @ moment @ K.T)) > BOX_SPREADS * spread).any():
             return step
     return EPISODE_STEPS
-
-
-def _in_words(value: object) -> object:
-    return value.__name__ if isinstance(value, type) else {type(value).__name__: vars(value)}
-
-
-@dataclass(frozen=True)
-class Algorithm:
-    """
-    What a run of the study can train.
-
-    :param name: its name in files and tables
-    :param make: makes a model of a problem, a temperature, a seed and keyword arguments of its class
-    :param model_class: class of the model, which loads what it has saved
-    :param settings: what its runs depend on besides defaults
-    """
-
-    name: str
-    make: Callable[..., FlowSAC | SAC]
-    model_class: type[FlowSAC | SAC]
-    settings: dict[str, Any]
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """The settings in JSON's terms: of a class its name, of another object its class and attributes."""
-        identity: dict[str, Any] = json.loads(json.dumps(self.settings, default=_in_words))
-        return identity
-
-
-RULES = {
-    "n_envs": N_ENVS,
-    "box_spreads": BOX_SPREADS,
-    "noise_spreads": NOISE_SPREADS,
-    "first_spreads": FIRST_SPREADS,
-    "episode": [EPISODE_STEPS, BOX_MARGIN],
-    "shares": [WARM_UP_SHARE, BATCH_SHARE],
-}
-FLOWSAC = Algorithm("flowsac", lqr_model, FlowSAC, {**RULES, **FLOW_SETTINGS})

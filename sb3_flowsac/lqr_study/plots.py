@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from maxent_envs import LQRProblem
-from sb3_flowsac.lqr_study.tasks import Result
+from sb3_flowsac.lqr_study.training import Result
 from sb3_flowsac.plotting import LEARNT, OPTIMAL, action_distribution_figure, save_figure
 
 

@@ -1,23 +1,26 @@
 """The study behind ``flowsac lqr``: learn max-entropy LQRs and compare with their known optimum."""
 
+import json
+import multiprocessing
 import shlex
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import torch
+from rich.box import SIMPLE
 from rich.console import Console
+from rich.table import Table
 
 import maxent_envs
 from maxent_envs import LQRProblem
 from sb3_flowsac.checks import integer, positive
-from sb3_flowsac.lqr_study.arguments import distinct, distinct_seeds
-from sb3_flowsac.lqr_study.models import FLOWSAC, Algorithm
+from sb3_flowsac.files.writing import write_text
 from sb3_flowsac.lqr_study.plots import save_plots
-from sb3_flowsac.lqr_study.results import table_of
-from sb3_flowsac.lqr_study.tasks import Backend, Result, run_tasks, write_json
-from sb3_flowsac.lqr_study.training import TIMESTEPS, RunSpec
+from sb3_flowsac.lqr_study.training import TIMESTEPS, Result, RunSpec, execute
 from sb3_flowsac.lqr_study.verdict import advice, percent, short
+from sb3_flowsac.version import __version__
 
 
 def run_study(
@@ -35,81 +38,111 @@ def run_study(
     Writes to ``out``: each run's model and result under ``runs``, TensorBoard logs, ``results.json``, three pictures.
     Prints a table. Runs whose results an earlier start has left in ``out`` are not repeated.
 
-    :param alphas: temperatures, positive
-    :param seeds: seeds, not negative
+    :param alphas: temperatures, positive, at least one; repeated ones count once
+    :param seeds: seeds, not negative, at least one; repeated ones count once
     :param out: folder for the results, made if needed
     :param problem: the problem to learn; default the default preset of ``maxent_envs``
     :param timesteps: environment steps of a run; what the settings are made for if ``None``
     :param jobs: number of runs at the same time, each in a process of its own if more than one
     :return: the entries of ``results.json``, sorted as the arguments are: see docs/lqr.md
-    :raises ValueError: if an argument is out of range
+    :raises ValueError: if an argument is out of range, or ``out`` holds results of another study
     """
-    problem = maxent_envs.preset() if problem is None else problem
-    specs = run_specs([FLOWSAC], problem, alphas, seeds, timesteps, Path(out), jobs)
-    out = Path(out)
+    problem, out = maxent_envs.preset() if problem is None else problem, Path(out)
+    for name, values in {"alphas": alphas, "seeds": seeds}.items():
+        if not values:
+            raise ValueError(f"{name} must hold 1 or more values, got {values}")
+    steps = TIMESTEPS if timesteps is None else integer("timesteps", timesteps, 1)
+    bars = integer("jobs", jobs, 1) == 1
+    specs = [
+        RunSpec(problem, alpha, seed, steps, out, progress_bar=bars)
+        for alpha in dict.fromkeys(positive("alphas", alpha) for alpha in alphas)
+        for seed in dict.fromkeys(integer("seeds", seed, 0) for seed in seeds)
+    ]
     console = Console()
-    results = run_all(specs, out, jobs, console)
+    results = _results(specs, jobs, console)
     rows = [result["row"] for result in results]
-    write_json(out / "results.json", rows)
+    write_text(out / "results.json", json.dumps(rows, indent=2) + "\n")
     pictures = save_plots(problem, results, out)
     _report(console, rows, pictures, out, problem)
     return rows
 
 
-def run_specs(
-    algorithms: Sequence[Algorithm],
-    problem: LQRProblem,
-    alphas: Sequence[float],
-    seeds: Sequence[int],
-    timesteps: int | None,
-    out: Path,
-    jobs: int | Backend,
-) -> list[RunSpec]:
-    """
-    A run for each algorithm, temperature and seed; repeated ones count once.
-
-    :param algorithms: what learns
-    :param problem: the problem to learn
-    :param alphas: temperatures, positive, at least one
-    :param seeds: seeds, not negative, at least one
-    :param timesteps: environment steps of a run; what the settings are made for if ``None``
-    :param out: folder for the results
-    :param jobs: number of runs at the same time; a single one shows a progress bar
-    :raises ValueError: if an argument is out of range
-    """
-    temperatures, numbers = distinct("alphas", alphas, positive), distinct_seeds(seeds)
-    steps = TIMESTEPS if timesteps is None else integer("timesteps", timesteps, 1)
-    progress_bar = jobs == 1
-    return [
-        RunSpec(problem, alpha, seed, steps, out, algorithm, progress_bar)
-        for algorithm in algorithms
-        for alpha in temperatures
-        for seed in numbers
-    ]
+def _results(specs: Sequence[RunSpec], jobs: int, console: Console) -> list[Result]:
+    """Results of all runs, kept ones and new ones. A run that fails does not keep the others from ending."""
+    missing = [spec for spec in specs if _kept(spec) is None]
+    if len(missing) < len(specs):
+        kept = f"{len(specs) - len(missing)} of {len(specs)} results"
+        console.print(f"{kept} are kept in {specs[0].out}; delete them to compute them again")
+    failures = []
+    for spec, failure in zip(missing, _failures(missing, min(jobs, len(missing))), strict=True):
+        console.print(f"Done: {spec.name}" if failure is None else f"Failed: {spec.name}: {failure}")
+        failures += [] if failure is None else [failure]
+    if failures:
+        raise failures[0]
+    return [result for spec in specs if (result := _kept(spec)) is not None]
 
 
-def run_all(specs: Sequence[RunSpec], out: Path, jobs: int | Backend, console: Console) -> list[Result]:
+def _kept(spec: RunSpec) -> Result | None:
     """
-    Results of all runs; what they kept to go on after an interruption is deleted.
+    The result that an earlier start has kept, if any that is whole.
 
-    :param specs: the runs
-    :param out: folder of the study
-    :param jobs: number of runs at the same time
-    :param console: where progress is shown
-    :return: what ``training.execute`` has found in each
+    :raises ValueError: if it is of other settings
     """
-    results = run_tasks([spec.task() for spec in specs], out, jobs, console)
-    for spec in specs:
-        shutil.rmtree(spec.checkpoints, ignore_errors=True)
-    return results
+    path = spec.folder / "result.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        settings, result = content["settings"], content["result"]
+        differing = [name for name, value in _identity(spec).items() if settings[name] != value]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    if differing:
+        raise ValueError(
+            f"{path} holds a result of another study ({', '.join(differing)} differ): delete it or take another folder"
+        )
+    return dict(result)
+
+
+def _identity(spec: RunSpec) -> dict[str, Any]:
+    return {**spec.settings, "sb3-flowsac": __version__}
+
+
+def _failures(specs: Sequence[RunSpec], jobs: int) -> Iterator[Exception | None]:
+    """Execute the runs, several at a time; of each the exception that ended it, if any."""
+    if jobs <= 1:
+        yield from map(_execute_and_keep, specs)
+        return
+    # Processes are spawned: a forked one would inherit PyTorch's threads in an unknown state
+    executor = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield from executor.map(_execute_and_keep, specs)
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _execute_and_keep(spec: RunSpec) -> Exception | None:
+    """Execute a run on one thread: no slower for small networks, far faster where others want the cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        content = {"settings": _identity(spec), "result": execute(spec)}
+        write_text(spec.folder / "result.json", json.dumps(content, indent=2) + "\n")
+    except Exception as failure:
+        return failure
+    finally:
+        torch.set_num_threads(threads)
+    return None
 
 
 def _report(
     console: Console, rows: Sequence[dict[str, Any]], pictures: Sequence[Path], out: Path, problem: LQRProblem
 ) -> None:
     title = "FlowSAC on MaxEntLQR-v0 and the closed-form optimum (cov.: covariance)"
-    headings = ("alpha", "seed", "return", "optimal", "mean error", "cov. error", "time", "verdict")
-    console.print(table_of(title, headings, map(_cells, rows)))
+    table = Table(title=title, box=SIMPLE, pad_edge=False)
+    for heading in ("alpha", "seed", "return", "optimal", "mean error", "cov. error", "time", "verdict"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(*_cells(row))
+    console.print(table)
     for line in advice(rows):
         print(line)
     print(f"Results:  {out / 'results.json'}")

@@ -1,24 +1,23 @@
 """One run of the LQR study: a model trained, compared with the optimum and saved."""
 
-import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from stable_baselines3 import SAC
-from stable_baselines3.common.callbacks import BaseCallback
 
 from maxent_envs import LQRProblem
 from sb3_flowsac.algorithm import FlowSAC
 from sb3_flowsac.algorithm.critics import QuadraticCritic
-from sb3_flowsac.callbacks import LQROptimalityCallback, ResumableCheckpoint
+from sb3_flowsac.callbacks import LQROptimalityCallback
 from sb3_flowsac.evaluation.lqr import EvaluationSettings, evaluate_policy_on_lqr
 from sb3_flowsac.evaluation.policies import LearntPolicy
-from sb3_flowsac.lqr_study.models import FLOWSAC, N_ENVS, Algorithm
-from sb3_flowsac.lqr_study.tasks import Result, Task
+from sb3_flowsac.lqr_study.models import N_ENVS, lqr_model
 from sb3_flowsac.lqr_study.verdict import verdict
+
+Result = dict[str, Any]
 
 TIMESTEPS = 40_000
 FINAL_EVALUATION = EvaluationSettings(n_rollouts=2000, horizon=100, n_states=100, n_actions=4000, seed=1)
@@ -36,7 +35,8 @@ class RunSpec:
     :param seed: the seed
     :param timesteps: number of environment steps
     :param out: folder of the study's results
-    :param algorithm: what learns
+    :param algorithm: name of what learns, in files and tables
+    :param make: makes its model of a problem, a temperature, a seed and keyword arguments of its class
     :param progress_bar: whether to show Stable-Baselines3's progress bar
     :param evaluation: size of the final comparison with the optimum
     :param curve_evaluation: size of the comparisons during training, for the learning curves
@@ -47,7 +47,8 @@ class RunSpec:
     seed: int
     timesteps: int
     out: Path
-    algorithm: Algorithm = FLOWSAC
+    algorithm: str = "flowsac"
+    make: Callable[..., FlowSAC | SAC] = lqr_model
     progress_bar: bool = False
     evaluation: EvaluationSettings = FINAL_EVALUATION
     curve_evaluation: EvaluationSettings = CURVE_EVALUATION
@@ -55,22 +56,16 @@ class RunSpec:
     @property
     def name(self) -> str:
         """Name of the run, for files and TensorBoard."""
-        return f"{self.algorithm.name}-alpha-{self.alpha:g}-seed-{self.seed}"
+        return f"{self.algorithm}-alpha-{self.alpha:g}-seed-{self.seed}"
 
     @property
-    def model(self) -> Path:
-        """Where the run keeps its model."""
-        return self.out / "runs" / self.name / "model.zip"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Where the run keeps what it needs to go on after an interruption; of other settings, elsewhere."""
-        digest = sha256(json.dumps(self.settings).encode()).hexdigest()
-        return self.model.parent / f"checkpoints-{digest[:12]}"
+    def folder(self) -> Path:
+        """Where the run keeps its model and its result."""
+        return self.out / "runs" / self.name
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that the run's result depends on, in JSON's terms."""
+        """All that the run's result depends on besides the code, in JSON's terms."""
         return {
             "problem": self.problem.to_dict(),
             "alpha": self.alpha,
@@ -78,12 +73,7 @@ class RunSpec:
             "timesteps": self.timesteps,
             "evaluation": asdict(self.evaluation),
             "curve_evaluation": {**asdict(self.curve_evaluation), "points": N_CURVE_POINTS},
-            "model": self.algorithm.identity,
         }
-
-    def task(self) -> Task:
-        """The run as a task whose result is kept beside its model."""
-        return Task(f"runs/{self.name}/result", execute, {"spec": self}, self.settings)
 
 
 def execute(spec: RunSpec) -> Result:
@@ -95,21 +85,18 @@ def execute(spec: RunSpec) -> Result:
         ``LQROptimalityCallback.history``); ``examples``, actions drawn in three states
     """
     start = time.perf_counter()
-    log = str(spec.out / "tensorboard")
-    model = spec.algorithm.make(spec.problem, spec.alpha, spec.seed, tensorboard_log=log)
+    model = spec.make(spec.problem, spec.alpha, spec.seed, tensorboard_log=str(spec.out / "tensorboard"))
     eval_freq = max(1, spec.timesteps // N_ENVS // N_CURVE_POINTS)
     callback = LQROptimalityCallback(eval_freq, **asdict(spec.curve_evaluation))
-    callbacks: list[BaseCallback] = [callback]
-    if isinstance(model, FlowSAC):
-        callbacks.append(ResumableCheckpoint(spec.checkpoints, eval_freq))
-    model.learn(spec.timesteps, callback=callbacks, tb_log_name=spec.name, progress_bar=spec.progress_bar)
+    model.learn(spec.timesteps, callback=callback, tb_log_name=spec.name, progress_bar=spec.progress_bar)
     if model.env is not None:
         model.env.close()
     evaluation = evaluate_policy_on_lqr(LearntPolicy(model), spec.problem.solve(spec.alpha), spec.evaluation)
-    spec.model.parent.mkdir(parents=True, exist_ok=True)
-    model.save(spec.model)
+    spec.folder.mkdir(parents=True, exist_ok=True)
+    path = spec.folder / "model.zip"
+    model.save(path)
     row = {
-        "algorithm": spec.algorithm.name,
+        "algorithm": spec.algorithm,
         "alpha": spec.alpha,
         "seed": spec.seed,
         **evaluation.metrics(),
@@ -117,7 +104,7 @@ def execute(spec: RunSpec) -> Result:
         "horizon": spec.evaluation.horizon,
         "timesteps": model.num_timesteps,
         "updates": model._n_updates,
-        "model": str(spec.model.relative_to(spec.out)),
+        "model": str(path.relative_to(spec.out)),
         "critic_residual": _critic_residual(model),
     }
     row["verdict"] = verdict(row)

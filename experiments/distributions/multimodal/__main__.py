@@ -26,9 +26,8 @@ from experiments.distributions.multimodal.peers import NAMES, available
 from experiments.distributions.multimodal.summary import KL_GOAL, page
 from experiments.runner.kept import kept_results
 from experiments.runner.options import command_line, run
-from experiments.runner.versions import machine
-from sb3_flowsac.lqr_study.tasks import Result, Task, write_json, write_text
-from sb3_flowsac.lqr_study.versions import versions
+from experiments.runner.tasks import Result, Task, write_json, write_text
+from experiments.runner.versions import machine, versions
 from sb3_flowsac.plotting import save_figure
 
 MULTIGOAL = "multigoal"

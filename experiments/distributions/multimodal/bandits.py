@@ -10,9 +10,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from experiments.distributions.multimodal.crescents import Crescents
 from experiments.distributions.multimodal.peers import Model, draw, make
+from experiments.runner.tasks import Result
 from maxent_envs.targets import TARGETS, Target
 from sb3_flowsac import FlowSAC
-from sb3_flowsac.lqr_study.tasks import Result
 
 OWN = {**TARGETS, "crescents": Crescents}
 TEMPERATURE = 0.1

@@ -8,7 +8,7 @@ from stable_baselines3.common.utils import set_random_seed
 
 import maxent_envs  # noqa: F401 (registers the environment)
 from experiments.distributions.multimodal.peers import Model, make
-from sb3_flowsac.lqr_study.tasks import Result
+from experiments.runner.tasks import Result
 
 # The temperature of the published experiment. By value iteration on a grid the optimum then goes to a goal within the
 # time limit nearly always, and its action in the centre has four humps, one for each goal; at 0.3 and 0.1 they are

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from experiments.distributions.multimodal.bandits import OWN
 from experiments.distributions.multimodal.peers import NAMES
 from experiments.runner.figures import panels
+from experiments.runner.tasks import Result
 from maxent_envs.multi_goal import plot_rollouts
-from sb3_flowsac.lqr_study.tasks import Result
 from sb3_flowsac.plotting import LEARNT, OPTIMAL
 
 COLOURS = {"flowsac": "tab:blue", "sac": "tab:orange", "tqc": "tab:green"}

@@ -6,7 +6,7 @@ from experiments.distributions.multimodal.bandits import OWN
 from experiments.distributions.multimodal.peers import NAMES
 from experiments.distributions.multimodal.pictures import Runs
 from experiments.runner.tables import markdown_table
-from sb3_flowsac.lqr_study.tasks import Result
+from experiments.runner.tasks import Result
 
 KL_GOAL = 0.1
 SHARES_GOAL = 0.15, 0.35

@@ -32,9 +32,8 @@ from experiments.distributions.static_targets.report import report
 from experiments.distributions.static_targets.runs import tasks
 from experiments.runner.kept import kept_results
 from experiments.runner.options import command_line, run
-from experiments.runner.versions import machine
-from sb3_flowsac.lqr_study.tasks import Result, Task, write_json, write_text
-from sb3_flowsac.lqr_study.versions import versions
+from experiments.runner.tasks import Result, Task, write_json, write_text
+from experiments.runner.versions import machine, versions
 from sb3_flowsac.plotting import save_figure
 
 

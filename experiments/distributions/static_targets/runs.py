@@ -10,7 +10,7 @@ import torch
 from experiments.distributions.static_targets.cases import CASES
 from experiments.distributions.static_targets.fits import METHODS, Fit
 from experiments.distributions.static_targets.measures import density_picture, measures
-from sb3_flowsac.lqr_study.tasks import Result, Task
+from experiments.runner.tasks import Result, Task
 
 UPDATES = (50, 200, 400, 800, 1500, 3000, 6000)
 

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from scipy.stats import multivariate_normal
 
+from experiments.runner.tasks import Result
 from experiments.theory.theorem2.distances import Normal, empirical_w2_squared, flow_w2_bounds, normal_quadrature
 from maxent_envs.validation import FloatArray
 from sb3_flowsac.flow import ConditionalFlow, FlowDistribution, make_flow
 from sb3_flowsac.isfm import effective_sample_size, flow_matching_loss, isfm_loss, self_normalize
-from sb3_flowsac.lqr_study.tasks import Result
 
 TARGET_MEAN = (0.6, -0.4)
 TARGET_COV = ((0.5, 0.2), (0.2, 0.45))

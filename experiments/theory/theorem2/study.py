@@ -10,15 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
 
-from experiments.runner.versions import machine
+from experiments.runner.arguments import distinct_seeds
+from experiments.runner.tasks import Backend, Result, Task, run_tasks, write_json
+from experiments.runner.versions import machine, versions
 from experiments.theory.theorem2.distances import gaussian_renyi
 from experiments.theory.theorem2.fit import TARGET_COV, TARGET_MEAN, Cell, FitSettings, fit_cell, target
 from experiments.theory.theorem2.plots import theorem2_figure
 from experiments.theory.theorem2.slopes import log_mean_slope
 from sb3_flowsac.checks import integer
-from sb3_flowsac.lqr_study.arguments import distinct_seeds
-from sb3_flowsac.lqr_study.tasks import Backend, Result, Task, run_tasks, write_json
-from sb3_flowsac.lqr_study.versions import versions
 from sb3_flowsac.plotting import save_figure
 
 N_SAMPLES = (32, 128, 512, 2048, 8192)

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from experiments.runner.versions import defaults, versions
 from sb3_flowsac.checks import integer
-from sb3_flowsac.files.writing import replacing
-from sb3_flowsac.lqr_study.versions import defaults, versions
+from sb3_flowsac.files.writing import write_text
 
 Result = dict[str, Any]
 
@@ -162,20 +162,9 @@ def _in_processes(tasks: Sequence[Task], jobs: int, console: Console) -> Outcome
 
 def write_json(path: Path, content: object) -> None:
     """
-    Write a JSON file whole or not at all, see :func:`write_text`.
+    Write a JSON file whole or not at all, see ``sb3_flowsac.files.writing``.
 
     :param path: the file; its folder is made if needed
     :param content: what JSON can hold
     """
     write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """
-    Write a text file whole or not at all, see :func:`sb3_flowsac.files.writing.replacing`.
-
-    :param path: the file; its folder is made if needed
-    :param text: its content
-    """
-    with replacing(path) as file:
-        file.write(text.encode())

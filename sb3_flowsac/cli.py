@@ -113,7 +113,7 @@ def build_parser() -> ArgumentParser:
 
 def _run_zoo(verb: str, arguments: Sequence[str]) -> None:
     """Hand over to the RL Zoo, or say how to install it."""
-    needed = ["rl_zoo3", "requests", "psutil", *ZOO_MODULES.get(verb, [])]
+    needed = ["rl_zoo3", "requests", *ZOO_MODULES.get(verb, [])]
     missing = [module for module in needed if importlib.util.find_spec(module) is None]
     if missing:
         sys.exit(
@@ -170,8 +170,7 @@ def _run_lqr(parser: ArgumentParser, options: Namespace, command: str) -> int:
         rows = run_study(**arguments, timesteps=options.timesteps, jobs=options.jobs, out=options.out)
     except KeyboardInterrupt:
         print(
-            f"\nInterrupted. Finished runs, and of the others the latest checkpoints, are in {options.out}. "
-            f"To go on from there, the same command:\n  {command}",
+            f"\nInterrupted. Finished runs are in {options.out}. To go on from there, the same command:\n  {command}",
             file=sys.stderr,
         )
         return INTERRUPTED

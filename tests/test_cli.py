@@ -13,7 +13,6 @@ import shtab
 import maxent_envs
 from sb3_flowsac import FlowSAC, __version__
 from sb3_flowsac.cli import build_parser, main
-from sb3_flowsac.lqr_study.tasks import OtherStudyError
 
 
 @pytest.fixture
@@ -130,7 +129,7 @@ def test_lqr_options_reach_the_study(study, tmp_path):
 
 def test_a_folder_of_another_study_is_named(tmp_path, monkeypatch):
     def run_study(**arguments):
-        raise OtherStudyError("runs/a.json holds a result of another study")
+        raise ValueError("runs/a.json holds a result of another study")
 
     monkeypatch.setattr("sb3_flowsac.lqr_study.study.run_study", run_study)
     assert "runs/a.json" in exit_code(["lqr", "--out", str(tmp_path)])
@@ -196,7 +195,7 @@ def test_missing_extra_says_what_to_install(monkeypatch, command):
     assert 'pip install "sb3-flowsac[zoo]"' in message
 
 
-@pytest.mark.parametrize(("command", "module"), [("plot", "seaborn"), ("record", "moviepy"), ("tune", "psutil")])
+@pytest.mark.parametrize(("command", "module"), [("plot", "seaborn"), ("record", "moviepy")])
 def test_missing_parts_of_the_extra_are_named(monkeypatch, command, module):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else found(name) or True)

@@ -12,6 +12,7 @@ pytest.importorskip("rl_zoo3")
 
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.cli import main
+from sb3_flowsac.files.checkpoints import read_checkpoint
 
 # Few and small updates: these runs test the way, not what is learnt
 QUICK = ["-n", "120", "--seed", "1", "-params", "learning_starts:100", "train_freq:10", "batch_size:32"]
@@ -68,13 +69,14 @@ def test_a_checkpoint_of_an_interrupted_gradient_step_is_none(monkeypatch, empty
     with monkeypatch.context() as patch:
         patch.setattr("stable_baselines3.common.buffers.ReplayBuffer.sample", interrupted)
         main(command)
-    assert not (empty_folder / "kept").exists()
-    main([part.replace("kept", "other") for part in command])
-    assert [path.name for path in (empty_folder / "other").iterdir()] == ["checkpoint-000000000160.zip"]
+    path = empty_folder / "kept" / "checkpoint.zip"
+    assert read_checkpoint(path)["attributes"]["num_timesteps"] == 0  # from before
+    main(command)
+    assert read_checkpoint(path)["attributes"]["num_timesteps"] == 160
 
 
 def test_a_checkpoint_of_other_settings_is_refused(empty_folder):
     main(["train", *QUICK, "--resume", "kept"])
     with pytest.raises(SystemExit) as stop:
         main(["train", *QUICK, "gamma:0.9", "--resume", "kept"])
-    assert "kept/checkpoint-" in stop.value.code and "gamma" in stop.value.code
+    assert "kept/checkpoint.zip" in stop.value.code and "gamma" in stop.value.code

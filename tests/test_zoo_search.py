@@ -1,10 +1,6 @@
-"""Hyperparameter search through the Zoo: what is tried, what is never touched, and searches that are killed."""
+"""Hyperparameter search through the Zoo: what is tried, what is never touched, and where it is kept."""
 
-import os
-import signal
-import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -20,6 +16,7 @@ import sqlalchemy.exc
 from optuna.trial import TrialState
 
 from sb3_flowsac import FlowSAC, zoo
+from sb3_flowsac.algorithm.finite import DivergenceError
 from sb3_flowsac.cli import main
 from sb3_flowsac.zoo.search import (
     IN_POLICY_KWARGS,
@@ -81,7 +78,7 @@ def tune(*arguments, trials=1):
 
 def test_a_search_of_diverging_trials_alone_says_so(monkeypatch):
     def diverge(self, *args, **kwargs):
-        raise FloatingPointError
+        raise DivergenceError
 
     monkeypatch.setattr(FlowSAC, "learn", diverge)
     with pytest.raises(SystemExit, match="no trial has finished"):
@@ -237,7 +234,7 @@ def test_a_trial_that_diverges_is_pruned(monkeypatch, empty_folder):
 
 
 def diverge():
-    raise FloatingPointError("the critics diverge")
+    raise DivergenceError("the critics diverge")
 
 
 @pytest.mark.parametrize(
@@ -257,33 +254,7 @@ def test_bad_arguments_are_named(arguments, said, capsys):
     assert all(part in error for part in said), error
 
 
-# Trials whose process was killed
-
-
-@pytest.mark.parametrize("storage", ["sqlite:///tune.db", "tune.log"])
-def test_only_trials_of_processes_that_are_no_more_are_lost(storage):
-    assert prepare_study(storage, "search", []) == "search"
-    journal = optuna.storages.journal.JournalFileBackend("tune.log") if storage == "tune.log" else None
-    study = study_of(optuna.storages.JournalStorage(journal) if journal else storage)
-    sample_flowsac_params(study.ask(), settings=dict.fromkeys(SPACE))  # notes this process
-    host, pid, started = study.trials[0].user_attrs["worker"]
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    workers = {
-        "ended": [host, ended.pid, started],
-        "number given away": [host, pid, started - 3600],
-        "elsewhere": [f"not-{host}", ended.pid, started],
-        "just started": None,
-    }
-    for worker in workers.values():
-        trial = study.ask()
-        if worker is not None:
-            trial.set_user_attr("worker", worker)
-    failed, running = TrialState.FAIL, TrialState.RUNNING
-    for _ in range(2):
-        prepare_study(storage, "search", [])
-        states = [trial.state for trial in study.trials if trial.state != TrialState.WAITING]
-        assert states == [running, failed, failed, running, running]
+# Where a search is kept
 
 
 def test_two_that_make_the_tables_of_a_database_at_once(monkeypatch):
@@ -318,47 +289,3 @@ def test_where_a_search_is_kept(monkeypatch, empty_folder, capsys):
     assert seen[0] == (str(empty_folder / "there" / "tune.log"), "search")
     assert seen[1][0].startswith("sqlite:///logs/") and f"--study-name {seen[1][1]}" in capsys.readouterr().out
     assert study_of(*seen[1]).trials[0].state == TrialState.WAITING
-
-
-def test_a_search_of_two_processes_is_killed_and_goes_on(empty_folder):
-    """SIGKILL of both in their first trial: these two fail, and the next start makes all the trials that were asked
-    for."""
-    (empty_folder / "mine.yml").write_text(yaml.safe_dump({"MaxEntLQR-v0": {**ENTRY, "policy_kwargs": SMALL}}))
-    arguments = [
-        "--conf-file",
-        "mine.yml",
-        "--storage",
-        "tune.log",
-        "--study-name",
-        "search",
-        "--max-total-trials",
-        "3",
-        *QUICK,
-    ]
-    journal = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend("tune.log"))
-    command = [sys.executable, "-m", "sb3_flowsac", "tune", *arguments, "-n", "1000000"]  # a trial that does not end
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    workers = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in "12"
-    ]
-    try:
-        while running_trials(journal) < 2:
-            assert all(worker.poll() is None for worker in workers)
-            time.sleep(0.1)
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert [worker.wait() for worker in workers] == 2 * [-signal.SIGKILL]
-    main(["tune", *arguments])
-    states = [trial.state for trial in study_of(journal).trials]
-    assert states == 2 * [TrialState.FAIL] + 3 * [TrialState.COMPLETE]
-    enqueued = [trial for trial in study_of(journal).trials if "fixed_params" in trial.system_attrs]
-    assert {trial.state for trial in enqueued} == {TrialState.FAIL, TrialState.COMPLETE}  # again, after the kill
-
-
-def running_trials(storage):
-    try:
-        trials = study_of(storage).get_trials(states=(TrialState.RUNNING,))
-    except KeyError:
-        return 0
-    return sum("worker" in trial.user_attrs for trial in trials)

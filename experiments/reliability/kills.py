@@ -18,6 +18,8 @@ from sb3_flowsac import FlowSAC
 from sb3_flowsac.callbacks import ResumableCheckpoint
 from sb3_flowsac.files.checkpoints import read_checkpoint
 
+CHECKPOINT = "checkpoint.zip"
+
 
 def train(folder: Path, timesteps: int) -> str:
     """Train, going on from the folder's latest checkpoint; a digest of all parameters."""
@@ -39,10 +41,11 @@ def train(folder: Path, timesteps: int) -> str:
 
 def kill_once(context: multiprocessing.context.ForkServerContext, folder: Path, timesteps: int, delay: float) -> bool:
     """Start the run, let it write a checkpoint or more, kill it; whether that was in the middle of writing one."""
-    before = set(folder.glob("*.zip"))
+    checkpoint = folder / CHECKPOINT
+    before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
     process = context.Process(target=train, args=(folder, timesteps))
     process.start()
-    while set(folder.glob("*.zip")) == before and process.is_alive():
+    while process.is_alive() and (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before):
         time.sleep(0.001)
     time.sleep(delay)
     process.kill()
@@ -66,24 +69,21 @@ def main() -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["sb3_flowsac.callbacks", "torch._dynamo"])
     rng = np.random.default_rng(0)
-    written = damaged = half_written = 0
+    reached = damaged = half_written = 0
     with tempfile.TemporaryDirectory() as name:
         folder, untouched = Path(name, "killed"), Path(name, "uninterrupted")
         for _ in range(arguments.kills):
             half_written += kill_once(context, folder, arguments.timesteps, rng.uniform(0, arguments.delay))
-            for path in folder.glob("*.zip"):
-                written += 1
-                try:
-                    read_checkpoint(path)
-                except ValueError as error:
-                    damaged += 1
-                    print(error)
-        reached = max(folder.glob("*.zip")).stem.removeprefix("checkpoint-").lstrip("0")
+            try:
+                reached = read_checkpoint(folder / CHECKPOINT)["attributes"]["num_timesteps"]
+            except ValueError as error:
+                damaged += 1
+                print(error)
         same = train(folder, arguments.timesteps) == train(untouched, arguments.timesteps)
     print(
         f"{arguments.kills} kills, the last after the checkpoint at step {reached} of {arguments.timesteps}; "
-        f"{half_written} while a checkpoint was being written; {damaged} of {written} checkpoints found afterwards "
-        f"damaged; "
+        f"{half_written} while a checkpoint was being written; {damaged} of {arguments.kills} checkpoints found "
+        f"afterwards damaged; "
         f"parameters of the resumed and of the uninterrupted run {'equal to the last bit' if same else 'DIFFERENT'}"
     )
 

@@ -12,7 +12,7 @@ from stable_baselines3.common.noise import ActionNoise, VectorizedActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 
-from sb3_flowsac.algorithm.finite import REMEDY, check_finite, spoilt_parameters
+from sb3_flowsac.algorithm.finite import REMEDY, DivergenceError, check_finite, spoilt_parameters
 from sb3_flowsac.algorithm.tables import slow_down_tables
 
 SelfAlgorithm = TypeVar("SelfAlgorithm", bound="CheckedOffPolicyAlgorithm")
@@ -93,13 +93,13 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
         """
         Actions for the environments and for the buffer, as SB3 draws them.
 
-        :raises FloatingPointError: if one is not finite, before the environment gets it
+        :raises DivergenceError: if one is not finite, before the environment gets it
         """
         actions, buffer_actions = super()._sample_action(learning_starts, action_noise, n_envs)
         try:
             check_finite("action", buffer_actions, self.num_timesteps)
-        except FloatingPointError as error:
-            raise FloatingPointError(f"{error}; {spoilt_parameters(self.policy)}{REMEDY}") from None
+        except DivergenceError as error:
+            raise DivergenceError(f"{error}; {spoilt_parameters(self.policy)}{REMEDY}") from None
         return actions, buffer_actions
 
     def _store_transition(
@@ -114,7 +114,7 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
         """
         Store a transition of each environment, as SB3 does.
 
-        :raises FloatingPointError: if a reward or an observation is not finite
+        :raises DivergenceError: if a reward or an observation is not finite
         """
         normalizer, stored = self._vec_normalize_env, {"reward": reward, "observation": new_obs}
         if normalizer is not None:  # the buffer keeps what the environment gave

@@ -7,7 +7,7 @@ from itertools import islice
 import torch
 from torch import nn
 
-from sb3_flowsac.algorithm.finite import REMEDY, spoilt_parameters
+from sb3_flowsac.algorithm.finite import REMEDY, DivergenceError, spoilt_parameters
 
 # Largest mean |Q|. Single precision resolves values of this size to about 1e5: no reward that a task gives can be seen
 # in them, and their squares are half of the way to overflow
@@ -49,23 +49,23 @@ def check_figures(figures: dict[str, float], policy: nn.Module, n_updates: int, 
     :param policy: actor and critics, whose parameters are searched if a figure is not finite
     :param n_updates: number of gradient steps so far
     :param timestep: number of environment steps so far
-    :raises FloatingPointError: with the figure's name and the step
+    :raises DivergenceError: with the figure's name and the step
     """
     when = f"at gradient step {n_updates} (environment step {timestep})"
     for name, value in figures.items():
         if not math.isfinite(value):
-            raise FloatingPointError(
+            raise DivergenceError(
                 f"{name} is {value} {when}: check that rewards and observations are of moderate size, or lower "
                 f"learning_rate; "
                 f"{spoilt_parameters(policy)}{REMEDY}"
             )
     if abs(figures["q_value"]) > MAX_VALUE:
-        raise FloatingPointError(
+        raise DivergenceError(
             f"the critics diverge: their mean Q is {figures['q_value']:.3g} {when}, beyond {MAX_VALUE:.0e}: lower "
             f"learning_rate, tau or gamma, or scale the rewards; {REMEDY}"
         )
     if abs(figures["log_prob"]) > MAX_LOG_PROB:
-        raise FloatingPointError(
+        raise DivergenceError(
             f"the policy's density diverges: its mean logarithm is {figures['log_prob']:.3g} {when}, beyond "
             f"{MAX_LOG_PROB:.0e}: raise ent_coef, or lower learning_rate; {REMEDY}"
         )

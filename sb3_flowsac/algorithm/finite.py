@@ -6,6 +6,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+
+class DivergenceError(FloatingPointError, ValueError):
+    """A number of training is not finite, or beyond all bounds. As a ``ValueError`` it ends a trial of the RL Zoo's
+    search, not the search."""
+
+
 REMEDY = "networks of this model are no longer of use, go on from a checkpoint saved before"
 
 
@@ -44,11 +50,11 @@ def check_finite(name: str, values: Any, timestep: int) -> None:
     :param name: what the numbers are
     :param values: an array (the first axis of a batch is the environment) or a dictionary of arrays
     :param timestep: number of environment steps so far
-    :raises FloatingPointError: with name, index and value of the first such number, and the step
+    :raises DivergenceError: with name, index and value of the first such number, and the step
     """
     found = first_not_finite(name, values)
     if found is not None:
-        raise FloatingPointError(f"{found} at environment step {timestep}; it must be finite")
+        raise DivergenceError(f"{found} at environment step {timestep}; it must be finite")
 
 
 def spoilt_parameters(policy: nn.Module) -> str:

@@ -9,7 +9,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList, Event
 
 from sb3_flowsac.algorithm import FlowSAC
 from sb3_flowsac.checks import integer
-from sb3_flowsac.files.checkpoints import Checkpoints, check_picklable
+from sb3_flowsac.files.checkpoints import read_checkpoint, write_checkpoint
 from sb3_flowsac.files.run_settings import check_same_run, run_settings
 from sb3_flowsac.files.run_state import restore_run, run_state
 
@@ -18,14 +18,15 @@ class ResumableCheckpoint(BaseCallback):
     """
     Save all that training depends on, and start from there when the same run is started again.
 
-    Run the same program again after an interruption, whatever the moment: ``learn`` goes on from the folder's latest
-    checkpoint and ends, on one CPU thread, with the parameters that the uninterrupted run has, to the last bit. A
-    folder stands for one run; that of a finished run ends ``learn`` at once, with the finished model.
+    Run the same program again after an interruption, whatever the moment: ``learn`` goes on from the checkpoint in the
+    folder and ends, on one CPU thread, with the parameters that the uninterrupted run has, to the last bit. A folder
+    stands for one run; that of a finished run ends ``learn`` at once, with the finished model.
 
     A checkpoint holds networks, optimisers, the filled part of the replay buffer, ``VecNormalize``'s statistics, action
-    noise, random generators, counters, the buffers for logging and the state of the environments. It is taken between
-    two rollouts and written under a temporary name first, so that none is ever half written. Like SB3's own files it
-    holds pickles, which can run code: resume only your own runs.
+    noise, random generators, counters, the buffers for logging and the state of the environments. It is taken when
+    training starts, then between two rollouts, and written under a temporary name before it takes the place of the one
+    before, so that none is ever half written. Like SB3's own files it holds pickles, which can run code: resume only
+    your own runs.
 
     ``total_timesteps`` of ``learn`` is that of the whole run. It may be raised if the learning rate is constant.
 
@@ -34,21 +35,20 @@ class ResumableCheckpoint(BaseCallback):
     interrupted episodes start anew. Other callbacks get the number of their calls back, and their state if they have
     such methods, as ``LQROptimalityCallback`` has.
 
-    :param folder: where the checkpoints are
+    :param folder: where the checkpoint is
     :param save_freq: save every ``save_freq`` calls of the callback, at the next start of a rollout; with several
         environments each call stands for ``n_envs`` steps
-    :param keep: number of checkpoints that are kept
     :param verbose: verbosity level: 0 for no output, 1 for a line on resuming, 2 for one at each checkpoint, too
-    :raises ValueError: if a number is out of range; when training starts, if the model is no FlowSAC, the folder's
-        checkpoints are of another run, or none can be read
+    :raises ValueError: if a number is out of range; when training starts, if the model is no FlowSAC, the checkpoint is
+        of another run, or damaged
     :raises TypeError: when training starts, if something of the run's state cannot be pickled
-    :raises OSError: if a checkpoint cannot be written; the earlier ones are kept
+    :raises OSError: if a checkpoint cannot be written; the earlier one is kept
     """
 
-    def __init__(self, folder: str | Path, save_freq: int, keep: int = 2, verbose: int = 1) -> None:
+    def __init__(self, folder: str | Path, save_freq: int, verbose: int = 1) -> None:
         super().__init__(verbose)
         self.save_freq = integer("save_freq", save_freq, 1)
-        self.checkpoints = Checkpoints(Path(folder), integer("keep", keep, 1))
+        self.path = Path(folder) / "checkpoint.zip"
         self._saved_call = 0
         self._between_rollouts = False
 
@@ -59,12 +59,11 @@ class ResumableCheckpoint(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._settings = run_settings(self._flow_model, self.training_env)
-        latest = self.checkpoints.latest()
-        if latest is None:
-            check_picklable(run_state(self._flow_model))  # at once, and not after hours
+        if self.path.exists():
+            self._restore(read_checkpoint(self.path))
+            self._saved_call = self.n_calls
         else:
-            self._restore(*latest)
-        self._saved_call = self.n_calls
+            self._save()  # so what cannot be saved is known now, and not after hours
         self._between_rollouts = True
 
     def _on_rollout_start(self) -> None:
@@ -91,24 +90,24 @@ class ResumableCheckpoint(BaseCallback):
             key: (callback.n_calls, callback.get_state() if hasattr(callback, "get_state") else None)
             for key, callback in self._callbacks().items()
         }
-        content = {"settings": self._settings, "callbacks": callbacks, "run": run_state(self._flow_model)}
-        path = self.checkpoints.write(self.num_timesteps, content)
+        content = {"settings": self._settings, "callbacks": callbacks, **run_state(self._flow_model)}
+        write_checkpoint(self.path, content)
         self._saved_call = self.n_calls
         if self.verbose >= 2:
-            print(f"Saved {path}")
+            print(f"Saved {self.path} at step {self.num_timesteps}")
 
-    def _restore(self, path: Path, content: dict[str, Any]) -> None:
-        check_same_run(path, content["settings"], self._settings)
+    def _restore(self, content: dict[str, Any]) -> None:
+        check_same_run(self.path, content["settings"], self._settings)
         callbacks = self._callbacks()
         for key, (n_calls, state) in content["callbacks"].items():
             if key in callbacks:
                 callbacks[key].n_calls = n_calls
                 if state is not None:
                     callbacks[key].set_state(state)
-        restore_run(self._flow_model, content["run"])
+        restore_run(self._flow_model, content)
         self.num_timesteps = self._flow_model.num_timesteps
         if self.verbose >= 1:
-            print(f"Resuming at step {self.num_timesteps} from {path}")
+            print(f"Resuming at step {self.num_timesteps} from {self.path}")
 
     def _callbacks(self) -> dict[str, Any]:
         """All callbacks of the run, by their class and a number among those of the class."""

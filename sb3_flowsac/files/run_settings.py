@@ -14,7 +14,7 @@ import numpy as np
 import stable_baselines3
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_normalize
 
 from sb3_flowsac.algorithm import FlowSAC
 from sb3_flowsac.files.run_state import layers
@@ -22,6 +22,7 @@ from sb3_flowsac.version import __version__
 
 # Arguments that say where a run is and what it prints, not how it learns
 LEFT_OUT = {"self", "policy", "env", "policy_kwargs", "tensorboard_log", "verbose", "device", "_init_setup_model"}
+NORMALIZATION = ("norm_obs", "norm_reward", "norm_obs_keys", "clip_obs", "clip_reward", "gamma", "epsilon")
 LIBRARIES = (torch, np, gymnasium, stable_baselines3)
 Plain = bool | int | float | str | None
 
@@ -51,14 +52,17 @@ def run_settings(model: FlowSAC, env: VecEnv) -> dict[str, dict[str, Plain]]:
     :param env: its environment
     :return: values by name, under ``run`` and ``versions``
     """
-    rate = model.learning_rate
+    rate, normalizer = model.learning_rate, unwrap_vec_normalize(env)
     settings: dict[str, Any] = {
         # With a constant learning rate nothing depends on the length of the run: it may be extended
         "total_timesteps": model._total_timesteps if callable(rate) else None,
         "observation_space": env.observation_space,
         "action_space": env.action_space,
-        "vec_env": [_describe_layer(layer) for layer in layers(env)],
-        "environments": _describe_environments(env),
+        # How the environments are run (in this process or others) makes no difference
+        "n_envs": env.num_envs,
+        "vec_wrappers": [type(layer) for layer in layers(env) if isinstance(layer, VecEnvWrapper)],
+        "VecNormalize": normalizer and {name: getattr(normalizer, name) for name in NORMALIZATION},
+        "environments": _environments(env),
     }
     if callable(rate):  # what a function has from around it is not in its name
         settings["learning_rate"] = [rate, [float(rate(left / 4)) for left in range(5)]]
@@ -108,23 +112,13 @@ def _describe(value: Any) -> str:
     return json.dumps(value, default=plain, sort_keys=True)
 
 
-def _describe_layer(layer: VecEnv) -> str:
-    """How the environments are run (in this process or others) makes no difference."""
-    if not isinstance(layer, VecEnvWrapper):
-        return f"{layer.num_envs} environments"
-    is_plain = {name: isinstance(value, Plain | list) for name, value in vars(layer).items()}
-    settings = {name: vars(layer)[name] for name in is_plain if is_plain[name]}
-    return type(layer).__name__ + (_describe(settings) if isinstance(layer, VecNormalize) else "")
-
-
-def _describe_environments(env: VecEnv) -> list[Any]:
+def _environments(env: VecEnv) -> list[Any]:
     """Each different environment once, in the order in which they come: its wrappers, and how Gymnasium made it."""
     found = {}
     for text, spec in zip(env.env_method("__str__"), env.get_attr("spec"), strict=True):
         kwargs = {} if spec is None else {key: value for key, value in spec.kwargs.items() if key != "render_mode"}
-        made = [None if spec is None else spec.max_episode_steps, kwargs]
         # The RL Zoo's TimeLimit, which adds an info, takes Gymnasium's place wherever the Zoo is imported
-        environment = [text.replace("PatchedTimeLimit", "TimeLimit"), made]
+        environment = [text.replace("PatchedTimeLimit", "TimeLimit"), spec and spec.max_episode_steps, kwargs]
         found[_describe(environment)] = environment
     return list(found.values())
 

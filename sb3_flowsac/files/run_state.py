@@ -68,12 +68,11 @@ def run_state(model: FlowSAC) -> State:
     cuda = torch.cuda.get_rng_state(model.device) if model.device.type == "cuda" else None
     return {
         "parameters": model.get_parameters(),
-        "variables": {name: getattr(model, name) for name in model._get_torch_save_params()[1]},
         "attributes": {name: getattr(model, name) for name in MODEL_ATTRIBUTES},
         "log": {name: {key: getattr(model.logger, name)[key] for key in scalars} for name in LOG},
-        "buffer": _filled_rows(model.replay_buffer),
+        "replay buffer": _filled_rows(model.replay_buffer),
         "environments": _environment_state(_env(model)),
-        "random": (random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda),
+        "random generators": (random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda),
     }
 
 
@@ -87,13 +86,11 @@ def restore_run(model: FlowSAC, state: State) -> None:
     :param state: what :func:`run_state` returned
     """
     model.set_parameters(state["parameters"], exact_match=True, device=model.device)
-    for name, value in state["variables"].items():
-        getattr(model, name).data.copy_(value)
     vars(model).update(state["attributes"])
     model._num_timesteps_at_start = model.num_timesteps  # frames per second are those of this process
     for name, values in state["log"].items():
         getattr(model.logger, name).update(values)
-    _fill_rows(vars(model.replay_buffer), state["buffer"])
+    _fill_rows(vars(model.replay_buffer), state["replay buffer"])
     first_observations = _restore_environment(_env(model), state["environments"])
     if first_observations is not None:
         model._last_obs = first_observations
@@ -101,7 +98,7 @@ def restore_run(model: FlowSAC, state: State) -> None:
         model._last_original_obs = None if normalizer is None else normalizer.get_original_obs()
         _end_episodes(model.replay_buffer)
     # Last: nothing draws from the generators before training does
-    python, numpy, cpu, cuda = state["random"]
+    python, numpy, cpu, cuda = state["random generators"]
     random.setstate(python)
     np.random.set_state(numpy)
     torch.set_rng_state(cpu)

@@ -19,13 +19,7 @@ from sb3_flowsac import FlowSAC  # the package registers the environments, too
 from sb3_flowsac.callbacks import ResumableCheckpoint
 from sb3_flowsac.files.loading import WITHOUT_MEMORY
 from sb3_flowsac.plotting.style import has_display
-from sb3_flowsac.zoo.search import (
-    FlowSACInTrial,
-    convert_flowsac_params,
-    prepare_study,
-    sample_flowsac_params,
-    searched,
-)
+from sb3_flowsac.zoo.search import convert_flowsac_params, prepare_study, sample_flowsac_params, searched
 from sb3_flowsac.zoo.settings import config_file, read_settings
 
 ALGO = "flowsac"
@@ -136,7 +130,7 @@ def _prepare_training(parser: ArgumentParser, args: Namespace) -> None:
         settings = read_settings(args.conf_file, args.env, args.hyperparams or {})
     except (TypeError, ValueError) as error:
         parser.error(str(error))
-    register(FlowSACInTrial if args.optimize_hyperparameters else FlowSAC, settings)
+    register(settings=settings)
     if resume:  # the Zoo makes the callbacks that the settings name
         kwargs = {"folder": resume, "save_freq": max(args.resume_freq // settings.get("n_envs", 1), 1)}
         others = settings.get("callback") or []

@@ -1,19 +1,15 @@
-"""A hyperparameter search: what it tries, where it starts, and what becomes of trials whose process was killed."""
+"""A hyperparameter search: what it tries, and where it starts."""
 
 import inspect
-import os
-import socket
 import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
 import optuna
-import psutil
 import sqlalchemy.exc
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
 
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.flow import make_flow
@@ -34,17 +30,6 @@ SPACE: dict[str, tuple[float, float] | list[Any]] = {
 }
 NET_ARCH = {"small": [64, 64], "medium": [256, 256], "big": [400, 300]}
 IN_POLICY_KWARGS = ("net_arch", "ode_steps")
-WORKER = "worker"  # user attribute of a trial: host, number and start of the process that runs it
-
-
-class FlowSACInTrial(FlowSAC):
-    """FlowSAC in a search: hyperparameters with which it diverges end the trial, not the search."""
-
-    def learn(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().learn(*args, **kwargs)
-        except FloatingPointError as error:
-            raise ValueError(str(error)) from error  # for this the Zoo prunes a trial
 
 
 def searched(settings: Mapping[str, Any]) -> list[str]:
@@ -69,7 +54,6 @@ def sample_flowsac_params(trial: optuna.Trial, *_: Any, settings: Mapping[str, A
     :param settings: the settings that the trial starts from; by default the names that the Zoo has noted in the study
     :return: arguments of FlowSAC that replace those of the settings
     """
-    trial.set_user_attr(WORKER, [socket.gethostname(), os.getpid(), psutil.Process().create_time()])
     settings = dict.fromkeys(trial.study.user_attrs) if settings is None else settings
     params: dict[str, Any] = {}
     for name in searched(settings):
@@ -101,9 +85,7 @@ def convert_flowsac_params(sampled_params: dict[str, Any], settings: Mapping[str
 
 def prepare_study(storage: str, study_name: str | None, names: Iterable[str]) -> str:
     """
-    Make or open a study, let FlowSAC's defaults be its first trial, and fail the running trials of ended processes.
-
-    Optuna's heartbeat works for databases alone and not at once, and the Zoo does not switch it on.
+    Make or open a study, and let FlowSAC's defaults be its first trial.
 
     :param storage: the Zoo's ``--storage``: a database's URL, or the name of a journal, which ends in ".log"
     :param study_name: name of the study, by default a new one
@@ -120,19 +102,5 @@ def prepare_study(storage: str, study_name: str | None, names: Iterable[str]) ->
     arguments = {**inspect.signature(make_flow).parameters, **inspect.signature(FlowSAC).parameters}
     defaults = {"one_minus_gamma": 1 - arguments["gamma"].default, "net_arch": "medium"}
     study.enqueue_trial({name: defaults.get(name) or arguments[name].default for name in names}, skip_if_exists=True)
-    for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        worker = trial.user_attrs.get(WORKER)
-        if worker is not None and _has_ended(*worker):
-            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-            print(f"Trial {trial.number} marked as failed: its process is no more ({worker})")
-            if "fixed_params" in trial.system_attrs:  # it was enqueued
-                study.enqueue_trial(trial.system_attrs["fixed_params"])
     name: str = study.study_name
     return name
-
-
-def _has_ended(host: str, pid: int, started: float) -> bool:
-    try:  # the start of a process seems to move when the clock is set
-        return host == socket.gethostname() and abs(psutil.Process(pid).create_time() - started) > 5.0
-    except psutil.NoSuchProcess:
-        return True

@@ -126,8 +126,8 @@ def test_learnt_temperature_compares_with_the_optimum_of_the_current_one():
     assert alpha != pytest.approx(0.3, rel=0.05)
     solution = callback.problem.solve(alpha)
     returns, _ = paired_returns(LearntPolicy(model), solution, n_rollouts=16, horizon=5, seed=0)
-    assert callback.history[-1]["optimal_return"] == returns.optimal
-    assert callback.history[0]["optimal_return"] != returns.optimal
+    assert callback.history[-1]["optimal_return"] == returns["optimal_return"]
+    assert callback.history[0]["optimal_return"] != returns["optimal_return"]
 
 
 def test_verbose_prints_a_line(capsys):

@@ -160,10 +160,10 @@ def test_the_optimum_against_itself_has_no_difference(name):
     solution = maxent_envs.preset(name).solve(0.5)
     policy = GaussianPolicy(solution.K, solution.Sigma)
     returns, _ = paired_returns(policy, solution, n_rollouts=3000, horizon=40, seed=0)
-    assert returns.learnt == pytest.approx(returns.optimal, rel=1e-12)
-    assert returns.standard_error < 1e-12
-    assert returns.clip_fraction == 0.0
-    assert returns.optimal == pytest.approx(solution.expected_return(horizon=40), rel=0.05)
+    assert returns["return"] == pytest.approx(returns["optimal_return"], rel=1e-12)
+    assert returns["return_se"] < 1e-12
+    assert returns["clip_fraction"] == 0.0
+    assert returns["optimal_return"] == pytest.approx(solution.expected_return(horizon=40), rel=0.05)
 
 
 def test_the_best_diagonal_gaussian_has_the_optimums_return():
@@ -173,8 +173,8 @@ def test_the_best_diagonal_gaussian_has_the_optimums_return():
     assert diagonal.expected_return() == pytest.approx(solution.expected_return(), rel=1e-12)
     policy = GaussianPolicy(diagonal.K, diagonal.Sigma)
     returns, _ = paired_returns(policy, solution, n_rollouts=4000, horizon=100, seed=0)
-    assert returns.standard_error < 0.005 * abs(returns.optimal)
-    assert abs(returns.learnt - returns.optimal) < 4 * returns.standard_error
+    assert returns["return_se"] < 0.005 * abs(returns["optimal_return"])
+    assert abs(returns["return"] - returns["optimal_return"]) < 4 * returns["return_se"]
 
 
 @pytest.mark.parametrize("kind", [GaussianPolicy, OwnNoise])
@@ -184,8 +184,8 @@ def test_difference_agrees_with_the_closed_form_within_its_error(kind):
     worse = problem.evaluate(0.5, 0.9 * solution.K, 1.5 * solution.Sigma)
     returns, _ = paired_returns(kind(worse.K, worse.Sigma), solution, n_rollouts=4000, horizon=50, seed=1)
     expected = worse.expected_return(horizon=50) - solution.expected_return(horizon=50)
-    assert abs(returns.learnt - returns.optimal - expected) < 4 * returns.standard_error
-    assert returns.standard_error < 0.2 * abs(expected)
+    assert abs(returns["return"] - returns["optimal_return"] - expected) < 4 * returns["return_se"]
+    assert returns["return_se"] < 0.2 * abs(expected)
 
 
 def test_soft_gap_of_the_best_diagonal_gaussian_is_the_closed_form():
@@ -200,8 +200,8 @@ def test_soft_gap_of_the_best_diagonal_gaussian_is_the_closed_form():
         GaussianPolicy(solution.K, diagonal), solution, n_rollouts=3000, horizon=horizon, seed=0
     )
     standard = problem.evaluate(0.5, solution.K, diagonal).expected_return(horizon) - solution.expected_return(horizon)
-    assert abs(returns.soft_gap - (expected - standard)) < 4 * returns.soft_standard_error
-    assert returns.soft_standard_error < 0.05 * expected
+    assert abs(returns["soft_gap"] - (expected - standard)) < 4 * returns["soft_gap_se"]
+    assert returns["soft_gap_se"] < 0.05 * expected
 
 
 def test_common_noise_narrows_the_error():
@@ -210,7 +210,7 @@ def test_common_noise_narrows_the_error():
     errors = [
         paired_returns(kind(0.95 * solution.K, solution.Sigma), solution, n_rollouts=500, horizon=50, seed=0)[
             0
-        ].standard_error
+        ]["return_se"]
         for kind in (GaussianPolicy, OwnNoise)
     ]
     assert errors[0] < 0.2 * errors[1]
@@ -220,8 +220,8 @@ def test_standard_error_is_the_spread_between_seeds():
     solution = maxent_envs.preset("scalar").solve(0.5)
     policy = GaussianPolicy(0.7 * solution.K, solution.Sigma)
     runs = [paired_returns(policy, solution, n_rollouts=200, horizon=20, seed=seed)[0] for seed in range(80)]
-    spread = np.std([run.learnt - run.optimal for run in runs], ddof=1)
-    assert spread == pytest.approx(np.mean([run.standard_error for run in runs]), rel=0.3)
+    spread = np.std([run["return"] - run["optimal_return"] for run in runs], ddof=1)
+    assert spread == pytest.approx(np.mean([run["return_se"] for run in runs]), rel=0.3)
 
 
 def test_actions_are_clipped_to_the_box_when_applied():
@@ -229,9 +229,9 @@ def test_actions_are_clipped_to_the_box_when_applied():
     sigma = math.sqrt(solution.Sigma[0, 0])
     policy = GaussianPolicy([[0.0]], solution.Sigma, bound=sigma)
     returns, visited = paired_returns(policy, solution, n_rollouts=3000, horizon=4, seed=0)
-    assert returns.clip_fraction == pytest.approx(0.3173, abs=0.02)  # beyond one standard deviation
+    assert returns["clip_fraction"] == pytest.approx(0.3173, abs=0.02)  # beyond one standard deviation
     never = GaussianPolicy([[0.0]], 1e-20 * solution.Sigma, bound=sigma)
-    assert paired_returns(never, solution, n_rollouts=10, horizon=4, seed=0)[0].clip_fraction == 0.0
+    assert paired_returns(never, solution, n_rollouts=10, horizon=4, seed=0)[0]["clip_fraction"] == 0.0
     moved = np.abs(visited[1:] - solution.problem.A[0, 0] * visited[:-1]).max()
     assert moved < abs(solution.problem.B[0, 0]) * sigma + 6 * math.sqrt(solution.problem.noise_cov[0, 0])
 

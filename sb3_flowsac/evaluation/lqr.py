@@ -9,7 +9,7 @@ from maxent_envs import LQRSolution
 from maxent_envs.validation import FloatArray
 from sb3_flowsac.checks import integer
 from sb3_flowsac.evaluation.policies import LinearPolicy, StochasticPolicy
-from sb3_flowsac.evaluation.rollouts import PairedReturns, paired_returns
+from sb3_flowsac.evaluation.rollouts import paired_returns
 
 MIN_ACTIONS = 4  # a covariance needs two, and the estimator's floor compares two halves
 EXAMPLE_QUANTILES = (0.1, 0.5, 0.9)
@@ -86,35 +86,31 @@ class LQREvaluation:
     A policy compared with the max-entropy optimum.
 
     :param solution: the optimum
-    :param returns: returns of both
+    :param returns: what rollouts of both have given, see ``paired_returns``
     :param errors: errors of the policy's distribution in states that it visits
     """
 
     solution: LQRSolution
-    returns: PairedReturns
+    returns: dict[str, float]
     errors: DistributionErrors
 
     def metrics(self) -> dict[str, float]:
         """
         The comparison in figures.
 
-        :return: mean_error and cov_error (relative), their floors mean_floor and cov_floor, return and optimal_return
-            (discounted, without entropy), return_se (of their difference), soft_gap, soft_gap_se, clip_fraction, and
-            the distances behind the errors, averages and standard deviations over the states: mean_distance,
-            mean_distance_std, cov_distance, cov_distance_std
+        :return: mean_error and cov_error (relative), their floors mean_floor and cov_floor; return and optimal_return
+            (discounted, without entropy), return_se (of their difference), soft_gap (how far the soft return, with the
+            entropy bonus -alpha log pi, is below the optimum's), soft_gap_se, clip_fraction (share of the policy's
+            action components outside the Box, which were clipped); and the distances behind the errors, averages and
+            standard deviations over the states: mean_distance, mean_distance_std, cov_distance, cov_distance_std
         """
-        errors, returns = self.errors, self.returns
+        errors = self.errors
         return {
             "mean_error": errors.mean,
             "cov_error": errors.cov,
             "mean_floor": float(errors.mean_floors.mean() / errors.mean_scale),
             "cov_floor": float(errors.cov_floors.mean() / errors.cov_scale),
-            "return": returns.learnt,
-            "optimal_return": returns.optimal,
-            "return_se": returns.standard_error,
-            "soft_gap": returns.soft_gap,
-            "soft_gap_se": returns.soft_standard_error,
-            "clip_fraction": returns.clip_fraction,
+            **self.returns,
             "mean_distance": float(errors.mean_distances.mean()),
             "mean_distance_std": float(errors.mean_distances.std()),
             "cov_distance": float(errors.cov_distances.mean()),

@@ -31,30 +31,9 @@ class Rollouts:
     clip_fraction: float
 
 
-@dataclass(frozen=True)
-class PairedReturns:
-    """
-    Discounted returns of a policy and of the optimum on common random numbers.
-
-    :param learnt: mean standard return (no entropy) over the rollouts of the policy
-    :param optimal: the same of the optimum
-    :param standard_error: standard error of the difference of these two means
-    :param soft_gap: how far the policy's mean soft return (with the entropy bonus -alpha log pi) is below the optimum's
-    :param soft_standard_error: its standard error
-    :param clip_fraction: share of the policy's action components outside the Box, which were clipped
-    """
-
-    learnt: float
-    optimal: float
-    standard_error: float
-    soft_gap: float
-    soft_standard_error: float
-    clip_fraction: float
-
-
 def paired_returns(
     policy: StochasticPolicy, solution: LQRSolution, *, n_rollouts: int, horizon: int, seed: int
-) -> tuple[PairedReturns, FloatArray]:
+) -> tuple[dict[str, float], FloatArray]:
     """
     Roll a stochastic policy and the optimum out on common random numbers.
 
@@ -68,8 +47,8 @@ def paired_returns(
     :param n_rollouts: number of rollouts of each, at least 2
     :param horizon: number of steps of each
     :param seed: seed of all random numbers
-    :return: the mean returns with the standard errors of their differences, and the states that the policy has
-        visited, (horizon, n_rollouts, n_states)
+    :return: the figures of ``LQREvaluation.metrics`` that rollouts give, return to clip_fraction, and the states that
+        the policy has visited, (horizon, n_rollouts, n_states)
     :raises OverflowError: if the policy lets the state leave float32's range
     """
     learnt, optimal = (
@@ -78,15 +57,15 @@ def paired_returns(
     )
     difference = learnt.returns - optimal.returns
     soft_difference = difference - solution.alpha * (learnt.log_probs - optimal.log_probs)
-    returns = PairedReturns(
-        learnt=float(learnt.returns.mean()),
-        optimal=float(optimal.returns.mean()),
-        standard_error=_standard_error(difference),
-        soft_gap=-float(soft_difference.mean()),
-        soft_standard_error=_standard_error(soft_difference),
-        clip_fraction=learnt.clip_fraction,
-    )
-    return returns, learnt.visited
+    figures = {
+        "return": float(learnt.returns.mean()),
+        "optimal_return": float(optimal.returns.mean()),
+        "return_se": _standard_error(difference),
+        "soft_gap": -float(soft_difference.mean()),
+        "soft_gap_se": _standard_error(soft_difference),
+        "clip_fraction": learnt.clip_fraction,
+    }
+    return figures, learnt.visited
 
 
 def rollouts(

@@ -37,7 +37,7 @@ PROGRAMS = {
 }
 OWN_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "train": {
-        "--resume": dict(metavar="FOLDER", help="keep checkpoints in this folder, go on from the latest; needs --seed"),
+        "--resume": dict(metavar="FOLDER", help="keep a checkpoint in this folder, go on from it; needs --seed"),
         "--resume-freq": dict(metavar="N", type=int, default=10_000, help="steps between checkpoints (default: 10000)"),
     },
     "enjoy": {"--pretrained": dict(metavar="ENV", help="an agent of the repository: enjoy --pretrained ENV --help")},

@@ -102,5 +102,4 @@ def prepare_study(storage: str, study_name: str | None, names: Iterable[str]) ->
     arguments = {**inspect.signature(make_flow).parameters, **inspect.signature(FlowSAC).parameters}
     defaults = {"one_minus_gamma": 1 - arguments["gamma"].default, "net_arch": "medium"}
     study.enqueue_trial({name: defaults.get(name) or arguments[name].default for name in names}, skip_if_exists=True)
-    name: str = study.study_name
-    return name
+    return str(study.study_name)

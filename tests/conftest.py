@@ -103,8 +103,7 @@ def weighted_proposals():
     """The proposals and weights of a model's improvement step in given observations."""
 
     def weigh(model, observations, ent_coef):
-        actions = torch.zeros(len(observations), *model.action_space.shape)
-        return model.weigh_proposals(model.actor.distribution(observations), observations, actions, ent_coef)[:2]
+        return model.weigh_proposals(model.actor.distribution(observations), observations, ent_coef)[:2]
 
     return weigh
 

@@ -23,10 +23,9 @@ def flow_policy(perturb, dim=1, batch=1, n_steps=32, log_std=-0.7):
         return perturb(flow.double())(0.5 * torch.randn(batch, 3, **F64))
 
 
-def step_of(policy, transform, log_action_target=waves, replay=True):
-    """An improvement step of a policy, with replay actions about 0 that do not reach the bounds of the box."""
-    actions = (0.3 * torch.randn(policy.batch_size, policy.dim, **F64)).clamp(-0.9, 0.9) if replay else None
-    return Improvement(policy, transform, log_action_target, actions)
+def step_of(policy, transform, log_action_target=waves):
+    """An improvement step of a policy."""
+    return Improvement(policy, transform, log_action_target)
 
 
 def everywhere(dim, step=None):

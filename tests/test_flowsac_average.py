@@ -108,7 +108,7 @@ def test_improvement_starts_from_where_the_optimizer_is(make_model):
     before = weights(model)
     for offset in model.optimizer_average.offsets:
         offset.add_(0.5)
-    model.improve_actor(torch.as_tensor(OBS), torch.zeros(2, 1), torch.tensor(0.2))
+    model.improve_actor(torch.as_tensor(OBS), torch.tensor(0.2))
     for ours, start in zip(weights(model), before, strict=True):
         torch.testing.assert_close(ours, start + 0.5)
 

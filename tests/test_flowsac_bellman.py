@@ -160,15 +160,13 @@ def test_weighted_proposals_estimate_the_target(make_model, perturb, weighted_pr
 
 
 def test_the_actor_is_improved_in_the_first_states_of_the_batch(make_model):
-    """Which come with their replay actions."""
     recorded = Recorded()
     model = make_model(Blind(), actor_batch_size=4, sampling_distribution=recorded)
-    obs, actions = torch.randn(6, 3), torch.rand(6, 2)
+    obs = torch.randn(6, 3)
     for size, expected in ((4, 4), (9, 6), (None, 6)):
         model.actor_batch_size = size
-        model.improve_actor(obs, actions, torch.tensor(0.2))
-        step = recorded.steps[-1]
-        assert torch.equal(step.replay_actions, actions[:expected]) and step.policy.batch_size == expected
+        model.improve_actor(obs, torch.tensor(0.2))
+        assert recorded.steps[-1].policy.batch_size == expected
 
 
 @pytest.mark.parametrize("n_critics", [1, 2, 3])
@@ -178,7 +176,7 @@ def test_the_improvement_steps_target_is_the_least_q_over_alpha(make_model, pert
     model = make_model(Blind(), policy_kwargs={"n_critics": n_critics}, sampling_distribution=recorded)
     perturb(model.critic, 0.3)
     obs, actions = torch.randn(4, 3), torch.rand(4, 5, 2) * 2 - 1
-    model.weigh_proposals(model.actor.distribution(obs), obs, actions[:, 0], torch.tensor(0.2))
+    model.weigh_proposals(model.actor.distribution(obs), obs, torch.tensor(0.2))
     (improvement,) = recorded.steps
     points = actions.clone().requires_grad_()
     q_values = torch.stack(
@@ -209,7 +207,7 @@ def test_huge_q_values_leave_finite_weights_and_gradients(make_model, name, squa
     kwargs = {"sampling_distribution": name, "ent_coef": 1.0, "policy_kwargs": {"squash_output": squashed}}
     model = make_model(Blind(), **kwargs)
     model.critic.q_values = lambda features, actions: scale * actions.sum(-1).unsqueeze(0)
-    stats = model.improve_actor(torch.randn(5, 3), torch.zeros(5, 2), torch.tensor(1.0))
+    stats = model.improve_actor(torch.randn(5, 3), torch.tensor(1.0))
     assert all(value.isfinite() for value in stats.values())
     assert all(p.grad.isfinite().all() for p in model.actor.parameters() if p.grad is not None)
     if name == "defensive":  # the others may reach the bound more than once
@@ -222,7 +220,7 @@ def test_states_without_support_are_logged_without_nan(make_model):
     model = make_model(Blind(), actor_loss="isfm", sampling_distribution="policy", policy_kwargs=policy, ent_coef=0.1)
     with torch.no_grad():
         model.actor.flow.base.head.bias[:2] = 100.0
-    stats = model.improve_actor(torch.randn(5, 3), torch.zeros(5, 2), torch.tensor(0.1))
+    stats = model.improve_actor(torch.randn(5, 3), torch.tensor(0.1))
     assert stats["actor_loss"] == 0.0
     assert not any(value.isnan() for value in stats.values())
 

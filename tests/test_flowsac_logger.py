@@ -101,6 +101,6 @@ def test_the_bias_of_the_trace_integral_falls_with_the_steps(make_model, perturb
         perturb(model.actor, scale)
         torch.manual_seed(1)
         model.actor_batch_size = None
-        states = torch.randn(500, 3), torch.zeros(500, 1), torch.tensor(1.0)
+        states = torch.randn(500, 3), torch.tensor(1.0)
         biases.append(abs(model.improve_actor(*states)["log_prob_bias"].item()))
     assert biases[0] < 1e-6 < biases[1] and biases[2] < biases[1] / 16

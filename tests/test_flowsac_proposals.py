@@ -102,8 +102,8 @@ def test_a_schedule_follows_the_running_effective_sample_size(make_model, monkey
     )
     improve, running = model.improve_actor, 0.0
 
-    def recorded(observations, actions, ent_coef):
-        figures = improve(observations, actions, ent_coef)
+    def recorded(observations, ent_coef):
+        figures = improve(observations, ent_coef)
         shares.append(figures["ess"].item())
         return figures
 
@@ -128,24 +128,9 @@ def test_a_schedule_goes_on_after_loading(make_model, tmp_path):
     model = make_model("Pendulum-v1", n_proposals="auto_64", policy_delay=1, ent_coef=1e4, isfm_interval=1).learn(100)
     model.save(tmp_path / "model")
     loaded = FlowSAC.load(tmp_path / "model", device="cpu")
-    states = torch.zeros(4, 3), torch.zeros(4, 1), torch.tensor(1e4)
+    states = torch.zeros(4, 3), torch.tensor(1e4)
     drawn = [each.improve_actor(*states)["n_proposals"] for each in (model, loaded)]
     assert loaded.n_proposals == "auto_64" and drawn[0] == drawn[1] < 64
-
-
-def test_replay_actions_are_those_of_the_states(make_model, monkeypatch):
-    """Scaled, and of the same transitions as the observations that the policy is asked in."""
-    watched = Watched()
-    model = make_model(
-        "Pendulum-v1", sampling_distribution=watched, policy_delay=1, actor_batch_size=5, isfm_interval=1
-    ).learn(40)
-    batch = model.replay_buffer.sample(16)
-    monkeypatch.setattr(model.replay_buffer, "sample", lambda *args, **kwargs: batch)
-    model.train(1, 16)
-    _, improvement = watched.asked[-1]
-    assert torch.equal(improvement.replay_actions, batch.actions[:5])
-    stored = {round(float(a), 5) for a in model.replay_buffer.actions[: model.replay_buffer.pos].ravel()}
-    assert {round(a, 5) for a in improvement.replay_actions.ravel().tolist()} <= stored
 
 
 class Ring(SamplingDistribution):

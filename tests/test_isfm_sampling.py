@@ -104,7 +104,7 @@ def test_uniform_proposals_are_uniform_in_the_box(perturb, transform):
 def test_policy_proposals_come_in_antithetic_pairs(perturb):
     policy = flow_policy(perturb, dim=2, batch=3)
     start = torch.get_rng_state()
-    latents, log_density = CurrentPolicy().given(step_of(policy, Identity(), replay=False), 7).sample_with_log_prob()
+    latents, log_density = CurrentPolicy().given(step_of(policy, Identity()), 7).sample_with_log_prob()
     torch.set_rng_state(start)
     noise = torch.randn(3, 4, 2, **F64)
     expected, expected_log_prob = policy.push_with_log_prob(torch.cat([noise, -noise[:, :3]], dim=1))

@@ -208,9 +208,9 @@ def test_common_noise_narrows_the_error():
     problem = maxent_envs.preset()
     solution = problem.solve(0.5)
     errors = [
-        paired_returns(kind(0.95 * solution.K, solution.Sigma), solution, n_rollouts=500, horizon=50, seed=0)[
-            0
-        ]["return_se"]
+        paired_returns(kind(0.95 * solution.K, solution.Sigma), solution, n_rollouts=500, horizon=50, seed=0)[0][
+            "return_se"
+        ]
         for kind in (GaussianPolicy, OwnNoise)
     ]
     assert errors[0] < 0.2 * errors[1]

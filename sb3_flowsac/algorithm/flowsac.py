@@ -280,7 +280,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             if (self._n_updates - 1) % self.policy_delay == 0:
                 # Policy improvement, lines 9 to 11: proposals, weights (9), flow matching; ours: the pathwise gradient
                 if actor_learns:
-                    figures.add(**self.improve_actor(batch.observations, batch.actions, alpha))
+                    figures.add(**self.improve_actor(batch.observations, alpha))
                 # SAC's, not in Algorithm 2: alpha moves so that the entropy meets its target
                 if self.entropy_coefficient.is_learnt:
                     figures.add(ent_coef_loss=self.entropy_coefficient.step(-error.log_prob - self.target_entropy))
@@ -291,9 +291,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self._record(figures)
         self.policy.set_training_mode(False)
 
-    def improve_actor(
-        self, observations: PyTorchObs, actions: torch.Tensor, ent_coef: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
+    def improve_actor(self, observations: PyTorchObs, ent_coef: torch.Tensor) -> dict[str, torch.Tensor]:
         """
         A step of the actor's optimizer towards exp(Q / alpha) / Z in a batch of states.
 
@@ -302,7 +300,6 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         there. ``actor_loss`` chooses one.
 
         :param observations: the states
-        :param actions: the scaled actions that the replay buffer holds for them, (batch, action_dim)
         :param ent_coef: alpha
         :return: figures for the log, by name
         """
@@ -316,7 +313,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
                 loss, shrink = loss + figures["pathwise_loss"], scale_of_base(y1.squeeze(1))
             if self.actor_loss == "isfm" or (self.actor_loss == "both" and n_calls % self.isfm_interval == 0):
                 policy = self.actor.flow(features[:n])
-                proposals, weights, tau = self.weigh_proposals(policy, first(observations, n), actions[:n], ent_coef)
+                proposals, weights, tau = self.weigh_proposals(policy, first(observations, n), ent_coef)
                 figures["isfm_loss"] = torch.stack(isfm_loss(policy, proposals, weights, shrink=shrink)).sum()
                 loss = loss + figures["isfm_loss"]
                 figures |= weight_statistics(weights)
@@ -337,7 +334,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
 
     @torch.no_grad()
     def weigh_proposals(
-        self, policy: FlowDistribution, observations: PyTorchObs, actions: torch.Tensor, ent_coef: torch.Tensor
+        self, policy: FlowDistribution, observations: PyTorchObs, ent_coef: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """
         Draw proposals of the sampling distribution in a batch of states, and weigh them (equation 9).
@@ -346,12 +343,11 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
 
         :param policy: the actor's distribution in these states
         :param observations: the states
-        :param actions: scaled actions of the replay buffer, (batch, action_dim)
         :param ent_coef: alpha
         :return: proposals u (batch, n, action_dim), self-normalised weights (batch, n), and the exponent tau of each
             state (batch,), 1 for equation 9 itself
         """
-        improvement = improvement_in(policy, self.actor, self.critic, observations, actions, ent_coef)
+        improvement = improvement_in(policy, self.actor, self.critic, observations, ent_coef)
         budget, is_scheduled = arguments.proposal_budget(self.n_proposals)
         n = scheduled_proposals(self._ess_share, budget) if is_scheduled else budget
         draws = self.sampling_distribution.given(improvement, n).draw(policy)

@@ -34,7 +34,6 @@ def improvement_in(
     actor: FlowActor,
     critic: Critic,
     observations: PyTorchObs,
-    actions: torch.Tensor,
     ent_coef: torch.Tensor,
 ) -> Improvement:
     """
@@ -44,7 +43,6 @@ def improvement_in(
     :param actor: supplies the transform to scaled actions
     :param critic: critics
     :param observations: the states
-    :param actions: scaled actions of the replay buffer, (batch, action_dim)
     :param ent_coef: alpha
     """
     features = critic.features(observations)
@@ -54,7 +52,7 @@ def improvement_in(
         # Only differences within a state count: without the largest, no Q / alpha overflows or swamps the densities
         return (values - values.detach().amax(-1, keepdim=True)) / ent_coef
 
-    return Improvement(policy, actor.transform, log_action_target, actions)
+    return Improvement(policy, actor.transform, log_action_target)
 
 
 def first(observations: PyTorchObs, n: int | None) -> PyTorchObs:

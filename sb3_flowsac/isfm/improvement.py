@@ -30,13 +30,11 @@ class Improvement:
     :param transform: from latents to scaled actions
     :param log_action_target: Q / alpha of scaled actions, (batch, n, dim) to (batch, n); a constant for each state and
         call may be missing
-    :param replay_actions: the scaled action that the replay buffer holds for each state, (batch, dim), or ``None``
     """
 
     policy: FlowDistribution
     transform: ActionTransform
     log_action_target: Callable[[torch.Tensor], torch.Tensor]
-    replay_actions: torch.Tensor | None = None
 
     def log_target(self, latents: torch.Tensor) -> torch.Tensor:
         """

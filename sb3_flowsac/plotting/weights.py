@@ -20,8 +20,7 @@ def weights_histogram(model: FlowSAC, obs: Any, seed: int = 0) -> Figure:
 
     Left: N times each weight, on a logarithmic scale; 1 (dashed) is the weight that all have where the proposals fit
     the target, and weights under 0.001 are counted there. Right: the effective sample size of each state as a share of
-    N; 1/N (dotted) is its floor. Sampling distributions that use the replay buffer's actions are given the policy's in
-    their place.
+    N; 1/N (dotted) is its floor.
 
     :param model: the model
     :param obs: a batch of observations as ``predict`` takes them; the more, the smoother
@@ -50,5 +49,4 @@ def _weights(model: FlowSAC, obs: Any, seed: int) -> torch.Tensor:
     with torch.no_grad(), evaluation_mode(model.policy), torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         policy = model.actor.distribution(observations)
-        actions = model.actor.transform(policy.sample(1)).squeeze(1).clamp(-1.0, 1.0)
-        return model.weigh_proposals(policy, observations, actions, model.entropy_coefficient())[1]
+        return model.weigh_proposals(policy, observations, model.entropy_coefficient())[1]

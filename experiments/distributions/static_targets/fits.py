@@ -70,9 +70,9 @@ class Fit(ABC):
         """Fresh states for an update."""
         return torch.as_tensor(self.target.sample_states(N_STATES, self.rng), dtype=torch.float32)
 
-    @abstractmethod
     def batch(self) -> Batch:
         """What an update needs besides the critic and a user's run has at hand; not counted as the update's time."""
+        return (self.states(),)
 
     @abstractmethod
     def update(self, *batch: torch.Tensor) -> None:
@@ -96,14 +96,8 @@ class ISFM(Fit):
         self.model = FlowSAC("FlowPolicy", self.env, ent_coef=case.alpha, seed=seed, device="cpu", **kwargs)
         self.model.critic = self.critic
 
-    def batch(self) -> Batch:
-        states = self.states()
-        with torch.no_grad():  # what a replay buffer would hold: actions of the averaged policy
-            return states, self.model.policy.actor(states)
-
     def update(self, *batch: torch.Tensor) -> None:
-        states, replay_actions = batch
-        for name, value in self.model.improve_actor(states, replay_actions, self.alpha).items():
+        for name, value in self.model.improve_actor(*batch, self.alpha).items():
             self.stats[name].append(value)
 
     def sample(self, states: np.ndarray, n: int, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:

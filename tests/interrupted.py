@@ -71,7 +71,6 @@ def everything(model):
     contents = vars(model.replay_buffer).items()
     arrays |= {f"buffer.{name}": value for name, value in contents if isinstance(value, int | np.ndarray)}
     arrays |= {"last_obs": model._last_obs, "steps": model.num_timesteps, "updates": model._n_updates}
-    arrays |= {"ess_share": model._ess_share}
     arrays |= {"episodes": model._episode_num, "returns": [float(episode["r"]) for episode in model.ep_info_buffer]}
     arrays |= {"python": random.random(), "numpy": np.random.random(), "torch": torch.rand(1).numpy()}
     normalizer = model.get_vec_normalize_env()

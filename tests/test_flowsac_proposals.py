@@ -6,14 +6,10 @@ import torch
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_flowsac import FlowSAC
-from sb3_flowsac.algorithm.arguments import proposal_budget
 from sb3_flowsac.isfm import (
     CurrentPolicy,
-    Mixture,
     Proposal,
     SamplingDistribution,
-    running_ess_share,
-    scheduled_proposals,
 )
 
 
@@ -26,28 +22,6 @@ class Watched(CurrentPolicy):
     def given(self, improvement, n):
         self.asked.append((n, improvement))
         return super().given(improvement, n)
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        (1, (1, False)),
-        (np.int64(7), (7, False)),
-        ("auto", (32, True)),
-        ("auto_64", (64, True)),
-        ("auto_12", (12, True)),
-    ],
-)
-def test_budgets(given, expected):
-    assert proposal_budget(given) == expected
-
-
-@pytest.mark.parametrize(
-    "wrong", ["", "fast", "16", "auto_", "auto32", "auto_11", "auto_0", "auto_x", "auto_-8", "auto_8_", "Auto"]
-)
-def test_texts_that_are_no_budget_are_named(wrong):
-    with pytest.raises(ValueError, match="n_proposals"):
-        proposal_budget(wrong)
 
 
 def test_a_fixed_number_is_drawn_at_every_update(make_model):
@@ -76,61 +50,6 @@ def test_what_each_loss_moves(make_model, loss):
     assert model.actor.flow.base.head.weight.any()
     names = model.logger.name_to_value
     assert ("train/ess" in names) == (loss != "pathwise") and ("train/pathwise_loss" in names) == (loss != "isfm")
-
-
-def test_a_mixture_is_checked_for_every_number_that_the_schedule_may_ask_for(make_model):
-    """Shares are rounded: this one takes 12, 14, 18 and 20 proposals, but of 16 nothing is left for the first
-    component."""
-    mixture = Mixture([CurrentPolicy() for _ in range(9)], [0.2, *[0.1] * 8])
-    with pytest.raises(ValueError, match="n_proposals=16 is too small for a mixture"):
-        make_model("Pendulum-v1", sampling_distribution=mixture, n_proposals="auto")
-    make_model("Pendulum-v1", sampling_distribution=mixture, n_proposals=18)
-
-
-@pytest.mark.parametrize(("n_proposals", "budget"), [("auto", 32), ("auto_64", 64)])
-def test_a_schedule_follows_the_running_effective_sample_size(make_model, monkeypatch, n_proposals, budget):
-    """Each number is that of the shares of the updates before; it starts at the budget, falls, and is logged."""
-    watched, shares, expected = Watched(), [], []
-    # Values that hardly differ: nearly all proposals count
-    model = make_model(
-        "Pendulum-v1",
-        sampling_distribution=watched,
-        n_proposals=n_proposals,
-        policy_delay=1,
-        ent_coef=1e4,
-        isfm_interval=1,
-    )
-    improve, running = model.improve_actor, 0.0
-
-    def recorded(observations, ent_coef):
-        figures = improve(observations, ent_coef)
-        shares.append(figures["ess"].item())
-        return figures
-
-    monkeypatch.setattr(model, "improve_actor", recorded)
-    model.learn(100)
-    for share in shares:
-        expected.append(scheduled_proposals(running, budget))
-        running = running_ess_share(running, share)
-    drawn = [n for n, _ in watched.asked]
-    assert drawn == expected and drawn[0] == budget and drawn == sorted(drawn, reverse=True)
-    assert drawn[-1] < budget and np.mean(shares) > 0.5
-    assert model.logger.name_to_value["train/n_proposals"] == drawn[-1]
-
-
-def test_a_schedule_keeps_to_its_budget_where_few_proposals_count(make_model):
-    watched = Watched()
-    make_model("Pendulum-v1", sampling_distribution=watched, n_proposals="auto_14", ent_coef=1e-4).learn(60)
-    assert {n for n, _ in watched.asked} == {14}
-
-
-def test_a_schedule_goes_on_after_loading(make_model, tmp_path):
-    model = make_model("Pendulum-v1", n_proposals="auto_64", policy_delay=1, ent_coef=1e4, isfm_interval=1).learn(100)
-    model.save(tmp_path / "model")
-    loaded = FlowSAC.load(tmp_path / "model", device="cpu")
-    states = torch.zeros(4, 3), torch.tensor(1e4)
-    drawn = [each.improve_actor(*states)["n_proposals"] for each in (model, loaded)]
-    assert loaded.n_proposals == "auto_64" and drawn[0] == drawn[1] < 64
 
 
 class Ring(SamplingDistribution):
@@ -162,14 +81,13 @@ class RingProposal(Proposal):
         return torch.logsumexp(torch.stack(sides), 0) - np.log(2)
 
 
-@pytest.mark.parametrize("n_proposals", [8, "auto_18"])
-def test_a_sampling_distribution_of_ones_own(make_model, tmp_path, n_proposals):
+def test_a_sampling_distribution_of_ones_own(make_model, tmp_path):
     """Trains, is asked beforehand what it can draw, and is saved with the model."""
     own = Ring()
     env = make_vec_env("Pendulum-v1", n_envs=2)
-    model = make_model(env, sampling_distribution=own, n_proposals=n_proposals, gradient_steps=-1).learn(80)
+    model = make_model(env, sampling_distribution=own, n_proposals=8, gradient_steps=-1).learn(80)
     assert model.sampling_distribution is own and model._n_updates > 20
-    assert own.checked == ([8] if n_proposals == 8 else [12, 14, 16, 18])
+    assert own.checked == [8]
     assert all(p.isfinite().all() for p in model.policy.parameters())
     model.save(tmp_path / "model")
     assert isinstance(FlowSAC.load(tmp_path / "model").sampling_distribution, Ring)

@@ -95,7 +95,6 @@ VARIANTS = {
     "mixture": {"sampling_distribution": Mixture([CurrentPolicy(), UniformBox()], [0.5, 0.5])},
     "own-proposals": {"sampling_distribution": Uphill()},
     "own-proposals-in-a-mixture": {"sampling_distribution": Mixture([Uphill(), CurrentPolicy()], [0.5, 0.5])},
-    "scheduled-proposals": {"n_proposals": "auto"},
     "average": {"actor_tau": 0.1},
     "networks": {"policy_kwargs": {"critic": "network"}},
     "next-actions": {"n_next_actions": 3},
@@ -268,12 +267,7 @@ def test_a_long_vector_of_actions(make_model):
         ("target_update_interval", 0),
         ("n_proposals", 0),
         ("n_proposals", 2.5),
-        ("n_proposals", "fast"),
-        ("n_proposals", "automatic"),
-        ("n_proposals", "auto_"),
-        ("n_proposals", "auto_11"),
-        ("n_proposals", "auto_-8"),
-        ("n_proposals", "auto_1.5"),
+        ("n_proposals", "auto"),
         ("n_proposals", "8"),
         ("actor_tau", 0.0),
         ("actor_tau", 1.5),
@@ -312,7 +306,7 @@ def test_gsde_is_no_feature_and_what_to_do_instead(make_model, kwargs, named):
 
 @pytest.mark.parametrize(
     ("sampling_distribution", "n_proposals"),
-    [("newton", 2), ("defensive", 1), (Mixture([UniformBox()] * 14, [1 / 14] * 14), "auto")],
+    [("newton", 2), ("defensive", 1), (Mixture([UniformBox()] * 14, [1 / 14] * 14), 12)],
 )
 def test_proposals_that_cannot_be_shared_out_are_refused_before_training(
     make_model, sampling_distribution, n_proposals

@@ -18,7 +18,7 @@ VARIANTS = {
         "ent_coef": "auto_0.1",
         "actor_loss": "isfm",
     },
-    "scheduled": {"n_proposals": "auto_64", "sampling_distribution": "defensive", "actor_tau": 0.3},
+    "averaged": {"n_proposals": 32, "sampling_distribution": "defensive", "actor_tau": 0.3},
     "networks": {"policy_kwargs": {"critic": "network"}},
     "quadratic": {
         "policy_kwargs": {"critic": "quadratic", "n_critics": 1},

@@ -136,7 +136,7 @@ SETTINGS = st.fixed_dictionaries(
         "min_effective_proposals": st.floats(1.0, 20.0),
         "isfm_interval": st.integers(1, 3),
         "actor_tau": st.floats(1e-6, 1.0),
-        "n_proposals": st.integers(4, 9) | st.sampled_from(["auto", "auto_12"]),
+        "n_proposals": st.integers(4, 9),
         "n_next_actions": st.integers(1, 3),
         "actor_batch_size": st.none() | st.integers(1, 20),
         "sampling_distribution": st.sampled_from(sorted(SAMPLING_DISTRIBUTIONS)),

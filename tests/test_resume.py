@@ -33,7 +33,7 @@ RUNS = {
     "whole episodes, decaying learning rate": lambda: small(
         train_freq=(2, "episode"), gradient_steps=4, learning_rate=lambda left: 1e-3 * left
     ),
-    "scheduled proposals": lambda: small(n_proposals="auto_14", sampling_distribution="defensive"),
+    "defensive proposals": lambda: small(sampling_distribution="defensive"),
     "monitored as a vector": lambda: small(VecMonitor(lqr(2, episode_steps=11))),
 }
 

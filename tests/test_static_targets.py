@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from experiments.distributions.static_targets.cases import Case
-from experiments.distributions.static_targets.evaluations import evaluations_table, until
 from experiments.distributions.static_targets.fits import METHODS, Gaussian
 from experiments.distributions.static_targets.goals import Goal
 from experiments.distributions.static_targets.measures import measures
@@ -117,26 +116,6 @@ def test_goals_see_every_seed():
     assert Goal("ring", 20, "kl", 1.5, relative=True).values(runs) == pytest.approx([1.0, 1.5])
     assert Goal("ring", 30, "kl", 0.2).values(runs) == []
     assert Goal("banana", 20, "kl", 0.2).values(runs) == []
-
-
-def test_values_of_the_critic_until_a_divergence():
-    """Between measurements the divergence is a power of the values: from 4 at 1 to 1 at 4 million, 2 is at 2."""
-    curve = [(100, 1e6, 4.0), (400, 4e6, 1.0), (800, 8e6, 1.0)]
-    assert [until(curve, kl) for kl in (4.0, 2.0, 1.0)] == pytest.approx([1e6, 2e6, 4e6])
-    assert until(curve, 4.1) is None and until(curve, 0.9) is None and until([], 2.0) is None
-
-    def rows(scale, *kls):
-        return [{"updates": n, "evaluations": 1e4 * scale * n, "kl": kl} for n, kl in zip((100, 400), kls, strict=True)]
-
-    runs = {
-        ("ring", "auto"): {0: rows(1, 9.0, 1.0), 1: rows(1, 9.0, 3.0), 2: rows(1, 9.0, 9.0)},
-        ("ring", "isfm"): {
-            0: rows(1, 5.0, 2.0),
-            1: rows(1, 3.0, 0.0),
-        },  # means of 4 and 1 over the seeds that both have
-        ("banana", "auto"): {0: rows(1, 9.0, 1.0)},
-    }
-    assert evaluations_table(runs) == [["ring", "2", "2", "4.00", "2.00", ""]]
 
 
 def test_command_line_keeps_runs(tmp_path, monkeypatch, capsys):

@@ -32,7 +32,6 @@ SETTINGS: list[dict[str, Any]] = [
     {"actor_batch_size": 128},
     {"actor_batch_size": None},
     {"n_proposals": 8},
-    {"n_proposals": "auto"},
     {"policy_kwargs": {"ode_steps": 2}},
     {"policy_kwargs": {"density": "trace"}},
     {"sampling_distribution": "policy"},

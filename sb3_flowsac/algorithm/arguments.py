@@ -26,18 +26,16 @@ from torch import nn
 from sb3_flowsac.algorithm.critics import CRITICS, Critic
 from sb3_flowsac.checks import abridged, boolean, choice, integer, number
 from sb3_flowsac.flow import make_flow
-from sb3_flowsac.isfm import MIN_PROPOSALS
 
 MAX_COUNT = 2**31 - 1  # of steps and transitions
 MAX_SIZE = 2**16  # of networks, of draws in a state: far above any use, and refused before it fills the memory
-DEFAULT_BUDGET = 32  # proposals of n_proposals="auto"
 # Smallest and largest value of the attributes that are integers
 INTEGERS = {
     **dict.fromkeys(("buffer_size", "batch_size", "n_steps", "target_update_interval"), (1, MAX_COUNT)),
     **dict.fromkeys(("policy_delay", "isfm_interval", "_stats_window_size", "actor_batch_size"), (1, MAX_COUNT)),
     "learning_starts": (0, MAX_COUNT),
     "gradient_steps": (-1, MAX_COUNT),
-    "n_next_actions": (1, MAX_SIZE),
+    **dict.fromkeys(("n_next_actions", "n_proposals"), (1, MAX_SIZE)),
     "seed": (0, 2**32 - 1),
 }
 OPTIONAL = ("actor_batch_size", "seed")  # which may be None
@@ -68,21 +66,6 @@ def check_settings(model: OffPolicyAlgorithm) -> None:
     if model.action_noise is not None:
         check_action_noise(model.action_noise, model.action_space.shape)
     check_replay_buffer(model)
-
-
-def proposal_budget(n_proposals: object) -> tuple[int, bool]:
-    """
-    The largest number of proposals, and whether each update chooses its own up to that.
-
-    :param n_proposals: a number, "auto" for a schedule with a budget of 32, or "auto_64" for one of 64
-    :raises ValueError: if the text is none of these or the number out of range
-    """
-    if not isinstance(n_proposals, str):
-        return integer("n_proposals", n_proposals, 1, MAX_SIZE), False
-    name, separator, budget = n_proposals.partition("_")
-    if name != "auto" or (separator and not budget.isdecimal()):
-        raise ValueError(f'n_proposals={n_proposals!r} must be a positive integer, "auto" or "auto_64", a budget')
-    return integer("n_proposals", int(budget) if separator else DEFAULT_BUDGET, MIN_PROPOSALS, MAX_SIZE), True
 
 
 def usable_device(value: object) -> torch.device:

@@ -23,13 +23,10 @@ from sb3_flowsac.algorithm.policies import CnnPolicy, FlowPolicy, MlpPolicy, Mul
 from sb3_flowsac.checks import boolean, choice, integer, number, positive
 from sb3_flowsac.flow import FlowDistribution
 from sb3_flowsac.isfm import (
-    MIN_PROPOSALS,
     SamplingDistribution,
     get_sampling_distribution,
     isfm_loss,
-    running_ess_share,
     scale_of_base,
-    scheduled_proposals,
     weight_statistics,
 )
 
@@ -68,8 +65,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     :param use_sde: part of SAC's signature; a flow has no gSDE, so only ``False``
     :param sde_sample_freq: as ``use_sde``, only ``-1``
     :param use_sde_at_warmup: as ``use_sde``, only ``False``
-    :param n_proposals: number of proposals that ISFM draws in each state; "auto" lets each update choose from the
-        running effective sample size, from 12 up to 32, or to 64 with "auto_64"
+    :param n_proposals: number of proposals that ISFM draws in each state
     :param min_effective_proposals: effective sample size that the weights keep in each state, at most a quarter of the
         proposals: where equation 9 has fewer, the step goes a part of the way from the policy to the target, see
         ``tempered_weights``; 1 for the paper's weights everywhere
@@ -134,7 +130,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         use_sde: bool = False,
         sde_sample_freq: int = -1,
         use_sde_at_warmup: bool = False,
-        n_proposals: int | str = 16,
+        n_proposals: int = 16,
         min_effective_proposals: float = 4.0,
         sampling_distribution: str | SamplingDistribution = "newton",
         n_next_actions: int = 1,
@@ -194,7 +190,6 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self.actor_batch_size = actor_batch_size
         self.actor_tau = actor_tau
         self.torch_compile = torch_compile
-        self._ess_share = 0.0  # running, for the schedule of n_proposals
         if _init_setup_model:
             self._setup_model()
 
@@ -213,10 +208,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         read_ent_coef(self.ent_coef)
         self.target_entropy = arguments.target_entropy(self.target_entropy, get_action_dim(self.action_space))
         self.sampling_distribution = get_sampling_distribution(self.sampling_distribution)
-        budget, is_scheduled = arguments.proposal_budget(self.n_proposals)
-        # Every number that the schedule may ask for: a mixture's shares are rounded, so it may take 12 and refuse 14
-        for n_proposals in [*range(MIN_PROPOSALS, budget, 2), budget] if is_scheduled else [budget]:
-            self.sampling_distribution.check(n_proposals)
+        self.sampling_distribution.check(self.n_proposals)
         # A model that another algorithm has saved does not carry over
         arguments.check_subclass("policy", self.policy_class, FlowPolicy)
         arguments.check_policy_kwargs(self.policy_class, self.policy_kwargs)
@@ -318,8 +310,6 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
                 loss = loss + figures["isfm_loss"]
                 figures |= weight_statistics(weights)
                 figures |= {"temper": tau.mean(), "irregular_fraction": policy.irregular_fraction}
-                if isinstance(self.n_proposals, str):
-                    self._ess_share = running_ess_share(self._ess_share, figures["ess"].item())
             self.actor.optimizer.zero_grad()
             if loss.requires_grad:  # not if the base is frozen and ISFM has no part
                 learning = [p for p in self.actor.parameters() if p.requires_grad]  # the critics' need no gradients
@@ -348,10 +338,9 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             state (batch,), 1 for equation 9 itself
         """
         improvement = improvement_in(policy, self.actor, self.critic, observations, ent_coef)
-        budget, is_scheduled = arguments.proposal_budget(self.n_proposals)
-        n = scheduled_proposals(self._ess_share, budget) if is_scheduled else budget
-        draws = self.sampling_distribution.given(improvement, n).draw(policy)
-        weights, tau = improvement.tempered_weights(draws, max(1.0, min(self.min_effective_proposals, 0.25 * n)))
+        draws = self.sampling_distribution.given(improvement, self.n_proposals).draw(policy)
+        enough = max(1.0, min(self.min_effective_proposals, 0.25 * self.n_proposals))
+        weights, tau = improvement.tempered_weights(draws, enough)
         return draws.latents, weights, tau
 
     def _record(self, figures: Figures) -> None:
@@ -363,8 +352,6 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             for name, mean in means.items():
                 self.logger.record(f"train/{name}", mean)
             self.logger.record("train/entropy", -means["log_prob"])
-        if "n_proposals" in means:
-            self.logger.record("train/ess_floor", 1.0 / means["n_proposals"])
 
     def learn(
         self: SelfFlowSAC,

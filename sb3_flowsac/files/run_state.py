@@ -28,7 +28,7 @@ from sb3_flowsac.algorithm import FlowSAC
 
 State = dict[str, Any]
 MODEL_ATTRIBUTES = (
-    *("num_timesteps", "_episode_num", "_n_updates", "_current_progress_remaining", "_ess_share"),
+    *("num_timesteps", "_episode_num", "_n_updates", "_current_progress_remaining"),
     *("_last_obs", "_last_original_obs", "_last_episode_starts", "ep_info_buffer", "ep_success_buffer"),
     *("action_noise", "action_space"),  # the space draws the actions before learning starts
 )

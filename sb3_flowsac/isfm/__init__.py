@@ -6,7 +6,6 @@ from sb3_flowsac.isfm.mixture import Mixture
 from sb3_flowsac.isfm.newton import NewtonGaussian
 from sb3_flowsac.isfm.registry import defensive, get_sampling_distribution
 from sb3_flowsac.isfm.sampling import CurrentPolicy, Proposal, SamplingDistribution, UniformBox
-from sb3_flowsac.isfm.schedule import MIN_PROPOSALS, running_ess_share, scheduled_proposals
 from sb3_flowsac.isfm.weights import (
     effective_sample_size,
     renyi_divergence,
@@ -17,7 +16,6 @@ from sb3_flowsac.isfm.weights import (
 )
 
 __all__ = [
-    "MIN_PROPOSALS",
     "CurrentPolicy",
     "Draws",
     "ISFMLoss",
@@ -34,9 +32,7 @@ __all__ = [
     "isfm_loss",
     "renyi_divergence",
     "resample",
-    "running_ess_share",
     "scale_of_base",
-    "scheduled_proposals",
     "self_normalize",
     "tempered_weights",
     "weight_statistics",

@@ -85,11 +85,10 @@ def weight_statistics(weights: torch.Tensor) -> dict[str, torch.Tensor]:
     What a batch of weights says of the proposals, as means over the states, see the page on metrics.
 
     :param weights: (batch, n), rows sum to 1
-    :return: ``n_proposals``, ``ess`` (as a share of n), ``renyi_2``, ``renyi_4`` and ``max_weight``
+    :return: ``ess`` (as a share of n), ``renyi_2``, ``renyi_4`` and ``max_weight``
     """
     n = weights.shape[-1]
     return {
-        "n_proposals": weights.new_tensor(float(n)),
         "ess": effective_sample_size(weights).mean() / n,
         "renyi_2": renyi_divergence(weights, 2).mean(),
         "renyi_4": renyi_divergence(weights, 4).mean(),

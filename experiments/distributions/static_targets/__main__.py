@@ -7,7 +7,7 @@ Q(s, a) = alpha log p(a|s) is given exactly, so that the best policy is p and it
     true       the same actor trained on 16 true samples of p in each state: the limit of what ISFM can reach
     sac        the actor of SB3's SAC (a squashed Gaussian, reparameterised, 16 samples in each state)
     sac_fast   the same with a learning rate of 1e-3
-    auto       isfm with n_proposals="auto"; isfm_32: with 32, all of its budget
+    isfm_32    isfm with 32 proposals
     newton, policy, ...    isfm with the sampling distribution of that name
 
 Each run is on one thread. Finished runs are kept in the folder and not run again; tables and pictures show all that are

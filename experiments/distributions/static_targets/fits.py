@@ -182,6 +182,5 @@ METHODS: dict[str, Callable[[Case, int], Fit]] = {
     "sac": Gaussian,
     "sac_fast": partial(Gaussian, learning_rate=1e-3),
     "isfm_32": partial(ISFM, n_proposals=32),
-    "auto": partial(ISFM, n_proposals="auto"),
     **{name: partial(ISFM, sampling_distribution=name) for name in SAMPLING_DISTRIBUTIONS},
 }

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.distributions.static_targets.evaluations import HEADINGS, evaluations_table
 from experiments.distributions.static_targets.goals import GOALS, Row, Runs
 from experiments.runner.tables import markdown_table
 
@@ -23,7 +22,7 @@ FIGURES = {
 
 
 def report(runs: Runs) -> str:
-    """Tables of the KL against updates, of all figures at the ends of the runs, of the goals, and of the schedule."""
+    """Tables of the KL against updates, of all figures at the ends of the runs, and of the goals."""
     return "\n".join(
         [
             "KL(pi, p) in nats after numbers of updates: mean over the seeds, the worst in brackets.\n",
@@ -34,7 +33,6 @@ def report(runs: Runs) -> str:
             _end_table(runs),
             "\nGoals of the defaults (`isfm`), by the worst of the seeds.\n",
             _goal_table(runs),
-            *_schedule_table(runs),
             "",
         ]
     )
@@ -70,12 +68,6 @@ def _goal_table(runs: Runs) -> str:
         verdict = [f"{max(values):.3g}", _yes(max(values) <= goal.limit)] if values else ["", "not run"]
         cells.append([str(goal), str(len(values)), *verdict])
     return markdown_table(["goal", "seeds", "worst", "holds"], cells)
-
-
-def _schedule_table(runs: Runs) -> list[str]:
-    cells = evaluations_table(runs)
-    title = "\nValues of Q, in millions, until a KL divergence that `auto` comes by, means over the seeds.\n"
-    return [title, markdown_table(HEADINGS, cells)] if cells else []
 
 
 def _yes(holds: bool) -> str:

@@ -57,7 +57,7 @@ def test_a_buffer_of_ones_own_is_kept_at_load(make_model, tmp_path):
 
 
 def test_dictionaries_have_none(make_model):
-    with pytest.raises(ValueError, match="n_steps=3 must be 1 with Dict observations"):
+    with pytest.raises(AssertionError, match="N-step returns are not supported for Dict"):
         make_model(SimpleMultiObsEnv(discrete_actions=False), "MultiInputPolicy", n_steps=3)
 
 

@@ -91,12 +91,6 @@ def test_a_scale_beyond_its_bounds_is_approached_and_comes_back(wanted):
     assert fit(1.0, 1000) == pytest.approx(1.0, rel=0.05)
 
 
-@pytest.mark.parametrize("log_std_init", [-7.5, 4.5, math.nan])
-def test_log_std_init_out_of_range_is_named(log_std_init):
-    with pytest.raises(ValueError, match="log_std_init"):
-        GaussianBase(5, 2, log_std_init)
-
-
 def test_standard_base_is_standard_in_every_state():
     gaussian = StandardBase(2)(torch.randn(3, 5, **F64))
     u = torch.randn(3, 4, 2, **F64)

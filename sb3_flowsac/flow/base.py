@@ -105,8 +105,6 @@ class GaussianBase(nn.Module):
 
     def __init__(self, features_dim: int, dim: int, log_std_init: float = 0.0) -> None:
         super().__init__()
-        if not (isinstance(log_std_init, int | float) and LOG_SCALE_MIN <= log_std_init <= LOG_SCALE_MAX):
-            raise ValueError(f"log_std_init={log_std_init!r} must lie in [{LOG_SCALE_MIN}, {LOG_SCALE_MAX}]")
         self.dim = dim
         self.head = nn.Linear(features_dim, 2 * dim + dim * (dim - 1) // 2)
         nn.init.zeros_(self.head.weight)

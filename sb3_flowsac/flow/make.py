@@ -36,7 +36,7 @@ def make_flow(
     :param dim: dimension of the samples
     :param base: "gaussian", a state-conditional Gaussian with the flow in its whitened coordinates; "linear", the same
         with a mean linear in the features and one covariance, see ``LinearBase``; or "standard", the paper's N(0, I)
-    :param log_std_init: logarithm of the Gaussian base's standard deviation at the start, in [-7, 4]
+    :param log_std_init: logarithm of the Gaussian base's standard deviation at the start, in [-7, 2]
     :param field: "structured" (closed-form divergence, see ``StructuredField``), "mlp" (see ``MLPField``) or a class of
         one's own, see ``VelocityField``
     :param field_kwargs: keyword arguments of the field, such as ``{"units": 32}`` for the structured one

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sb3_flowsac.flow import Identity, Tanh, make_flow
-from sb3_flowsac.isfm import Improvement
+from sb3_flowsac.isfm import Improvement, Mixture, UniformBox
 
 F64 = {"dtype": torch.float64}
 TRANSFORMS = pytest.mark.parametrize("transform", [Identity(), Tanh()], ids=["identity", "tanh"])
@@ -37,3 +37,8 @@ def everywhere(dim, step=None):
     axis = -12.0 + step * (torch.arange(round(24.0 / step), **F64) + 0.5)
     grid = axis.unsqueeze(-1) if dim == 1 else torch.cartesian_prod(axis, axis)
     return grid.unsqueeze(0), step**dim
+
+
+def defensive(component, share=0.125):
+    """A sampling distribution with a share drawn uniformly from the action box."""
+    return Mixture([component, UniformBox()], [1.0 - share, share])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from improvements import defensive
 from torch.distributions import MultivariateNormal
 
 from sb3_flowsac.flow import Identity, Tanh, make_flow
@@ -10,7 +11,6 @@ from sb3_flowsac.isfm import (
     CurrentPolicy,
     Improvement,
     NewtonGaussian,
-    defensive,
     flow_matching_loss,
     isfm_loss,
     self_normalize,

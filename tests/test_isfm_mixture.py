@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from improvements import F64, TRANSFORMS, everywhere, flow_policy, step_of
+from improvements import F64, TRANSFORMS, defensive, everywhere, flow_policy, step_of
 
 from sb3_flowsac.flow import Identity, Tanh
 from sb3_flowsac.isfm import (
@@ -13,7 +13,6 @@ from sb3_flowsac.isfm import (
     Mixture,
     NewtonGaussian,
     UniformBox,
-    defensive,
     self_normalize,
 )
 

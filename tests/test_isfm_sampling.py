@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from improvements import F64, TRANSFORMS, everywhere, flow_policy, step_of
+from improvements import F64, TRANSFORMS, defensive, everywhere, flow_policy, step_of
 from scipy.stats import kstest
 
 from sb3_flowsac.flow import Identity, Tanh, make_flow
@@ -12,7 +12,6 @@ from sb3_flowsac.isfm import (
     Mixture,
     NewtonGaussian,
     UniformBox,
-    defensive,
     get_sampling_distribution,
 )
 from sb3_flowsac.isfm.registry import SAMPLING_DISTRIBUTIONS

@@ -4,7 +4,7 @@ from sb3_flowsac.isfm.improvement import Draws, Improvement
 from sb3_flowsac.isfm.loss import ISFMLoss, flow_matching_loss, isfm_loss, scale_of_base
 from sb3_flowsac.isfm.mixture import Mixture
 from sb3_flowsac.isfm.newton import NewtonGaussian
-from sb3_flowsac.isfm.registry import defensive, get_sampling_distribution
+from sb3_flowsac.isfm.registry import get_sampling_distribution
 from sb3_flowsac.isfm.sampling import CurrentPolicy, Proposal, SamplingDistribution, UniformBox
 from sb3_flowsac.isfm.weights import (
     effective_sample_size,
@@ -25,7 +25,6 @@ __all__ = [
     "Proposal",
     "SamplingDistribution",
     "UniformBox",
-    "defensive",
     "effective_sample_size",
     "flow_matching_loss",
     "get_sampling_distribution",

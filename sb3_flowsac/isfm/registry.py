@@ -7,25 +7,11 @@ from sb3_flowsac.isfm.mixture import Mixture
 from sb3_flowsac.isfm.newton import NewtonGaussian
 from sb3_flowsac.isfm.sampling import CurrentPolicy, SamplingDistribution, UniformBox
 
-DEFENSIVE_SHARE = 0.125
-
-
-def defensive(component: SamplingDistribution, share: float = DEFENSIVE_SHARE) -> SamplingDistribution:
-    """
-    A sampling distribution with a defensive share drawn uniformly from the action box.
-
-    The share bounds the weights and brings a policy back that has left the box, where every weight of its own is zero.
-
-    :param component: what draws the rest
-    :param share: the uniform share, in (0, 1)
-    :raises ValueError: if the share is out of range
-    """
-    return Mixture([component, UniformBox()], [1.0 - share, share])
-
-
+# Bounds the weights, and brings a policy back that has left the box, where every weight of its own is zero
+UNIFORM_SHARE = 0.125
 SAMPLING_DISTRIBUTIONS: dict[str, Callable[[], SamplingDistribution]] = {
-    "defensive": lambda: defensive(CurrentPolicy()),
-    "newton": lambda: Mixture([CurrentPolicy(), NewtonGaussian(), UniformBox()], [0.5, 0.375, DEFENSIVE_SHARE]),
+    "defensive": lambda: Mixture([CurrentPolicy(), UniformBox()], [1.0 - UNIFORM_SHARE, UNIFORM_SHARE]),
+    "newton": lambda: Mixture([CurrentPolicy(), NewtonGaussian(), UniformBox()], [0.5, 0.375, UNIFORM_SHARE]),
     "policy": CurrentPolicy,
     "uniform": UniformBox,
 }

@@ -348,12 +348,12 @@ def test_study_writes_what_it_says(tmp_path, capsys, problem):
         assert row["timesteps"] == 96
         model = FlowSAC.load(out / row["model"])
         assert (model.gamma, model.ent_coef) == (0.9, row["alpha"])
-    for picture in ("action_distributions.png", "errors.png", "learning_curves.png"):
+    for picture in ("action_distributions.png", "learning_curves.png"):
         assert (out / picture).read_bytes().startswith(b"\x89PNG")
     assert len(list(out.glob("tensorboard/*/events*"))) == 2
     assert not list(out.rglob("*.tmp"))
     printed = capsys.readouterr().out
-    for part in ("optimal", "cov. error", "verdict", "results.json", "tensorboard --logdir", "errors.png"):
+    for part in ("optimal", "cov. error", "verdict", "results.json", "tensorboard --logdir", "learning_curves.png"):
         assert part in printed, part
 
 

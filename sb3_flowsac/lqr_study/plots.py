@@ -14,7 +14,7 @@ from sb3_flowsac.plotting import LEARNT, OPTIMAL, action_distribution_figure, sa
 
 def save_plots(problem: LQRProblem, results: Sequence[Result], out: Path) -> list[Path]:
     """
-    Draw the runs: action distributions (the first seed of each temperature), errors, learning curves.
+    Draw the runs: action distributions (the first seed of each temperature), learning curves.
 
     :param problem: what the runs have learnt
     :param results: what ``training.execute`` has found, at least one
@@ -25,7 +25,6 @@ def save_plots(problem: LQRProblem, results: Sequence[Result], out: Path) -> lis
     return save_figures(
         {
             "action_distributions": distributions_figure(problem, groups),
-            "errors": _errors(groups),
             "learning_curves": _learning_curves(groups),
         },
         out,
@@ -68,25 +67,6 @@ def distributions_figure(problem: LQRProblem, groups: Mapping[float, Sequence[Re
         examples = runs[0]["examples"]
         rows.append((problem.solve(alpha), np.array(examples["states"]), np.array(examples["actions"])))
     return action_distribution_figure(rows)
-
-
-def _errors(groups: Mapping[float, Sequence[Result]]) -> Figure:
-    """Bars of the mean over seeds, a dot for each seed."""
-    figure = Figure(figsize=(8.0, 3.2), layout="constrained")
-    for axes, key, title in zip(
-        figure.subplots(1, 2),
-        ("mean_error", "cov_error"),
-        ("mean of the action", "covariance of the action"),
-        strict=True,
-    ):
-        for place, runs in enumerate(groups.values()):
-            errors = [100.0 * run["row"][key] for run in runs]
-            axes.bar(place, np.mean(errors), color=LEARNT, alpha=0.5)
-            axes.plot([place] * len(errors), errors, "o", color=LEARNT)
-        axes.set_xticks(range(len(groups)), [f"alpha {alpha:g}" for alpha in groups])
-        axes.set_title(title)
-        axes.set_ylabel("error relative to the optimum (%)")
-    return figure
 
 
 def _learning_curves(groups: Mapping[float, Sequence[Result]]) -> Figure:

@@ -35,7 +35,7 @@ def run_study(
     """
     Train FlowSAC on MaxEntLQR-v0 for each temperature and seed, and compare with the optimum.
 
-    Writes to ``out``: each run's model and result under ``runs``, TensorBoard logs, ``results.json``, three pictures.
+    Writes to ``out``: each run's model and result under ``runs``, TensorBoard logs, ``results.json``, two pictures.
     Prints a table. Runs whose results an earlier start has left in ``out`` are not repeated.
 
     :param alphas: temperatures, positive, at least one; repeated ones count once

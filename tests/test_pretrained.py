@@ -14,10 +14,10 @@ from rich.console import Console
 
 from experiments.control import agents
 from experiments.control.cells import cell
+from experiments.runner.tasks import run_tasks
 from sb3_flowsac import load_policy, pretrained, save_policy
 from sb3_flowsac.cli import main
 from sb3_flowsac.files.loading import load_saved
-from sb3_flowsac.lqr_study.tasks import run_tasks
 from sb3_flowsac.show import states
 
 KEPT = {path.parent.name: path.parent for path in pretrained.AGENTS.glob("*/README.md")}

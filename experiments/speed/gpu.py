@@ -22,9 +22,9 @@ import torch
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from experiments.runner.tasks import write_json
 from experiments.speed.step import BATCH_SIZE, make_models
 from sb3_flowsac import FlowSAC
-from sb3_flowsac.lqr_study.tasks import write_json
 
 EAGER, COMPILED = ("FlowSAC", "SAC", "TQC"), ("compiled",)
 ROUNDS = 5

@@ -29,6 +29,14 @@ def test_tanh_log_det_is_exact_where_the_naive_formula_fails(u):
     assert actual == pytest.approx(expected, rel=1e-12, abs=1e-14)
 
 
+def test_bounded_log_det_is_that_of_the_outermost_action_beyond_it():
+    tanh, inside, outermost = Tanh(), torch.linspace(-8.0, 8.0, 33).unsqueeze(1), Tanh().inverse(torch.ones(1, 1))
+    torch.testing.assert_close(tanh.bounded_log_det(inside), tanh.log_det(inside))
+    for far in (9.0, -9.0, 1e30, -1e30):
+        torch.testing.assert_close(tanh.bounded_log_det(torch.tensor([[far]])), tanh.log_det(outermost))
+    assert torch.equal(Identity().bounded_log_det(inside), Identity().log_det(inside))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_saturated_tanh_stays_in_the_open_box(dtype):
     u = torch.tensor([-1e30, -50.0, -9.0, 9.0, 50.0, 1e30], dtype=dtype)

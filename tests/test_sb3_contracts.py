@@ -41,6 +41,17 @@ def test_policy_and_actor_predict_alike_after_save_and_load(make_model, tmp_path
         np.testing.assert_array_equal(each.predict(observations, deterministic=True)[0], expected)
 
 
+@pytest.mark.parametrize("net_arch", [[64], [256, 256]])
+def test_learning_goes_on_from_parameters_set_at_random(make_model, net_arch):
+    """SB3's test_save_load of HER: u lies so far out that tanh's real slope there is exp(-1e6)."""
+    model = make_model("Pendulum-v1", policy_kwargs={"net_arch": net_arch}).learn(30)
+    random = {name: torch.rand_like(value) for name, value in model.policy.state_dict().items()}
+    model.policy.load_state_dict(random)
+    model.learn(60, reset_num_timesteps=False)
+    assert model._n_updates == 70 and all(p.isfinite().all() for p in model.policy.parameters())
+    assert abs(model.logger.name_to_value["train/log_prob"]) < 100
+
+
 def test_a_shared_extractor_moves_in_the_first_gradient_step_and_its_target_follows_tau(make_model):
     """SB3's test_feature_extractor_target_net."""
     kwargs = {"features_extractor_kwargs": {"features_dim": 8}, "share_features_extractor": True, "critic": "network"}

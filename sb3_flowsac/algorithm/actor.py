@@ -11,6 +11,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_flowsac.flow import ActionTransform, FlowDistribution, Identity, Tanh, make_flow
+from sb3_flowsac.isfm import isfm_loss
 
 
 class RunningNorm(nn.Module):
@@ -123,9 +124,14 @@ class FlowActor(BasePolicy):
         )
         return data
 
-    def distribution(self, obs: PyTorchObs) -> FlowDistribution:
-        """The flow over u in each of a batch of observations."""
-        distribution: FlowDistribution = self.flow(self.features(obs))
+    def distribution(self, obs: PyTorchObs, update_norm: bool = False) -> FlowDistribution:
+        """
+        The flow over u in each of a batch of observations.
+
+        :param obs: observations
+        :param update_norm: see ``features``
+        """
+        distribution: FlowDistribution = self.flow(self.features(obs, update_norm))
         return distribution
 
     def features(self, obs: PyTorchObs, update_norm: bool = False) -> torch.Tensor:
@@ -159,6 +165,19 @@ class FlowActor(BasePolicy):
         u = base.unwhiten(y1)
         return self.transform(u), log_prob - base.log_scale - self.transform.log_det(u), y1
 
+    def imitation_loss(self, obs: PyTorchObs, actions: torch.Tensor) -> torch.Tensor:
+        """
+        The loss of supervised learning, for example from demonstrations: flow matching to given actions (equation 5),
+        and for the base distribution minus their log-likelihood. The running statistics of the trunk follow.
+
+        :param obs: observations
+        :param actions: scaled actions as a replay buffer holds them, (batch, action_dim)
+        :return: the mean over the batch, ()
+        """
+        latents = self.transform.inverse(actions).unsqueeze(1)
+        losses = isfm_loss(self.distribution(obs, update_norm=True), latents, torch.ones_like(latents[..., 0]))
+        return losses.flow + losses.base
+
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
         """
         Scaled actions, (batch, action_dim); unsquashed ones may lie outside [-1, 1].
@@ -177,14 +196,15 @@ class FlowActor(BasePolicy):
 
         The critics' targets and alpha are made of them, without gradients. The density is the trace integral of
         equation 6, whatever ``density`` says: it is cheap, and its errors nearly cancel in averages.
-        ``train/log_prob_bias`` says how large they are.
+        ``train/log_prob_bias`` says how large they are. Latents that tanh rounds to the outermost action have its
+        slope: that of the real tanh fades without end, as no action shows.
 
         :param obs: observations
         :param n: number of actions
         :return: (batch, n, action_dim) and (batch, n)
         """
         u, log_prob = self.distribution(obs).sample_with_log_prob(n, density="trace", antithetic=True)
-        return self.transform(u), log_prob - self.transform.log_det(u)
+        return self.transform(u), log_prob - self.transform.bounded_log_det(u)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
         actions: torch.Tensor = self(observation, deterministic)

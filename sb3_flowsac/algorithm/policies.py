@@ -322,14 +322,16 @@ class FlowPolicy(BasePolicy):
 
     def log_prob(self, obs: Any, actions: np.ndarray | torch.Tensor) -> torch.Tensor:
         """
-        Log-density of given actions in the environment's units, with gradients as in ``torch.distributions``.
+        Log-density of given actions in the environment's units, with gradients as in ``torch.distributions``. In
+        training mode these also move the running statistics of the actor's input.
 
         :param obs: observations as ``predict`` takes them, numpy or tensor, single or batched
         :param actions: (batch, action_dim) or (batch, n, action_dim) with ``action_dim`` the flattened Box
         :return: (batch,) or (batch, n); -inf outside a squashed policy's Box
         :raises ValueError: if the shapes do not fit
         """
-        distribution = self.actor.distribution(self._observations(obs))
+        learns = self.training and torch.is_grad_enabled()
+        distribution = self.actor.distribution(self._observations(obs), update_norm=learns)
         actions = torch.as_tensor(actions, dtype=self.box.scale.dtype, device=self.device)
         expected = (distribution.batch_size, distribution.dim)
         if actions.dim() not in (2, 3) or (actions.shape[0], actions.shape[-1]) != expected:

@@ -32,6 +32,10 @@ class ActionTransform(ABC):
     def log_det(self, latents: torch.Tensor) -> torch.Tensor:
         """log |det dT/du|, (..., d) to (...)."""
 
+    def bounded_log_det(self, latents: torch.Tensor) -> torch.Tensor:
+        """``log_det``, but that of the outermost action for all latents that round to it, (..., d) to (...)."""
+        return self.log_det(latents)
+
     @abstractmethod
     def log_indicator(self, latents: torch.Tensor) -> torch.Tensor:
         """0 where T(u) lies in the box, -inf elsewhere, (..., d) to (...)."""
@@ -82,9 +86,16 @@ class Tanh(ActionTransform):
     def log_det(self, latents: torch.Tensor) -> torch.Tensor:
         return (2.0 * (math.log(2.0) - latents - F.softplus(-2.0 * latents))).sum(-1)
 
+    def bounded_log_det(self, latents: torch.Tensor) -> torch.Tensor:
+        largest = self._largest(latents)
+        return self.log_det(latents.clamp(-largest, largest))
+
     def log_indicator(self, latents: torch.Tensor) -> torch.Tensor:
-        largest = self.inverse(torch.ones((), dtype=latents.dtype, device=latents.device))
-        return _log_inside(latents, largest)
+        return _log_inside(latents, self._largest(latents))
+
+    def _largest(self, latents: torch.Tensor) -> torch.Tensor:
+        """The latent of the outermost action."""
+        return self.inverse(torch.ones((), dtype=latents.dtype, device=latents.device))
 
     @staticmethod
     def _open(actions: torch.Tensor) -> torch.Tensor:

@@ -157,7 +157,7 @@ def test_training_takes_the_trace_integral_of_the_policy_with_the_exact_density(
         torch.manual_seed(7)
         with torch.no_grad():
             latents, log_prob = policy.actor.distribution(obs).sample_with_log_prob(n, density=density, antithetic=True)
-        drawn[density] = log_prob - policy.actor.transform.log_det(latents)
+        drawn[density] = log_prob - policy.actor.transform.bounded_log_det(latents)
     torch.manual_seed(7)
     _, log_prob = policy.actor.action_log_prob(obs, n)
     torch.testing.assert_close(log_prob, drawn["trace"], rtol=1e-8, atol=1e-8)

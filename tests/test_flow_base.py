@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.distributions import MultivariateNormal
 
 from sb3_flowsac.flow import Gaussian, GaussianBase, StandardBase
@@ -41,10 +42,14 @@ def test_scale_is_lower_triangular_with_a_positive_diagonal(gaussian):
         assert (gaussian.scale_tril.tril(-1).abs().amax((-1, -2)) > 1e-3).all()
 
 
-def test_a_new_base_is_centred_and_isotropic():
-    gaussian = GaussianBase(5, 3, log_std_init=-1.5)(torch.randn(4, 5))
-    assert torch.equal(gaussian.loc, torch.zeros(4, 3))
-    torch.testing.assert_close(gaussian.scale_tril, (math.exp(-1.5) * torch.eye(3)).expand(4, 3, 3))
+def test_a_new_base_is_isotropic_with_means_half_as_wide_as_it():
+    """Of features of root mean square 1, around 0; so a new policy is a feedback law beside its noise."""
+    features = F.rms_norm(torch.randn(4000, 100), (100,))
+    gaussian = GaussianBase(100, 3, log_std_init=-1.5)(features)
+    torch.testing.assert_close(gaussian.scale_tril, (math.exp(-1.5) * torch.eye(3)).expand(4000, 3, 3))
+    relative = gaussian.loc / math.exp(-1.5)
+    torch.testing.assert_close(relative.mean(0), torch.zeros(3), atol=0.05, rtol=0.0)
+    assert ((relative.std(0) > 0.4) & (relative.std(0) < 0.75)).all()
 
 
 def test_a_new_base_is_standard_unless_told_otherwise_and_saves_its_head_alone():

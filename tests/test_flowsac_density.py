@@ -114,8 +114,9 @@ def test_entropy_is_minus_the_integral_of_p_log_p(make_policy, squashed):
     assert ((entropy - mean).abs() < 4.5 * spread / 20_000**0.5 + 1e-3).all()
 
 
-def test_a_new_unsquashed_policy_is_a_gaussian_about_the_middle_of_the_box(make_policy):
+def test_a_new_unsquashed_policy_is_a_gaussian_in_units_of_the_box(make_policy):
     policy = make_policy((-1.0,), (3.0,), scale=0.0, squash_output=False, log_std_init=math.log(0.25))
+    torch.nn.init.zeros_(policy.actor.flow.base.head.weight)  # its mean
     actions = np.linspace(-3.0, 5.0, 17)
     expected = norm(1.0, 0.5).logpdf(actions)  # a quarter of the half width of 2
     actual = policy.log_prob(OBS[:1], actions.reshape(1, -1, 1))
@@ -127,6 +128,7 @@ def test_a_new_unsquashed_policy_is_a_gaussian_about_the_middle_of_the_box(make_
 
 def test_a_new_squashed_policy_is_a_gaussian_through_tanh(make_policy):
     policy = make_policy((-1.0,), (3.0,), scale=0.0, log_std_init=-0.5)
+    torch.nn.init.zeros_(policy.actor.flow.base.head.weight)  # its mean
     scaled = np.linspace(-0.99, 0.99, 21)
     expected = norm(0, math.exp(-0.5)).logpdf(np.arctanh(scaled)) - np.log(1 - scaled**2) - math.log(2.0)
     actual = policy.log_prob(OBS[:1], (1.0 + 2.0 * scaled).reshape(1, -1, 1))

@@ -230,6 +230,7 @@ def test_predict_is_in_the_box_and_of_the_policy(make_policy, squashed):
 def test_deterministic_predictions_are_the_image_of_the_bases_centre(make_policy, squashed):
     policy = make_policy(**BOX, squash_output=squashed, scale=0.0)
     with torch.no_grad():
+        policy.actor.flow.base.head.weight.zero_()
         policy.actor.flow.base.head.bias[:2] = torch.tensor([0.5, -0.3])
     centre = np.tanh([0.5, -0.3]) if squashed else np.array([0.5, -0.3])
     expected = np.array([1.25, 1.2]) + np.array([1.75, 0.2]) * centre

@@ -91,7 +91,8 @@ class GaussianBase(nn.Module):
     """
     A base distribution N(m(s), L(s) L(s)') with a full covariance, linear in the features of the state.
 
-    It starts at ``log_std_init`` with m = 0 and no correlation. All its numbers are bounded (``soft_clamp``): m by 4,
+    It starts at ``log_std_init`` without correlation, and with a random m about half as wide: a feedback law leads to
+    more states than noise around 0 does. All its numbers are bounded (``soft_clamp``): m by 4,
     the logarithm of L's diagonal by -7 and 2, and L's other entries by twice the diagonal one of their row.
 
     :param features_dim: size of the state's features
@@ -107,9 +108,10 @@ class GaussianBase(nn.Module):
         super().__init__()
         self.dim = dim
         self.head = nn.Linear(features_dim, 2 * dim + dim * (dim - 1) // 2)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-        nn.init.constant_(self.head.bias[dim : 2 * dim], log_std_init)
+        with torch.no_grad():
+            self.head.weight[:dim] *= math.exp(log_std_init)
+            self.head.weight[dim:] = 0.0
+            self.head.bias.zero_()[dim : 2 * dim] = log_std_init
         rows, columns = torch.tril_indices(dim, dim, offset=-1)
         self.register_buffer("lower", rows * dim + columns, persistent=False)
         self.register_buffer("_eye", torch.eye(dim).view(1, -1), persistent=False)

@@ -6,6 +6,7 @@ Studies of max-entropy LQRs, whose optimum is known in closed form.
     spi               Algorithm 1: soft policy iteration with the exact Q, no training
     zero_temperature  smaller and smaller temperatures
     growing           random systems with more and more states
+    defaults          FlowSAC and SAC with their defaults and network critics
     systems           all presets, and random systems of 12 states: docs/lqr_systems.md
 
     python -m experiments.lqr full --jobs 2
@@ -17,6 +18,7 @@ import sys
 from typing import Any
 
 import maxent_envs
+from experiments.lqr.defaults import run_defaults
 from experiments.lqr.full import ALPHAS, SEEDS, run_full
 from experiments.lqr.growing import run_growing
 from experiments.lqr.spi import run_spi
@@ -28,7 +30,9 @@ from experiments.runner.options import chosen_backend, command_line
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = command_line(__doc__, "flowsac_lqr_full")
-    parser.add_argument("study", choices=("full", "spi", "zero_temperature", "growing", "systems"), help="what to run")
+    parser.add_argument(
+        "study", choices=("full", "spi", "zero_temperature", "growing", "defaults", "systems"), help="what to run"
+    )
     parser.add_argument("--alpha", type=float, nargs="+", help="temperatures; growing takes one")
     parser.add_argument("--seed", type=int, nargs="+", help="random seeds")
     parser.add_argument("--timesteps", type=int, help="environment steps of a run; not for spi")
@@ -59,8 +63,8 @@ def main() -> None:
         run_systems(**given, command=command)
         return
     given["problem"] = maxent_envs.preset(options.preset)
-    if options.study == "full":
-        run_full(**given, command=command)
+    if options.study in ("full", "defaults"):
+        (run_full if options.study == "full" else run_defaults)(**given, command=command)
     elif options.study == "spi":
         run_spi(**{"alphas": ALPHAS, "seeds": SEEDS, **given})
     else:

@@ -89,7 +89,6 @@ def test_statistics_are_means_over_the_states():
     weights = torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.0, 1 / 3, 1 / 3, 1 / 3], [0.7, 0.1, 0.1, 0.1]], **F64)
     renyi = [math.log(2), math.log(4 / 3)]
     expected = {
-        "n_proposals": 4.0,
         "ess": (2 + 3 + 1 / 0.52) / 3 / 4,
         "renyi_2": np.mean([*renyi, math.log(4 * 0.52)]),
         "renyi_4": np.mean([*renyi, math.log(4**3 * (0.7**4 + 3 * 0.1**4)) / 3]),

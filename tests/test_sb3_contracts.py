@@ -128,9 +128,10 @@ def test_cloning_by_likelihood_is_what_predicts(make_model, parameters_of):
     def error(of):
         return float(np.mean((of.predict(observations, deterministic=True)[0] - actions) ** 2))
 
-    optimizer = torch.optim.Adam(getattr(model, parameters_of).parameters(), 5e-3)
+    optimizer = torch.optim.Adam(getattr(model, parameters_of).parameters(), model.learning_rate)
     first = error(model)
-    for _ in range(150):
+    model.policy.set_training_mode(True)
+    for _ in range(300):
         optimizer.zero_grad()
         (-model.policy.log_prob(observations, actions).mean()).backward()
         optimizer.step()

@@ -175,6 +175,7 @@ class FlowPolicy(BasePolicy):
             self.critic_target = self.make_critic()
             self.critic_target.load_state_dict(self.critic.state_dict())
             self.critic_target.set_training_mode(False)
+        self.set_training_mode(False)  # no statistics move unless it is asked for
 
     def _make_optimizer(self, parameters: list[nn.Parameter], lr_schedule: Schedule) -> torch.optim.Optimizer:
         kwargs = dict(self.optimizer_kwargs)

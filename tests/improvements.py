@@ -19,6 +19,7 @@ def waves(actions):
 def flow_policy(perturb, dim=1, batch=1, n_steps=32, log_std=-0.7):
     """A non-Gaussian policy in ``batch`` states, without gradients; 32 steps are so fine that both densities agree."""
     flow = make_flow(3, dim, log_std_init=log_std, field_kwargs={"units": 8}, ode_steps=n_steps)
+    torch.nn.init.zeros_(flow.base.head.weight)  # about the middle
     with torch.no_grad():
         return perturb(flow.double())(0.5 * torch.randn(batch, 3, **F64))
 

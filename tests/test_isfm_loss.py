@@ -223,6 +223,7 @@ def test_a_defensive_share_brings_a_policy_back_into_the_box(start):
         torch.manual_seed(0)
         flow = make_flow(3, 1, log_std_init=-1.0, ode_steps=2)
         with torch.no_grad():
+            flow.base.head.weight[0] = 0.0
             flow.base.head.bias[0] = start
         return flow
 
@@ -241,6 +242,7 @@ def test_a_defensive_share_brings_a_policy_back_into_the_box(start):
 def test_weights_become_equal_where_the_policy_is_the_target():
     """The fixed point of policy proposals: a Gaussian policy in the exponential of its own log-density."""
     flow = make_flow(3, 2, log_std_init=-2.5).double()
+    torch.nn.init.zeros_(flow.base.head.weight)  # centred
     policy = flow(torch.ones(1, 3, **F64))
     with torch.no_grad():
         improvement = Improvement(policy, Identity(), lambda actions: -0.5 * (actions * np.exp(2.5)).square().sum(-1))

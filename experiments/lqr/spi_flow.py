@@ -96,6 +96,7 @@ class FlowLQRPolicy:
             features_dim=problem.n_states,
             **ACTOR_SETTINGS,
         )
+        nn.init.zeros_(self.actor.flow.base.head.weight)  # the iteration starts without control
         self.device = self.actor.device
 
     def distribution(self, states: FloatArray) -> FlowDistribution:

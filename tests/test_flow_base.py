@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import MultivariateNormal
 
-from sb3_flowsac.flow import Gaussian, GaussianBase, StandardBase
+from sb3_flowsac.flow import Gaussian, GaussianBase, StandardBase, make_flow
 
 F64 = {"dtype": torch.float64}
 
@@ -40,6 +40,15 @@ def test_scale_is_lower_triangular_with_a_positive_diagonal(gaussian):
     assert (gaussian.scale_tril.diagonal(dim1=-2, dim2=-1) > 0).all()
     if gaussian.loc.shape[1] > 1:
         assert (gaussian.scale_tril.tril(-1).abs().amax((-1, -2)) > 1e-3).all()
+
+
+@pytest.mark.parametrize(
+    ("base", "log_std_init"), [("gaussian", -6.0), ("gaussian", 1.0), ("linear", -7.0), ("linear", 2.0)]
+)
+def test_a_new_base_has_the_spread_that_is_asked_for(base, log_std_init):
+    """Also where its range ends."""
+    log_scale = make_flow(5, 3, base=base, log_std_init=log_std_init).base(torch.zeros(1, 5)).log_scale
+    assert log_scale.item() == pytest.approx(3.0 * log_std_init, abs=1e-5)
 
 
 def test_a_new_base_is_isotropic_with_means_half_as_wide_as_it():

@@ -63,8 +63,8 @@ def test_a_field_of_ones_own_is_told_of_the_base():
     ("name", "value"),
     [
         ("base", "cauchy"),
-        ("log_std_init", 2.5),
-        ("log_std_init", -7.5),
+        ("log_std_init", 1.5),
+        ("log_std_init", -6.5),
         ("log_std_init", math.nan),
         ("field", "unet"),
         ("field", nn.Linear),

@@ -213,7 +213,7 @@ def test_a_wrong_number_of_samples_is_named(make_policy, method, n):
 
 @SQUASHED
 def test_predict_is_in_the_box_and_of_the_policy(make_policy, squashed):
-    policy = make_policy(**BOX, squash_output=squashed, double=False, log_std_init=1.5)
+    policy = make_policy(**BOX, squash_output=squashed, double=False, log_std_init=1.0)
     obs = np.repeat(BATCH[:1], 4000, axis=0)
     predicted = policy.predict(obs)[0]
     sampled = policy.sample(BATCH[:1], 4000)[0][0].clamp(policy.box.low, policy.box.high).numpy(force=True)

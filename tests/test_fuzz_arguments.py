@@ -145,7 +145,7 @@ SETTINGS = st.fixed_dictionaries(
                 "net_arch": st.lists(st.integers(1, 5), max_size=2),
                 "squash_output": st.booleans(),
                 "base": st.sampled_from(["gaussian", "standard"]),
-                "log_std_init": st.floats(-7.0, 2.0),
+                "log_std_init": st.floats(-6.0, 1.0),
                 "field": st.sampled_from(["structured", "mlp"]),
                 "ode_steps": st.integers(1, 3),
                 "ode_solver": st.sampled_from(["midpoint", "heun", "rk4", "euler"]),

@@ -92,8 +92,8 @@ class GaussianBase(nn.Module):
     A base distribution N(m(s), L(s) L(s)') with a full covariance, linear in the features of the state.
 
     It starts at ``log_std_init`` without correlation, and with a random m about half as wide: a feedback law leads to
-    more states than noise around 0 does. All its numbers are bounded (``soft_clamp``): m by 4,
-    the logarithm of L's diagonal by -7 and 2, and L's other entries by twice the diagonal one of their row.
+    more states than noise around 0 does. All its numbers are bounded (``soft_clamp``): m by 4, the logarithm of L's
+    diagonal by -7 and 2, and L's other entries by twice the diagonal one of their row.
 
     :param features_dim: size of the state's features
     :param dim: dimension

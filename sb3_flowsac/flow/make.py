@@ -36,7 +36,7 @@ def make_flow(
     :param dim: dimension of the samples
     :param base: "gaussian", a state-conditional Gaussian with the flow in its whitened coordinates; "linear", the same
         with a mean linear in the features and one covariance, see ``LinearBase``; or "standard", the paper's N(0, I)
-    :param log_std_init: logarithm of the Gaussian base's standard deviation at the start, in [-7, 2]
+    :param log_std_init: logarithm of the base's standard deviation at the start, in [-6, 1], for "linear" in [-7, 2]
     :param field: "structured" (closed-form divergence, see ``StructuredField``), "mlp" (see ``MLPField``) or a class of
         one's own, see ``VelocityField``
     :param field_kwargs: keyword arguments of the field, such as ``{"units": 32}`` for the structured one
@@ -49,7 +49,8 @@ def make_flow(
     :raises TypeError: if an argument is of the wrong kind, or ``field_kwargs`` do not fit the field
     """
     choice("base", base, get_args(BaseName))
-    log_std_init = number("log_std_init", log_std_init, LOG_SCALE_MIN, LOG_SCALE_MAX)
+    slack = 1.0 if base == "gaussian" else 0.0  # nearer to its bounds the Gaussian base would start elsewhere
+    log_std_init = number("log_std_init", log_std_init, LOG_SCALE_MIN + slack, LOG_SCALE_MAX - slack)
     field_class = _field_class(field)
     if not isinstance(field_kwargs, dict | None):
         raise TypeError(f"field_kwargs must be a dictionary or None, got {abridged(field_kwargs)}")

@@ -139,11 +139,11 @@ class FlowActor(BasePolicy):
         What base and field are functions of, (batch, net_arch[-1]).
 
         :param obs: observations
-        :param update_norm: whether the running statistics of the trunk's input follow this batch
+        :param update_norm: whether the running statistics of the trunk's input follow this batch, with gradients alone
         """
         extracted = self.extract_features(obs, self.features_extractor)
         if self.norm is not None:
-            if update_norm:
+            if update_norm and torch.is_grad_enabled():
                 self.norm.update(extracted)
             extracted = self.norm(extracted)
         features: torch.Tensor = self.trunk(extracted)

@@ -313,7 +313,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             self.actor.optimizer.zero_grad()
             if loss.requires_grad:  # not if the base is frozen and ISFM has no part
                 learning = [p for p in self.actor.parameters() if p.requires_grad]  # the critics' need no gradients
-                loss.backward(inputs=learning)  # type: ignore[no-untyped-call]
+                torch.autograd.backward(loss, inputs=learning)
                 self.actor.optimizer.step()
             self.optimizer_average.follow()
         figures["actor_loss"] = loss

@@ -331,8 +331,7 @@ class FlowPolicy(BasePolicy):
         :return: (batch,) or (batch, n); -inf outside a squashed policy's Box
         :raises ValueError: if the shapes do not fit
         """
-        learns = self.training and torch.is_grad_enabled()
-        distribution = self.actor.distribution(self._observations(obs), update_norm=learns)
+        distribution = self.actor.distribution(self._observations(obs), update_norm=self.training)
         actions = torch.as_tensor(actions, dtype=self.box.scale.dtype, device=self.device)
         expected = (distribution.batch_size, distribution.dim)
         if actions.dim() not in (2, 3) or (actions.shape[0], actions.shape[-1]) != expected:

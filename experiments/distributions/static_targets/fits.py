@@ -113,7 +113,7 @@ class ISFM(Fit):
 def match_flow(model: FlowSAC, states: torch.Tensor, u: torch.Tensor, weights: torch.Tensor) -> None:
     """A step of the actor's optimizer on ISFM's loss of weighed latents."""
     with model.optimizer_average.ahead():
-        flow, base = isfm_loss(model.actor.flow(model.actor.features(states, update_norm=True)), u, weights)
+        flow, base = isfm_loss(model.actor.distribution(states, update_norm=True), u, weights)
         model.actor.optimizer.zero_grad()
         (flow + base).backward()
         model.actor.optimizer.step()

@@ -98,4 +98,4 @@ def test_lqr_commands_of_the_pages_parse(tmp_path, monkeypatch):
     assert len(of_package) >= 2 and of_experiments
     for options in of_package:
         assert cli.build_parser().parse_args(["lqr", *options]).command == "lqr"
-    assert {build_parser().parse_args(options).study for options in of_experiments} == {"full", "systems"}
+    assert {build_parser().parse_args(options).study for options in of_experiments} == {"full", "systems", "defaults"}

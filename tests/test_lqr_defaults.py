@@ -2,6 +2,7 @@
 
 import json
 
+from experiments.lqr import defaults
 from experiments.lqr.defaults import run_defaults
 from maxent_envs import preset
 from sb3_flowsac.evaluation.lqr import EvaluationSettings
@@ -9,7 +10,8 @@ from sb3_flowsac.evaluation.lqr import EvaluationSettings
 EVALUATION = EvaluationSettings(n_rollouts=10, horizon=5, n_states=5, n_actions=50)
 
 
-def test_flowsac_and_sac_are_compared_with_the_optimum_and_kept(tmp_path, capsys):
+def test_flowsac_and_sac_are_compared_with_the_optimum_and_kept(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(defaults, "BRIEF_EVALUATION", EVALUATION)  # of the curves that nobody draws
     arguments = {
         "problem": preset("scalar"),
         "alphas": [0.5],

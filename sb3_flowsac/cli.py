@@ -33,6 +33,7 @@ common tasks:
   flowsac export pendulum.zip pendulum.onnx --deterministic   its policy for programs without torch
 """
 PRETRAINED = "--pretrained"  # with this, enjoy is ours
+COMPLETION = "--print-completion"
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ended
 OWN_COMMANDS = {
     "lqr": "learn a max-entropy LQR and compare with its known optimum",
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if verb in ZOO_COMMANDS and not any(argument.startswith(PRETRAINED) for argument in arguments):
             _run_zoo(verb, arguments[1:])  # before any parsing: the arguments are the Zoo's to read
             return 0
-        parser = build_parser()
+        parser = build_parser(zoo_options=any(argument.startswith(COMPLETION) for argument in arguments))
         if verb is None:
             parser.print_help()
             return 0
@@ -86,15 +87,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.exit(f"flowsac {verb}: error: {cause or type(error).__name__}")
 
 
-def build_parser() -> ArgumentParser:
-    """Build the parser of every subcommand; those of the Zoo, which read their own options, are only listed."""
+def build_parser(zoo_options: bool = False) -> ArgumentParser:
+    """
+    Build the parser of every subcommand.
+
+    :param zoo_options: with the options of the Zoo's commands, for completion, where the Zoo is installed; to run,
+        these commands need their names alone, as the Zoo reads its own options
+    """
     parser = ArgumentParser(
         prog="flowsac",
         description="Soft actor-critic with flow-matching policies for Stable-Baselines3.\n\n" + COMMON_TASKS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"flowsac {__version__}")
-    shtab.add_argument_to(parser, help="print the completion for a shell, see docs/install.md")
+    shtab.add_argument_to(parser, COMPLETION, help="print the completion for a shell, see docs/install.md")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     ways = ((_add_lqr, _run_lqr), (_add_show, _run_show), (_add_export, _run_export), (_add_push, _run_push))
     for (name, summary), (add, run) in zip(OWN_COMMANDS.items(), ways, strict=True):
@@ -102,20 +108,39 @@ def build_parser() -> ArgumentParser:
         subparser.set_defaults(run=run, parser=subparser)
         add(subparser)
     for name, summary in ZOO_COMMANDS.items():
-        subparser = commands.add_parser(name, help=summary, add_help=name == "enjoy")
-        subparser.set_defaults(run=_run_enjoy, parser=subparser)  # the only one whose options are read here
+        parents = _zoo_parsers(name) if zoo_options and name != "plot" else []
+        subparser = commands.add_parser(
+            name, help=summary, add_help=name == "enjoy", parents=parents, conflict_handler="resolve"
+        )
         if name == "enjoy":
+            subparser.set_defaults(run=_run_enjoy, parser=subparser)  # the only one whose options are read here
             _add_enjoy(subparser)
         if name == "plot":
-            subparser.add_argument("name", choices=list(ZOO_PLOTS))
+            plots = subparser.add_subparsers()
+            for plot, what in ZOO_PLOTS.items():
+                parents = _zoo_parsers(plot) if zoo_options else []
+                plots.add_parser(plot, help=what, add_help=False, parents=parents)
     return parser
+
+
+def _zoo_parsers(verb: str) -> list[ArgumentParser]:
+    """The parser of a command of the Zoo, none where the Zoo is not installed."""
+    if _missing_modules("plot"):
+        return []
+    from sb3_flowsac import zoo
+
+    return [zoo.parser_of(verb)]
+
+
+def _missing_modules(verb: str) -> list[str]:
+    """What a command of the Zoo needs and is not installed."""
+    needed = ["rl_zoo3", "requests", *ZOO_MODULES.get(verb, [])]
+    return [module for module in needed if importlib.util.find_spec(module) is None]
 
 
 def _run_zoo(verb: str, arguments: Sequence[str]) -> None:
     """Hand over to the RL Zoo, or say how to install it."""
-    needed = ["rl_zoo3", "requests", *ZOO_MODULES.get(verb, [])]
-    missing = [module for module in needed if importlib.util.find_spec(module) is None]
-    if missing:
+    if missing := _missing_modules(verb):
         sys.exit(
             f"flowsac {verb}: this needs the RL Zoo ({' and '.join(missing)} not installed)\n"
             'install it with: pip install "sb3-flowsac[zoo]"'

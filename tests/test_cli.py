@@ -55,24 +55,50 @@ def test_completion_knows_commands_and_options(capsys, shell):
     assert all(word in script for word in ("tune", "record", "plot_train"))
 
 
-def test_completion_completes_in_bash(tmp_path):
+def completed(parser, lines, folder):
+    """What bash offers for the last word of each command line."""
     bash = shutil.which("bash") or pytest.skip("no bash")
-    script = f"""{shtab.complete(build_parser(), "bash")}
-        cd {tmp_path}; touch my_lqr.yml; mkdir results
+    script = f"""{shtab.complete(parser, "bash")}
+        cd {folder}
         complete_words() {{
             COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
             _shtab_flowsac; echo "${{COMPREPLY[*]}}"
         }}
-        complete_words flowsac l
-        complete_words flowsac lqr --ti
-        complete_words flowsac lqr --problem my
-        complete_words flowsac lqr --out ""
-        complete_words flowsac tr
-        complete_words flowsac plot plot_t
     """
+    script += "\n".join(f"complete_words {line}" for line in lines)
     done = subprocess.run([bash, "-c", script], capture_output=True, text=True)
-    expected = ["lqr", "--timesteps", "my_lqr.yml", "results", "train", "plot_train"]
-    assert done.stdout.splitlines() == expected, done.stderr
+    assert not done.stderr
+    return dict(zip(lines, done.stdout.splitlines(), strict=True))
+
+
+def test_completion_completes_in_bash(tmp_path):
+    (tmp_path / "my_lqr.yml").touch()
+    (tmp_path / "results").mkdir()
+    expected = {
+        "flowsac l": "lqr",
+        "flowsac lqr --ti": "--timesteps",
+        "flowsac lqr --problem my": "my_lqr.yml",
+        'flowsac lqr --out ""': "results",
+        "flowsac tr": "train",
+        "flowsac plot plot_t": "plot_train",
+    }
+    assert completed(build_parser(), expected, tmp_path) == expected
+
+
+def test_completion_knows_the_zoos_options(tmp_path):
+    pytest.importorskip("rl_zoo3")
+    expected = {
+        "flowsac train --eval-f": "--eval-freq",
+        "flowsac train --algo flow": "flowsac",
+        "flowsac train --resume-": "--resume-freq",
+        "flowsac tune --n-trials": "--n-trials",
+        "flowsac enjoy --pretr": "--pretrained",
+        "flowsac enjoy --load-b": "--load-best",
+        "flowsac record --gym": "--gym-packages",
+        "flowsac plot plot_t": "plot_train",
+        "flowsac plot all_plots --exp": "--exp-folders",
+    }
+    assert completed(build_parser(zoo_options=True), expected, tmp_path) == expected
 
 
 @pytest.mark.parametrize(("flags", "folder"), [([], "flowsac_lqr"), (["--out", "mine"], "mine")])

@@ -3,6 +3,7 @@ resumed."""
 
 import numpy as np
 import pytest
+import torch
 from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv
@@ -38,9 +39,14 @@ def test_every_strategy(make_her_model, strategy, n_envs):
     assert 0 < reached.float().mean() < 1  # real goals are hardly ever met in so few steps
 
 
-def test_saved_and_restored(make_her_model, tmp_path):
+@pytest.mark.parametrize("at_random", [False, True])
+def test_saved_and_restored(make_her_model, tmp_path, at_random):
+    """Learning goes on, also from parameters set at random, as in SB3's test_save_load."""
     env = bits(2, n_bits=8)  # so many that no goal is reached and the last trajectories are unfinished
-    model = make_her_model(env).learn(60)
+    model = make_her_model(env, policy_kwargs={"net_arch": [256, 256]}).learn(60)
+    if at_random:
+        random = {name: torch.rand_like(value) for name, value in model.policy.state_dict().items()}
+        model.policy.load_state_dict(random)
     model.save(tmp_path / "model")
     model.save_replay_buffer(tmp_path / "buffer")
     with pytest.raises(AssertionError, match="environment"):
@@ -52,7 +58,13 @@ def test_saved_and_restored(make_her_model, tmp_path):
         isinstance(loaded.replay_buffer, HerReplayBuffer) and loaded.replay_buffer.pos == model.replay_buffer.pos == 30
     )
     np.testing.assert_array_equal(loaded.replay_buffer.rewards, model.replay_buffer.rewards)
-    assert loaded.learn(30, reset_num_timesteps=False)._n_updates > model._n_updates
+    observations = model.replay_buffer.sample(10).observations
+    predicted = [
+        each.predict({k: v.numpy() for k, v in observations.items()}, deterministic=True)[0] for each in (model, loaded)
+    ]
+    np.testing.assert_array_equal(*predicted)
+    assert loaded.learn(60, reset_num_timesteps=False)._n_updates == model._n_updates + 30
+    assert all(parameter.isfinite().all() for parameter in loaded.policy.parameters())
 
 
 class ToldBits(BitFlippingEnv):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.linalg import solve_discrete_are
 from scipy.signal import cont2discrete
 
 import maxent_envs
@@ -125,6 +126,28 @@ def test_brysons_rule_in_si_units_is_definite():
     T = np.diag([1e-3, 1e-1, 1e7])
     scaled = LQRProblem(np.linalg.inv(T) @ A @ T, np.linalg.inv(T) @ B, np.eye(3), [[4.0]], gamma=0.99).solve(1.0)
     np.testing.assert_allclose(solution.K @ T, scaled.K, rtol=1e-6)
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.6])
+def test_a_cost_of_the_output_alone_is_solved_as_scipy_does(turn):
+    """Q = C'C is semidefinite, its null space along an axis or not; the velocity, of no cost, is seen in the output."""
+    A, B, R, gamma = np.array([[1.0, 0.1], [0.0, 1.0]]), np.array([[0.005], [0.1]]), np.array([[0.1]]), 0.99
+    T = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    A, B, C = T.T @ A @ T, T.T @ B, np.array([[1.0, 0.0]]) @ T
+    P = solve_discrete_are(np.sqrt(gamma) * A, np.sqrt(gamma) * B, C.T @ C, R)
+    K = gamma * np.linalg.solve(R + gamma * B.T @ P @ B, B.T @ P @ A)
+    solution = LQRProblem(A, B, C.T @ C, R, gamma=gamma).solve(1.0)
+    np.testing.assert_allclose(solution.K, K, rtol=1e-6)
+    np.testing.assert_allclose(solution.P, P, rtol=1e-6)
+
+
+def test_a_growing_mode_that_the_cost_does_not_see_is_refused():
+    """Its null space is along no axis: a square root V D^(1/2) of Q in place of C would miss the mode."""
+    T = np.array([[0.6, -0.8], [0.8, 0.6]])
+    Q = T @ np.diag([1.0, 0.0]) @ T.T
+    LQRProblem(T @ np.diag([1.2, 0.5]) @ T.T, np.eye(2), Q, np.eye(2), gamma=0.99)
+    with pytest.raises(ValueError, match="Q, N must .*detectable"):
+        LQRProblem(T @ np.diag([0.5, 1.2]) @ T.T, np.eye(2), Q, np.eye(2), gamma=0.99)
 
 
 @pytest.mark.parametrize("mode", [1.0 - 1e-10, 1.0 - 1e-13])

@@ -5,15 +5,18 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.envs import FakeImageEnv
+from stable_baselines3.common.envs import FakeImageEnv, IdentityEnvBox
+from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
+
+from sb3_flowsac import FlowSAC
 
 OBS = np.array([[0.6, 0.8, 0.3], [-1.0, 0.0, -2.0]], np.float32)
 
 
 class SpectralNorm(BaseFeaturesExtractor):
-    """A layer with a buffer of its own, the vector u of power iteration, and a counter of integers."""
+    """A layer with buffers of its own, the vectors of power iteration, and a counter of integers."""
 
     def __init__(self, space):
         super().__init__(space, 8)
@@ -23,6 +26,21 @@ class SpectralNorm(BaseFeaturesExtractor):
     def forward(self, observations):
         self.calls += self.training
         return self.net(observations)
+
+
+class OwnNorm(BaseFeaturesExtractor):
+    """Observations minus their mean so far, by a buffer whose name is not one of torch's."""
+
+    def __init__(self, space):
+        super().__init__(space, 3)
+        self.register_buffer("centre", torch.zeros(3))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, observations):
+        if self.training:
+            self.calls += 1
+            self.centre += (observations.mean(0) - self.centre) / self.calls
+        return observations - self.centre
 
 
 @pytest.mark.parametrize("policy", ["MlpPolicy", "CnnPolicy"])
@@ -52,35 +70,85 @@ def test_learning_goes_on_from_parameters_set_at_random(make_model, net_arch):
     assert abs(model.logger.name_to_value["train/log_prob"]) < 100
 
 
-def test_a_shared_extractor_moves_in_the_first_gradient_step_and_its_target_follows_tau(make_model):
-    """SB3's test_feature_extractor_target_net."""
-    kwargs = {"features_extractor_kwargs": {"features_dim": 8}, "share_features_extractor": True, "critic": "network"}
+@pytest.mark.parametrize("shared", [True, False])
+def test_extractors_move_in_the_first_gradient_step_and_the_targets_follows_tau(make_model, shared):
+    """SB3's test_features_extractor_target_net."""
+    kwargs = {"features_extractor_kwargs": {"features_dim": 8}, "share_features_extractor": shared, "critic": "network"}
     env = FakeImageEnv(screen_height=40, screen_width=40, discrete=False)
     rhythm = {"policy_delay": 1, "learning_starts": 16}
     model = make_model(env, "CnnPolicy", policy_kwargs=kwargs, tau=0.0, buffer_size=250, **rhythm)
     model.learn(20)
-    assert model.policy.actor.features_extractor is model.policy.critic.features_extractor
+    assert (model.policy.actor.features_extractor is model.policy.critic.features_extractor) == shared
 
     def weights(network):
         return torch.cat([p.detach().flatten() for p in network.features_extractor.parameters()])
 
-    shared, target = weights(model.actor), weights(model.critic_target)
+    actor, critic, target = map(weights, (model.actor, model.critic, model.critic_target))
+    assert torch.equal(actor, critic) == shared and not torch.equal(critic, target)
     model.train(1, 16)
-    assert not torch.equal(weights(model.actor), shared) and torch.equal(weights(model.critic_target), target)
+    assert torch.equal(weights(model.critic_target), target)
+    assert not torch.equal(weights(model.actor), actor) and not torch.equal(weights(model.critic), critic)
     model.tau = 1.0
     model.train(1, 16)
     torch.testing.assert_close(weights(model.critic_target), weights(model.critic))
 
 
-def test_every_buffer_follows(make_model):
-    """Of the target critic: those of spectral norm and of integers, too. The actor that acts has its own alone."""
+@pytest.mark.parametrize("handled", [True, False])
+def test_a_time_limit_is_no_end(make_model, handled):
+    """SB3's test_infinite_horizon: a reward of 1 in every step, episodes cut after 8, gamma 0.98: the value is 50."""
+    env = gym.wrappers.TimeLimit(Endless(), 8)
+    learning = {"learning_rate": 0.01, "learning_starts": 0, "tau": 0.5, "ent_coef": 1e-4}
+    buffer = {"handle_timeout_termination": handled}
     model = make_model(
-        "Pendulum-v1", policy_delay=2, policy_kwargs={"features_extractor_class": SpectralNorm, "critic": "network"}
-    ).learn(60)
+        env, policy_kwargs={"n_critics": 1}, gamma=0.98, replay_buffer_kwargs=buffer, batch_size=64, **learning
+    ).learn(400)
+    states = model.policy.obs_to_tensor(np.arange(4))[0]
+    values = model.critic(states, model.actor(states)).detach()[0].numpy()
+    assert (np.abs(values - 50.0) < 2.0).all() if handled else (values < 40.0).all()
+
+
+class Endless(gym.Env):
+    """Four states in turn, whatever is done."""
+
+    observation_space, action_space = spaces.Discrete(4), spaces.Box(-1.0, 1.0, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.state = 0
+        return self.state, {}
+
+    def step(self, action):
+        self.state = (self.state + 1) % 4
+        return self.state, 1.0, False, False, {}
+
+
+def test_the_identity_is_learnt_in_few_steps():
+    """SB3's test_identity, with SAC's budget there and its threshold: the action is within 0.5 of the observation."""
+    env = IdentityEnvBox(eps=0.5)
+    settings = {"learning_rate": 1e-3, "gamma": 0.95, "policy_kwargs": {"net_arch": [64, 64]}}
+    model = FlowSAC("MlpPolicy", env, seed=0, device="cpu", **settings).learn(400)
+    assert evaluate_policy(model, env, n_eval_episodes=20, warn=False)[0] >= 90.0
+
+
+EXTRACTORS = {"of spectral norm": SpectralNorm, "of the user's": OwnNorm}
+
+
+@pytest.mark.parametrize("extractor", EXTRACTORS)
+@pytest.mark.parametrize("settings", [{"actor_tau": 1.0}, {"actor_tau": 0.1}])
+def test_every_buffer_is_used_where_it_is_trained(make_model, extractor, settings, tmp_path):
+    """The target critic has the critic's; the actor that acts, also in numpy and after loading, the trained actor's."""
+    kwargs = {"features_extractor_class": EXTRACTORS[extractor], "critic": "network"}
+    model = make_model("Pendulum-v1", policy_delay=2, policy_kwargs=kwargs, **settings).learn(60)
     found, expected = (dict(network.named_buffers()) for network in (model.critic_target, model.critic))
-    assert {"features_extractor.net.weight_u", "features_extractor.calls"} <= expected.keys()
-    assert all(torch.equal(found[name], value) for name, value in expected.items())
-    assert expected["features_extractor.calls"] > 0
+    assert expected and all(torch.equal(found[name], value) for name, value in expected.items())
+    for network in (model.actor, model.critic):
+        assert network.features_extractor.calls > 0
+    model.save(tmp_path / "model")
+    before = {name: value.clone() for name, value in model.policy.named_buffers()}
+    acting = model.actor.predict(OBS, deterministic=True)[0]  # SB3's way through torch
+    for each in (model, model.policy, FlowSAC.load(tmp_path / "model", device="cpu")):
+        np.testing.assert_allclose(each.predict(OBS, deterministic=True)[0], acting, atol=1e-5)
+    assert all(torch.equal(value, before[name]) for name, value in model.policy.named_buffers())
 
 
 @pytest.mark.parametrize("limit", [(2e38, np.float32), (4e4, np.float16)])

@@ -5,12 +5,12 @@ import os
 import runpy
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 from rl_zoo3.hyperparams_opt import HYPERPARAMS_CONVERTER, HYPERPARAMS_SAMPLER
 from rl_zoo3.utils import ALGOS, get_latest_run_id, get_model_path, get_saved_hyperparams
@@ -68,29 +68,13 @@ def run(verb: str, argv: Sequence[str]) -> None:
         of "record"
     """
     module, defaults = PROGRAMS[verb]
-    original = ArgumentParser.parse_args
-
-    def parse_args(parser: ArgumentParser) -> Namespace:
-        ArgumentParser.parse_args = original  # type: ignore[method-assign]
-        parser.prog = f"flowsac plot {verb}" if module == "rl_zoo3.plots" else f"flowsac {verb}"
-        parser.usage = "%(prog)s [options of the RL Zoo's program]; %(prog)s --help lists them"
-        for option, settings in OWN_OPTIONS.get(verb, {}).items():
-            parser.add_argument(option, **settings)
-        return _parse(verb, parser, [*defaults, *argv])
-
-    register()
-    ArgumentParser.parse_args = parse_args  # type: ignore[method-assign,assignment]
     try:
-        if verb == "record":  # no function, only a main block
-            runpy.run_module(module, run_name="__main__")
-        else:
-            getattr(importlib.import_module(module), "train" if verb == "tune" else verb)()
+        _start(verb, lambda parser: _parse(verb, parser, [*defaults, *argv]))
     except ValueError as error:
         if str(error) == "Record does not exist.":  # Optuna's answer when asked for the best of no finished trial
             raise ValueError("no trial has finished: all were pruned or failed, see above") from error
         raise
     finally:
-        ArgumentParser.parse_args = original  # type: ignore[method-assign]
         register()
     if module == "rl_zoo3.plots" and not has_display():
         from matplotlib import pyplot
@@ -99,6 +83,50 @@ def run(verb: str, argv: Sequence[str]) -> None:
             pyplot.figure(number).savefig(file := f"{verb}_{number}.png")
             print(f"No display: the figure is in {file}")
         pyplot.close("all")
+
+
+def parser_of(verb: str) -> ArgumentParser:
+    """
+    The options of a program of the Zoo, with ours.
+
+    :param verb: see ``run``
+    """
+
+    class Built(Exception):
+        """Ends the program before it begins."""
+
+    def stop(parser: ArgumentParser) -> NoReturn:
+        raise Built(parser)
+
+    try:
+        _start(verb, stop)
+    except Built as built:
+        parser: ArgumentParser = built.args[0]
+        return parser
+    raise AssertionError(f"{verb} has read no arguments")
+
+
+def _start(verb: str, parse: Callable[[ArgumentParser], Namespace]) -> None:
+    """Start a program of the Zoo, with ``parse`` in place of its parser's ``parse_args``."""
+    module, original = PROGRAMS[verb][0], ArgumentParser.parse_args
+
+    def parse_args(parser: ArgumentParser) -> Namespace:
+        ArgumentParser.parse_args = original  # type: ignore[method-assign]
+        parser.prog = f"flowsac plot {verb}" if module == "rl_zoo3.plots" else f"flowsac {verb}"
+        parser.usage = "%(prog)s [options of the RL Zoo's program]; %(prog)s --help lists them"
+        for option, settings in OWN_OPTIONS.get(verb, {}).items():
+            parser.add_argument(option, **settings)
+        return parse(parser)
+
+    register()
+    ArgumentParser.parse_args = parse_args  # type: ignore[method-assign,assignment]
+    try:
+        if verb == "record":  # no function, only a main block
+            runpy.run_module(module, run_name="__main__")
+        else:
+            getattr(importlib.import_module(module), "train" if verb == "tune" else verb)()
+    finally:
+        ArgumentParser.parse_args = original  # type: ignore[method-assign]
 
 
 def _parse(verb: str, parser: ArgumentParser, argv: Sequence[str]) -> Namespace:

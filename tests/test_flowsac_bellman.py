@@ -230,6 +230,14 @@ def test_the_target_entropy_is_minus_the_actions_dimension_by_default(make_model
     assert make_model(Blind(), target_entropy=target_entropy).target_entropy == found
 
 
+def test_an_entropy_that_squashed_actions_cannot_have_is_refused(make_model):
+    """That of the uniform distribution is the largest: 2 log 2 for two components. Beyond it alpha grows for ever."""
+    make_model(Blind(), target_entropy=1.38)
+    with pytest.raises(ValueError, match=r"target_entropy.*1\.386.*1\.39"):
+        make_model(Blind(), target_entropy=1.39)
+    make_model(Blind(), target_entropy=1.39, policy_kwargs={"squash_output": False})
+
+
 @pytest.mark.parametrize(("interval", "delay"), [(1, 1), (2, 3), (3, 2)])
 def test_target_and_actor_are_updated_at_their_intervals(make_model, interval, delay):
     """After each of six gradient steps: the actor has moved every ``policy_delay``, the target every ``interval``."""

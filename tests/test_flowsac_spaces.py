@@ -197,6 +197,13 @@ def test_an_alias_that_does_not_fit_names_the_one_that_does(make_model, policy, 
         make_model(Random(space), policy)
 
 
+@pytest.mark.parametrize("is_dict", [False, True])
+def test_a_box_without_an_axis_is_refused(make_model, is_dict):
+    box = spaces.Box(-1, 1, ())
+    with pytest.raises(ValueError, match=r"observation_space must have an axis.*ReshapeObservation"):
+        make_model(Random(spaces.Dict({"a": box}) if is_dict else box), "MultiInputPolicy" if is_dict else "MlpPolicy")
+
+
 def test_an_unknown_alias_is_named(make_model):
     with pytest.raises(ValueError, match="LstmPolicy"):
         make_model("Pendulum-v1", "LstmPolicy")

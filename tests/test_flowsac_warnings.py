@@ -18,9 +18,9 @@ class OwnGamma(gym.Wrapper):
     ("settings", "named"), [({"learning_starts": 60}, "learning_starts=60"), ({"gradient_steps": 0}, "0")]
 )
 def test_a_run_that_takes_no_gradient_step_warns(make_model, settings, named):
-    with pytest.warns(UserWarning, match=f"no gradient step.*{named}"):
+    with pytest.warns(UserWarning, match=f"no gradient step.*{named}") as warned:
         model = make_model("Pendulum-v1", **settings).learn(60)
-    assert model._n_updates == 0
+    assert model._n_updates == 0 and [warning.filename for warning in warned] == [__file__]
 
 
 def test_a_run_that_trains_does_not(make_model):
@@ -33,8 +33,9 @@ def test_a_run_that_trains_does_not(make_model):
 
 def test_another_gamma_than_the_environments_own_warns(make_model, tmp_path):
     env = OwnGamma(gym.make("Pendulum-v1"))
-    with pytest.warns(UserWarning, match=r"gamma=0.99.*0.95"):
-        model = make_model(env)
+    with pytest.warns(UserWarning, match=r"gamma=0.99.*0.95") as warned:
+        model = FlowSAC("MlpPolicy", env, buffer_size=10)
+    assert [warning.filename for warning in warned] == [__file__]
     model.save(tmp_path / "model")
     with pytest.warns(UserWarning, match=r"gamma=0.99.*0.95"):
         FlowSAC.load(tmp_path / "model", env=env)

@@ -129,7 +129,7 @@ SETTINGS = st.fixed_dictionaries(
         "gradient_steps": st.integers(-1, 3),
         "n_steps": st.integers(1, 6),
         "ent_coef": st.sampled_from(["auto", "auto_0.1"]) | st.floats(1e-8, 1e4),
-        "target_entropy": st.just("auto") | st.floats(-10, 10),
+        "target_entropy": st.just("auto") | st.floats(-10, 0.6),
         "target_update_interval": st.integers(1, 5),
         "policy_delay": st.integers(1, 3),
         "actor_loss": st.sampled_from(["both", "isfm", "pathwise"]),

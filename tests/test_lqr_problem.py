@@ -146,7 +146,7 @@ def test_a_growing_mode_that_the_cost_does_not_see_is_refused():
     T = np.array([[0.6, -0.8], [0.8, 0.6]])
     Q = T @ np.diag([1.0, 0.0]) @ T.T
     LQRProblem(T @ np.diag([1.2, 0.5]) @ T.T, np.eye(2), Q, np.eye(2), gamma=0.99)
-    with pytest.raises(ValueError, match="Q, N must .*detectable"):
+    with pytest.raises(ValueError, match=r"Q, N must .*detectable"):
         LQRProblem(T @ np.diag([0.5, 1.2]) @ T.T, np.eye(2), Q, np.eye(2), gamma=0.99)
 
 

@@ -6,6 +6,7 @@ A wrong argument is refused with its name, what was given and what is allowed. N
 import copy
 import difflib
 import inspect
+import math
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -160,13 +161,14 @@ def train_freq(value: object, n_envs: int) -> TrainFreq:
     return result
 
 
-def target_entropy(value: object, action_dim: int) -> float:
-    """A finite number (of single precision), or "auto": minus the dimension of the action."""
+def target_entropy(value: object, action_dim: int, squashed: bool = True) -> float:
+    """A finite number (of single precision), or "auto": minus the dimension of the action. Above the entropy of the
+    uniform distribution on [-1, 1]^dim, the most that squashed actions have, alpha would grow without end."""
     if isinstance(value, str) and value == "auto":
         return -float(action_dim)
     limit = float(torch.finfo(torch.float32).max)
     with naming('target_entropy must be "auto" or a number'):
-        return number("target_entropy", value, -limit, limit)
+        return number("target_entropy", value, -limit, action_dim * math.log(2.0) if squashed else limit)
 
 
 def check_action_noise(noise: object, shape: tuple[int, ...] | None) -> None:
@@ -279,6 +281,13 @@ def check_extractor_fits(
     """Check one of SB3's own extractors, each of which fits one kind of observation space; the error names the policy
     that fits."""
     is_dict, is_image = isinstance(space, spaces.Dict), is_image_space(space)
+    parts = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
+    without_axis = any(isinstance(part, spaces.Box) and not part.shape for part in parts)
+    if without_axis and extractor in (FlattenExtractor, CombinedExtractor):
+        raise ValueError(
+            f"observation_space must have an axis for its numbers, got {space}; wrap the environment in "
+            "gymnasium.wrappers.ReshapeObservation with shape (1,)"
+        )
     fits = {
         FlattenExtractor: not is_dict,
         CombinedExtractor: is_dict,

@@ -76,7 +76,7 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
             warnings.warn(
                 f"gamma={self.gamma:g}, and the environment's own is {others[0]:g}: what is learnt is the optimum of "
                 f"another problem; pass gamma={others[0]:g}",
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _warn_of_runs_without_training(self, total_timesteps: int) -> None:
@@ -85,7 +85,7 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
         if total_timesteps <= self.learning_starts:
             reason = f"learning_starts={self.learning_starts} must be below the steps of this run, {total_timesteps}"
         if reason:
-            warnings.warn(f"no gradient step will be taken: {reason}", stacklevel=4)
+            warnings.warn(f"no gradient step will be taken: {reason}", stacklevel=5)
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1

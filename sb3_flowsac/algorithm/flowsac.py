@@ -206,7 +206,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self.min_effective_proposals = number("min_effective_proposals", self.min_effective_proposals, 1.0)
         self.actor_tau = positive("actor_tau", self.actor_tau, 1.0)
         read_ent_coef(self.ent_coef)
-        self.target_entropy = arguments.target_entropy(self.target_entropy, get_action_dim(self.action_space))
+        squashed = self.policy_kwargs.get("squash_output", True)
+        self.target_entropy = arguments.target_entropy(self.target_entropy, get_action_dim(self.action_space), squashed)
         self.sampling_distribution = get_sampling_distribution(self.sampling_distribution)
         self.sampling_distribution.check(self.n_proposals)
         # A model that another algorithm has saved does not carry over

@@ -6,6 +6,10 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+
+from sb3_flowsac import FlowSAC
 
 SPREAD = 2.0  # standard deviation of the demonstrations
 
@@ -105,6 +109,25 @@ def test_a_clone_survives_the_learning_that_follows(model, demonstrations, loss)
     model.actor.requires_grad_(True)
     model.learn(80, callback=KeepImitating(demonstrations), reset_num_timesteps=False)
     assert error(model, demonstrations) < max(2.0 * cloned, 0.3)
+
+
+def test_imitation_that_goes_on_keeps_the_clones_return(model, demonstrations, tmp_path):
+    """Learning alone, with critics that know little yet, loses it. A still actor has a return of -8.5."""
+
+    def mean_return(of):
+        return evaluate_policy(of, Monitor(Following()), n_eval_episodes=20)[0]
+
+    for _ in range(100):
+        imitate(model, demonstrations)
+    model.replay_buffer.extend(*_arrays(demonstrations))
+    model.save(tmp_path / "clone")
+    model.save_replay_buffer(tmp_path / "buffer")
+    found = {"clone": mean_return(model)}
+    for way, callback in (("imitating", KeepImitating(demonstrations)), ("alone", None)):
+        learner = FlowSAC.load(tmp_path / "clone", env=Following(), device="cpu")
+        learner.load_replay_buffer(tmp_path / "buffer")
+        found[way] = mean_return(learner.learn(80, callback=callback))
+    assert found["clone"] > -1.0 and found["imitating"] > -2.0 and found["alone"] < -20.0
 
 
 def _arrays(buffer):

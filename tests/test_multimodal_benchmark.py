@@ -73,3 +73,14 @@ def test_the_actors_and_the_critics_part_of_a_known_error():
     parts = bandits.actor_and_critic(model, target)
     assert parts["kl_of_critic"] == pytest.approx(0.0, abs=1e-4)
     assert parts["kl_of_actor"] == pytest.approx(bandits.divergence(model, target)[0], rel=0.1)
+
+
+@pytest.mark.filterwarnings("ignore:no gradient step")
+@pytest.mark.parametrize("algo", ["flowsac", "sac"])
+def test_a_curve_ends_at_the_tables_figure(algo, monkeypatch):
+    """Both by the same estimate of the same policy."""
+    monkeypatch.setattr(bandits, "N_STATES", 8)
+    result = bandits.train(algo, "ring", seed=0, steps=30)
+    steps, values = zip(*result["curve"], strict=True)
+    assert steps == tuple(range(3, 31, 3)) and values[-1] == result["kl"]
+    assert len(set(values)) == 1  # nothing has been learnt yet, and the draws are the same

@@ -342,6 +342,8 @@ def _saved_model(parser: ArgumentParser, options: Namespace) -> "FlowSAC | FlowP
 
     try:
         return load_saved(options.model)
+    except FileNotFoundError:  # SB3's names a file that nobody has asked for, with .zip behind it
+        parser.error(f"argument MODEL: there is no {options.model}")
     except Exception as error:  # whatever is in the file
         parser.error(f"argument MODEL: {options.model} cannot be loaded: {type(error).__name__}: {error}")
 

@@ -279,6 +279,15 @@ def test_plots(display, empty_folder, monkeypatch, capsys):
     assert written == (set() if display else {"plot_train", "all_plots", "plot_from_file"})
 
 
+@pytest.mark.parametrize(("env", "options"), [("MaxEntLQR-v0", ["-w", "99"]), ("Pendulum-v1", ["-w", "1"])])
+def test_a_plot_of_too_few_episodes_is_refused(env, options, capsys):
+    """The Zoo's would be empty."""
+    main(["train", "--env", "MaxEntLQR-v0", *QUICK, "--eval-freq", "-1"])
+    assert stopped(["plot", "plot_train", "--env", env, *options]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "--episode-window" in error and env in error and options[1] in error
+
+
 def test_plots_list_their_options(capsys):
     assert stopped(["plot", "all_plots", "--help"]) == 0
     assert "--no-million" in capsys.readouterr().out

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from rl_zoo3.hyperparams_opt import HYPERPARAMS_CONVERTER, HYPERPARAMS_SAMPLER
 from rl_zoo3.utils import ALGOS, get_latest_run_id, get_model_path, get_saved_hyperparams
+from stable_baselines3.common.monitor import get_monitor_files, load_results
 
 from sb3_flowsac import FlowSAC  # the package registers the environments, too
 from sb3_flowsac.callbacks import ResumableCheckpoint
@@ -140,6 +141,8 @@ def _parse(verb: str, parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
         _prepare_training(parser, args)
     elif verb in ("enjoy", "record"):
         _prepare_replay(parser, args)
+    elif verb == "plot_train":
+        _check_window(parser, args)
     return args
 
 
@@ -196,6 +199,18 @@ def _prepare_replay(parser: ArgumentParser, args: Namespace) -> None:
     elif not (args.no_render or has_display()):
         print("No display: nothing is drawn; flowsac record makes a video")
         args.no_render = True
+
+
+def _check_window(parser: ArgumentParser, args: Namespace) -> None:
+    """The Zoo would draw nothing of runs with fewer episodes than it averages over."""
+    folder = Path(args.exp_folder, args.algo)
+    runs = [str(run) for run in folder.iterdir() if any(env in run.name for env in args.env)]
+    longest = max((len(load_results(run)) for run in runs if get_monitor_files(run)), default=0)
+    if longest < args.episode_window:
+        parser.error(
+            f"argument -w/--episode-window: {args.episode_window} episodes are averaged, and the longest run of "
+            f"{' or '.join(args.env)} in {folder} has {longest}"
+        )
 
 
 def _latest_run(parser: ArgumentParser, args: Namespace) -> int:

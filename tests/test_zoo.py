@@ -174,10 +174,22 @@ def test_enjoy_loads_without_memory_and_training_goes_on_with_it(monkeypatch, ca
     several = ["n_steps:3", "sampling_distribution:'defensive'"]  # of a buffer's own class; a name that is looked up
     main(["train", "--env", "Pendulum-v1", *QUICK, "buffer_size:5000", *several])
     main(["enjoy", "--env", "Pendulum-v1", "--no-render", "-n", "3"])
-    main(["train", "--env", "Pendulum-v1", "-i", "logs/flowsac/Pendulum-v1_1/Pendulum-v1.zip", *QUICK, *several])
+    main(
+        [
+            "train",
+            "--env",
+            "Pendulum-v1",
+            "-i",
+            "logs/flowsac/Pendulum-v1_1/Pendulum-v1.zip",
+            *QUICK,
+            *several,
+            "ent_coef:0.3",
+        ]
+    )
     assert [model.replay_buffer.buffer_size for model in loaded] == [1, 5000]
     assert rl_zoo3.ALGOS["flowsac"] is FlowSAC
     assert loaded[1].num_timesteps == 120
+    assert loaded[1].current_ent_coef() == pytest.approx(0.3)  # it was learnt in the first run
 
 
 def test_settings_from_a_file_of_the_user(capsys, empty_folder):

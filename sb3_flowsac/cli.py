@@ -228,7 +228,7 @@ def _add_show(parser: ArgumentParser) -> None:
     )
     _add_model(parser)
     parser.add_argument("--env", metavar="ID", help="environment whose states are shown (default: the space's samples)")
-    kwargs = "its arguments, such as alpha:0.5 for a model of flowsac lqr"
+    kwargs = "its arguments, such as alpha:0.5; flowsac lqr prints those of its models"
     parser.add_argument("--env-kwargs", type=_keyword, nargs="+", default=[], metavar="NAME:VALUE", help=kwargs)
     pictures = "folder for the pictures (default: one beside MODEL, opened if there is a display)"
     out = parser.add_argument("--out", type=Path, metavar="DIR", help=pictures)

@@ -71,7 +71,7 @@ def lqr_model(problem: LQRProblem, alpha: float, seed: int, **overrides: Any) ->
     A FlowSAC model with the study's settings, on eight copies of MaxEntLQR-v0.
 
     :param problem: the problem to learn
-    :param alpha: the temperature; the action Box is derived from it
+    :param alpha: the temperature; the action Box is made from it
     :param seed: seed of model and environments
     :param overrides: arguments of FlowSAC that replace or extend the study's
     :return: the model, not yet trained
@@ -87,10 +87,20 @@ def lqr_model(problem: LQRProblem, alpha: float, seed: int, **overrides: Any) ->
         "learning_starts": max(200, WARM_UP_SHARE * entries),
         "batch_size": max(1024, BATCH_SHARE * entries),
     }
-    bound = BOX_SPREADS / SPREAD_MULTIPLE * derived_action_bound(problem, alpha)
-    steps = episode_steps(problem, alpha)
-    env = training_env(problem, alpha, seed, action_bound=bound.tolist(), max_episode_steps=steps)
+    bound, steps = action_bound(problem, alpha), episode_steps(problem, alpha)
+    env = training_env(problem, alpha, seed, action_bound=bound, max_episode_steps=steps)
     return GentleFlowSAC("FlowPolicy", env, **{**FLOW_SETTINGS, **of_problem, **overrides})
+
+
+def action_bound(problem: LQRProblem, alpha: float) -> list[float]:
+    """
+    Bounds of the study's action Box, ``BOX_SPREADS`` standard deviations of the optimal inputs.
+
+    :param problem: the problem
+    :param alpha: the temperature
+    """
+    bounds: list[float] = (BOX_SPREADS / SPREAD_MULTIPLE * derived_action_bound(problem, alpha)).tolist()
+    return bounds
 
 
 def training_env(problem: LQRProblem, alpha: float, seed: int, n_envs: int = N_ENVS, **kwargs: Any) -> VecEnv:

@@ -17,6 +17,7 @@ import maxent_envs
 from maxent_envs import LQRProblem
 from sb3_flowsac.checks import integer, positive
 from sb3_flowsac.files.writing import write_text
+from sb3_flowsac.lqr_study.models import action_bound
 from sb3_flowsac.lqr_study.plots import save_plots
 from sb3_flowsac.lqr_study.training import TIMESTEPS, Result, RunSpec, execute
 from sb3_flowsac.lqr_study.verdict import advice, percent, short
@@ -168,7 +169,8 @@ def show_command(model: Path, problem: LQRProblem, alpha: float) -> str:
     """
     names = [name for name in maxent_envs.PRESETS if maxent_envs.preset(name) == problem]
     system = {"preset": names[0]} if names else problem.to_dict()
-    kwargs = [f"{name}:{value}" for name, value in {"alpha": alpha, **system}.items()]
+    arguments = {"alpha": alpha, **system, "action_bound": action_bound(problem, alpha)}
+    kwargs = [f"{name}:{value}" for name, value in arguments.items()]
     return shlex.join(["flowsac", "show", str(model), "--env", "MaxEntLQR-v0", "--env-kwargs", *kwargs])
 
 

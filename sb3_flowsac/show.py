@@ -28,7 +28,8 @@ LARGE = 1e30  # no bound is meant
 PAGE = "index.html"
 LEARNING_CURVE = "learning_curve"
 CAPTIONS = {
-    "action_density": "Density of the policy's actions in each state, in the environment's units (brighter is denser).",
+    "action_density": "Density of the policy's actions in each state, in the environment's units; of pairs of "
+    "components, brighter is denser.",
     "flow_paths": "Paths of 100 samples through the solver's steps: grey points are noise, blue points the actions.",
     "weights": "Importance weights of the proposals of the next improvement, in all 64 states. Left: N times the "
     "weight; at 1 (dashed) all proposals count alike. Right: effective sample size, at least 1/N (dotted).",

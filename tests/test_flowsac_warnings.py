@@ -4,6 +4,7 @@ import warnings
 
 import gymnasium as gym
 import pytest
+from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_flowsac import FlowSAC
 
@@ -29,6 +30,16 @@ def test_a_run_that_trains_does_not(make_model):
         model = make_model("Pendulum-v1", learning_starts=40).learn(60)
         model.learn(20, reset_num_timesteps=False)  # goes on after its warm-up
     assert model._n_updates == 40
+
+
+@pytest.mark.parametrize(("train_freq", "n_updates"), [(1, 1), (3, 1)])
+def test_a_last_rollout_that_goes_beyond_the_warm_up_trains(make_model, train_freq, n_updates):
+    """Eight environments make whole rollouts: 64 or 72 steps where 60 are asked for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        env = make_vec_env("Pendulum-v1", n_envs=8)
+        model = make_model(env, learning_starts=60, train_freq=train_freq).learn(60)
+    assert model._n_updates == n_updates
 
 
 def test_another_gamma_than_the_environments_own_warns(make_model, tmp_path):

@@ -1,16 +1,17 @@
 """SB3's loading and its collection of transitions, where damaged files and numbers that are not finite are stopped."""
 
 import json
+import math
 import pickle
 import warnings
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise, VectorizedActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.type_aliases import GymEnv, TrainFreq, TrainFrequencyUnit
 
 from sb3_flowsac.algorithm.finite import REMEDY, DivergenceError, check_finite, spoilt_parameters
 from sb3_flowsac.algorithm.tables import slow_down_tables
@@ -82,8 +83,12 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
     def _warn_of_runs_without_training(self, total_timesteps: int) -> None:
         """Say it where no gradient step will come."""
         reason = "gradient_steps is 0" if self.gradient_steps == 0 else ""
-        if total_timesteps <= self.learning_starts:
-            reason = f"learning_starts={self.learning_starts} must be below the steps of this run, {total_timesteps}"
+        every = cast(TrainFreq, self.train_freq)
+        rollout = self.n_envs * (every.frequency if every.unit == TrainFrequencyUnit.STEP else 1)
+        # A run ends with a whole rollout
+        end = self.num_timesteps + math.ceil((total_timesteps - self.num_timesteps) / rollout) * rollout
+        if end <= self.learning_starts:
+            reason = f"learning_starts={self.learning_starts} must be below the steps of this run, {end}"
         if reason:
             warnings.warn(f"no gradient step will be taken: {reason}", stacklevel=5)
 

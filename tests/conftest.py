@@ -51,7 +51,8 @@ def short_runs(monkeypatch):
     learn = OffPolicyAlgorithm.learn
 
     def learn_shortly(self, total_timesteps, *args, **kwargs):
-        return learn(self, min(total_timesteps, self.learning_starts + 20), *args, **kwargs)
+        warm_up = 100 if self.learning_starts == "auto" else self.learning_starts
+        return learn(self, min(total_timesteps, warm_up + 20), *args, **kwargs)
 
     def evaluate_shortly(*args, n_eval_episodes=1, **kwargs):
         return evaluate_policy(*args, n_eval_episodes=1, **kwargs)

@@ -42,6 +42,12 @@ def test_a_last_rollout_that_goes_beyond_the_warm_up_trains(make_model, train_fr
     assert model._n_updates == n_updates
 
 
+@pytest.mark.parametrize(("steps", "warm_up"), [(150, 100), (3_000, 300), (1_000_000, 1_000)])
+def test_the_warm_up_is_a_tenth_of_the_run_within_bounds(make_model, steps, warm_up):
+    model = make_model("Pendulum-v1", learning_starts="auto").learn(steps, callback=lambda *_: False)
+    assert model.learning_starts == warm_up
+
+
 def test_another_gamma_than_the_environments_own_warns(make_model, tmp_path):
     env = OwnGamma(gym.make("Pendulum-v1"))
     with pytest.warns(UserWarning, match=r"gamma=0.99.*0.95") as warned:

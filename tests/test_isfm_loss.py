@@ -249,3 +249,24 @@ def test_weights_become_equal_where_the_policy_is_the_target():
         latents, log_density = CurrentPolicy().given(improvement, 64).sample_with_log_prob()
         weights = self_normalize(improvement.log_target(latents) - log_density)
     torch.testing.assert_close(weights, torch.full((1, 64), 1 / 64, **F64), rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("base", ["gaussian", "standard"])
+def test_a_far_proposal_moves_a_learnt_base_as_one_at_its_reach_does(perturb, base):
+    """Its likelihood would otherwise have a gradient that grows with the square of the distance."""
+    flow = perturb(make_flow(3, 2, base=base, ode_steps=4).double())
+    features, direction = torch.ones(5, 3, **F64).requires_grad_(), torch.tensor([0.6, -0.8], **F64)
+    policy = flow(features)
+
+    def gradient(distance):
+        step = distance * 2.0**0.5 * direction.expand(5, 1, 2)  # of root mean square ``distance``
+        latents, weights = policy.base.detach().unwhiten(step), torch.ones(5, 1, **F64)
+        losses = isfm_loss(policy, latents, weights, generator=torch.Generator().manual_seed(0))
+        return torch.autograd.grad(losses.base + losses.flow, features, retain_graph=True)[0]
+
+    near, reach, far = gradient(2.0), gradient(4.0), gradient(300.0)
+    assert not torch.allclose(near, reach)
+    if base == "gaussian":
+        torch.testing.assert_close(far, reach)
+    else:
+        assert far.norm() > 50.0 * reach.norm()

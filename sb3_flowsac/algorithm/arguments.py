@@ -39,7 +39,8 @@ INTEGERS = {
     **dict.fromkeys(("n_next_actions", "n_proposals"), (1, MAX_SIZE)),
     "seed": (0, 2**32 - 1),
 }
-OPTIONAL = ("actor_batch_size", "seed")  # which may be None
+# What else some of them may be
+WORDS = {"actor_batch_size": (None,), "seed": (None,), "learning_starts": ("auto",)}
 # Arguments that SB3 fills in: of a replay buffer, and of a policy
 OF_BUFFERS = {"buffer_size", "observation_space", "action_space", "device", "n_envs", "optimize_memory_usage"}
 OF_POLICIES = {"observation_space", "action_space", "lr_schedule"}
@@ -58,7 +59,7 @@ def check_settings(model: OffPolicyAlgorithm) -> None:
     """Check the settings that SB3's classes keep as attributes, also those that a saved file brought."""
     for name, limits in INTEGERS.items():
         value = getattr(model, name)
-        if value is not None or name not in OPTIONAL:
+        if not (value is None or isinstance(value, str)) or value not in WORDS.get(name, ()):
             setattr(model, name, integer(name.lstrip("_"), value, *limits))
     model.tau, model.gamma = number("tau", model.tau, 0.0, 1.0), number("gamma", model.gamma, 0.0, 1.0)
     model.learning_rate = learning_rate(model.learning_rate)

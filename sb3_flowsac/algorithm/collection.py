@@ -55,6 +55,8 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
         if isinstance(noise, VectorizedActionNoise) and noise.n_envs != self.n_envs:
             raise ValueError(f"action_noise is for {noise.n_envs} environments, there are {self.n_envs}")
         setup = super()._setup_learn(*args, **kwargs)
+        if isinstance(self.learning_starts, str):  # "auto": with narrow data the first policies keep to what they know
+            self.learning_starts = min(max(setup[0] // 10, 100), 1000)
         if not self._custom_logger:
             slow_down_tables(self.logger)
         self._warn_of_runs_without_training(setup[0])

@@ -48,7 +48,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     :param env: the environment to learn from (if registered in Gymnasium, can be str)
     :param learning_rate: learning rate of all networks, a number or a function of the remaining progress (from 1 to 0)
     :param buffer_size: size of the replay buffer
-    :param learning_starts: how many steps to collect, with uniformly drawn actions, before learning starts
+    :param learning_starts: how many steps to collect, with uniformly drawn actions, before learning starts; "auto" for
+        a tenth of the run, at least 100 and at most 1,000
     :param batch_size: number of transitions in each gradient step
     :param tau: the soft update coefficient ("Polyak update", between 0 and 1)
     :param gamma: the discount factor
@@ -113,7 +114,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         env: GymEnv | str,
         learning_rate: float | Schedule = 1e-3,
         buffer_size: int = 1_000_000,
-        learning_starts: int = 100,
+        learning_starts: int | str = "auto",
         batch_size: int = 256,
         tau: float = 0.005,
         gamma: float = 0.99,
@@ -155,7 +156,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             env,
             learning_rate,
             buffer_size,
-            learning_starts,
+            cast(int, learning_starts),  # "auto" until learn, which knows how long the run is
             batch_size,
             tau,
             gamma,

@@ -60,6 +60,7 @@ class StandardBase(nn.Module):
     """
 
     learnable = False
+    reach = math.inf  # see ``isfm.loss.within_reach``
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -101,6 +102,7 @@ class GaussianBase(nn.Module):
     """
 
     learnable = True
+    reach = 4.0  # root mean square of a target's components, in standard deviations
     lower: torch.Tensor
     _eye: torch.Tensor
 
@@ -143,6 +145,7 @@ class LinearBase(nn.Module):
     """
 
     learnable = True
+    reach = math.inf
     RIDGE = 1e-9  # of the features' second moment, relative: a batch may not span all directions
 
     def __init__(self, features_dim: int, dim: int, log_std_init: float = 0.0) -> None:

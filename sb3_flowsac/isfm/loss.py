@@ -1,5 +1,6 @@
 """The importance sampling flow matching loss (equations 7 and 9)."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -66,6 +67,24 @@ def scale_of_base(y1: torch.Tensor) -> torch.Tensor:
     return (WIDEST_SHAPE / y1.square().mean(0).sqrt().clamp(min=WIDEST_SHAPE)).detach()
 
 
+def within_reach(policy: FlowDistribution, latents: torch.Tensor) -> torch.Tensor:
+    """
+    Latents that are not farther from the centre of the base distribution than its ``reach``.
+
+    Ours: the gradient of a likelihood grows with the square of a target's distance in standard deviations. Where the
+    base is narrow, a single proposal could outweigh all others. Targets beyond the reach are replaced by points on the
+    line to them, so that the base moves there in several steps.
+
+    :param policy: the flow in each state
+    :param latents: (batch, n, dim)
+    :return: the same shape
+    """
+    base, reach = policy.base.detach(), policy.flow.base.reach
+    y1 = base.whiten(latents)
+    size = y1.square().mean(-1, keepdim=True).sqrt()
+    return torch.where(size > reach, base.unwhiten(y1 * (reach / size)), latents)
+
+
 def isfm_loss(
     policy: FlowDistribution,
     latents: torch.Tensor,
@@ -89,6 +108,7 @@ def isfm_loss(
     :param generator: source of randomness; default torch's global one
     :param shrink: see ``scale_of_base``
     """
+    latents = within_reach(policy, latents) if math.isfinite(policy.flow.base.reach) else latents
     index = resample(weights, n_pairs, generator)
     drawn = latents.gather(1, index.unsqueeze(-1).expand(-1, -1, latents.shape[-1]))
     mass = weights.sum(-1, keepdim=True).expand(-1, n_pairs) / n_pairs

@@ -1,7 +1,6 @@
 """What the environments share: one vector as the state, seeds, saving and resuming, pictures."""
 
 from abc import abstractmethod
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import gymnasium as gym
@@ -94,7 +93,7 @@ class VectorStateEnv(gym.Env[Float32Array, Float32Array]):
             floats, or ``None`` where a reset is due) and ``rng`` (state of the bit generator).
         """
         state = None if self._state is None else self._state.tolist()
-        return {"state": state, "rng": deepcopy(self.np_random.bit_generator.state)}
+        return {"state": state, "rng": self.np_random.bit_generator.state}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on exactly where :meth:`get_state` was called.
@@ -107,7 +106,7 @@ class VectorStateEnv(gym.Env[Float32Array, Float32Array]):
         given = state["state"]
         restored = None if given is None else array("state['state']", given, self.observation_space.shape)
         try:
-            self.np_random.bit_generator.state = deepcopy(state["rng"])
+            self.np_random.bit_generator.state = state["rng"]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"state['rng'] must be the state of a PCG64 bit generator, got {state['rng']!r}"

@@ -57,15 +57,6 @@ def q_matrix(A: FloatArray, B: FloatArray, cost: FloatArray, gamma: float, P: Fl
     return np.asarray(0.5 * (M + M.T))
 
 
-def cost_to_go(A: FloatArray, B: FloatArray, cost: FloatArray, gamma: float, K: FloatArray) -> FloatArray:
-    """P of the discounted cost x'Px of u = -K x without noise: P = L' cost L + gamma (A - BK)' P (A - BK), L = [I; -K].
-
-    Arguments are those of :func:`q_matrix`; sqrt(gamma) (A - BK) must be stable.
-    """
-    L = np.vstack([np.eye(len(A)), -K])
-    return discounted_sum((A - B @ K).T, L.T @ cost @ L, gamma)
-
-
 def solve_riccati(A: FloatArray, B: FloatArray, cost: FloatArray, gamma: float) -> FloatArray:
     """Stabilising solution of the Riccati equation of (sqrt(gamma) A, sqrt(gamma) B, Q, R, N).
 

@@ -13,14 +13,11 @@ MAX_SIZE = 1000  # of a random problem: a Riccati equation of that size takes se
 SCALES = (1e-6, 1e3)  # of its numbers: far beyond, double precision finds no solution
 
 
-def _first_line(path: Path) -> str:
-    with path.open(encoding="utf-8") as file:
-        return file.readline().removeprefix("#").strip()
-
-
 _FILES = {path.stem: path for path in sorted((Path(__file__).parent / "systems").glob("*.yml"))}
 
-PRESETS: dict[str, str] = {name: _first_line(path) for name, path in _FILES.items()}
+PRESETS: dict[str, str] = {
+    name: path.read_text(encoding="utf-8").splitlines()[0].removeprefix("#").strip() for name, path in _FILES.items()
+}
 """Names that :func:`preset` knows, each with what it is and where it comes from."""
 
 

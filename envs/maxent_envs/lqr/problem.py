@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -102,7 +102,8 @@ class LQRProblem:
         :return: Gain, covariance and value of the optimum.
         :raises ValueError: If alpha is not positive, or outside float32's range.
         """
-        return self._improved(LQRSolution, number("alpha", alpha, *ALPHA_RANGE), self._riccati)
+        alpha = number("alpha", alpha, *ALPHA_RANGE)
+        return LQRSolution(self, *self._improvement(alpha, self._riccati), alpha)
 
     def evaluate(self, alpha: float, K: npt.ArrayLike, Sigma: npt.ArrayLike) -> "LinearGaussian":
         """Exact soft value and soft Q-function of actions from N(-K x, Sigma).
@@ -138,16 +139,16 @@ class LQRProblem:
         def iterates(current: LinearGaussian) -> Iterator[LinearGaussian]:
             while True:
                 yield current
-                current = self._improved(LinearGaussian, current.alpha, current.P)
+                current = LinearGaussian(self, *self._improvement(current.alpha, current.P), current.alpha)
 
         return iterates(self.evaluate(alpha, K, Sigma))
 
-    def _improved(self, kind: type["Controller"], alpha: float, P: FloatArray) -> "Controller":
-        """The actions of density proportional to exp(Q(x, .) / alpha), Q the soft Q-function that belongs to P."""
+    def _improvement(self, alpha: float, P: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """K and Sigma of the density proportional to exp(Q(x, .) / alpha), Q the soft Q-function that belongs to P."""
         M, n = linalg.q_matrix(self.A, self.B, self.cost, self.gamma, P), self.n_states
         Sigma = 0.5 * alpha * np.linalg.inv(M[n:, n:])
         K = np.asarray(np.linalg.solve(M[n:, n:], M[n:, :n]), np.float64)
-        return kind(self, K, np.asarray(0.5 * (Sigma + Sigma.T)), alpha)
+        return K, np.asarray(0.5 * (Sigma + Sigma.T))
 
     def reward(self, x: FloatArray, u: FloatArray) -> FloatArray:
         """Reward -(x'Qx + u'Ru + 2 x'Nu) of actions u, (..., m), taken in states x, (..., n): shape (...)."""
@@ -223,7 +224,8 @@ class LinearGaussian:
     def __post_init__(self) -> None:
         problem, n = self.problem, self.problem.n_states
         system = (problem.A, problem.B, problem.cost, problem.gamma)
-        P, factor = linalg.cost_to_go(*system, self.K), np.asarray(np.linalg.cholesky(self.Sigma), np.float64)
+        P = linalg.discounted_sum(self.closed_loop.T, self._mean_cost, problem.gamma)
+        factor = np.asarray(np.linalg.cholesky(self.Sigma), np.float64)
         for name, values in {"K": self.K, "Sigma": self.Sigma, "P": P, "_factor": factor}.items():
             object.__setattr__(self, name, read_only(values))
         loss = np.trace(linalg.q_matrix(*system, P)[n:, n:] @ self.Sigma)
@@ -235,6 +237,12 @@ class LinearGaussian:
     def closed_loop(self) -> FloatArray:
         """The matrix A - B K of the states under the mean action, shape (n, n)."""
         return self.problem.A - self.problem.B @ self.K
+
+    @property
+    def _mean_cost(self) -> FloatArray:
+        """L'[[Q, N], [N', R]]L, L = [I; -K]: the matrix of one step's cost under the mean action, shape (n, n)."""
+        L = np.vstack([np.eye(self.problem.n_states), -self.K])
+        return np.asarray(L.T @ self.problem.cost @ L)
 
     @property
     def entropy(self) -> float:
@@ -290,8 +298,7 @@ class LinearGaussian:
         if horizon is None:
             soft_return = self.value_constant - np.trace(self.P @ problem.initial_cov)
             return float(soft_return - self.alpha * self.entropy / (1.0 - problem.gamma))
-        L = np.vstack([np.eye(problem.n_states), -self.K])
-        cost, exploration = L.T @ problem.cost @ L, np.trace(problem.R @ self.Sigma)
+        cost, exploration = self._mean_cost, np.trace(problem.R @ self.Sigma)
         moment, total = problem.initial_cov, 0.0
         for step in range(integer("horizon", horizon, 1)):
             total -= problem.gamma**step * (np.trace(cost @ moment) + exploration)
@@ -325,6 +332,3 @@ class LQRSolution(LinearGaussian):
     With G = R + gamma B'PB and P from the Riccati equation: K = G^-1 (gamma B'PA + N'), Sigma = alpha/2 G^-1.
     Made by :meth:`LQRProblem.solve`; the attributes are those of :class:`LinearGaussian`.
     """
-
-
-Controller = TypeVar("Controller", bound=LinearGaussian)

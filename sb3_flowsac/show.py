@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from maxent_envs import LQRProblem, Target
@@ -17,7 +18,7 @@ from sb3_flowsac.algorithm import FlowPolicy, FlowSAC
 from sb3_flowsac.evaluation.known_optimum import task_of
 from sb3_flowsac.evaluation.policies import temperature
 from sb3_flowsac.files.loading import policy_of
-from sb3_flowsac.files.writing import replacing
+from sb3_flowsac.files.writing import write_text
 from sb3_flowsac.plotting import learning_curves, policy_figures, read_curve, save_figure
 from sb3_flowsac.plotting.overview import evenly_spaced
 from sb3_flowsac.plotting.style import has_display
@@ -58,9 +59,9 @@ def states(
         such
     """
     if env_id is None:
-        space = _with_infinite_bounds(policy_of(saved).observation_space)
+        space = batch_space(_with_infinite_bounds(policy_of(saved).observation_space), N_OBSERVATIONS)
         space.seed(0)
-        return _stack([space.sample() for _ in range(N_OBSERVATIONS)]), None
+        return space.sample(), None
     try:
         env = FlowSAC._wrap_env(DummyVecEnv([lambda: gym.make(env_id, **(env_kwargs or {}))]), verbose=0)
     except (gym.error.Error, TypeError) as error:
@@ -94,8 +95,7 @@ def show(
     pictures = [folder / f"{name}.png" for name in figures]
     for picture, figure in zip(pictures, figures.values(), strict=True):
         save_figure(figure, picture)
-    with replacing(folder / PAGE) as file:
-        file.write(_page(saved, path, evenly_spaced(obs, N_STATES), source, list(figures)).encode())
+    write_text(folder / PAGE, _page(saved, path, evenly_spaced(obs, N_STATES), source, list(figures)))
     if out is None and has_display():
         webbrowser.open((folder / PAGE).resolve().as_uri())
     return pictures
@@ -146,11 +146,6 @@ def _visited(saved: FlowSAC | FlowPolicy, env: VecEnv) -> Any:
     seen: list[Any] = [env.reset()]
     for _ in range(ROLLOUT_STEPS - 1):
         seen.append(env.step(saved.predict(seen[-1])[0])[0])
-    first = [{key: value[0] for key, value in each.items()} if isinstance(each, dict) else each[0] for each in seen]
-    return evenly_spaced(_stack(first), N_OBSERVATIONS)
-
-
-def _stack(observations: list[Any]) -> Any:
-    if isinstance(observations[0], dict):
-        return {key: np.stack([each[key] for each in observations]) for key in observations[0]}
-    return np.stack(observations)
+    if isinstance(seen[0], dict):
+        return evenly_spaced({key: np.concatenate([each[key] for each in seen]) for key in seen[0]}, N_OBSERVATIONS)
+    return evenly_spaced(np.concatenate(seen), N_OBSERVATIONS)

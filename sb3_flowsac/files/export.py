@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from gymnasium.vector.utils import create_empty_array
 from stable_baselines3.common.type_aliases import PyTorchObs
+from stable_baselines3.common.utils import obs_as_tensor
 from torch import nn
 
 from sb3_flowsac.algorithm import FlowPolicy
@@ -95,11 +98,8 @@ class _Prediction(nn.Module):
 
 def _example(policy: FlowPolicy) -> PyTorchObs:
     """Observations of the right shapes and types, as ``predict`` would make tensors of them."""
-    space = copy.deepcopy(policy.observation_space)  # whose generator is not moved
-    drawn = [space.sample() for _ in range(EXAMPLE_BATCH)]
-    if isinstance(drawn[0], dict):
-        return {key: torch.stack([torch.as_tensor(each[key]) for each in drawn]) for key in drawn[0]}
-    return torch.stack([torch.as_tensor(each) for each in drawn])
+    zeros: Any = create_empty_array(policy.observation_space, EXAMPLE_BATCH, np.zeros)
+    return obs_as_tensor(zeros, torch.device("cpu"))
 
 
 @contextmanager

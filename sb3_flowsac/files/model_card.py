@@ -1,12 +1,9 @@
 """The README.md beside a saved policy: a model card, with the front matter that the Hugging Face hub reads."""
 
-import platform
 from collections.abc import Mapping
 
-import gymnasium
 import numpy as np
-import stable_baselines3
-import torch
+from stable_baselines3.common.utils import get_system_info
 
 from sb3_flowsac.algorithm import FlowPolicy
 from sb3_flowsac.version import __version__
@@ -63,31 +60,20 @@ def model_card(policy: FlowPolicy, results: Results | None = None) -> str:
     :return: Markdown with front matter
     :raises ValueError: if the results are not texts or numbers by name
     """
-    versions = {
-        "sb3-flowsac": __version__,
-        "stable-baselines3": stable_baselines3.__version__,
-        "torch": torch.__version__,
-        "gymnasium": gymnasium.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
+    if results and not (isinstance(results, Mapping) and all(map(_is_result, results, results.values()))):
+        raise ValueError(f"results must be a dictionary of texts or numbers by name, got {results!r}")
     return CARD.format(
         name=type(policy).__name__,
         observation_space=_cell(policy.observation_space),
         action_space=_cell(policy.action_space),
         squashed="squashed by tanh" if policy.squash_output else "clipped to the Box",
-        results=f"\n## Results\n\n| | |\n| --- | --- |\n{_rows(_checked(results))}\n" if results else "",
-        versions=_rows(versions),
+        results=f"\n## Results\n\n| | |\n| --- | --- |\n{_rows(results)}\n" if results else "",
+        versions=_rows({"sb3-flowsac": __version__, **get_system_info(print_info=False)[0]}),
     )
 
 
-def _checked(results: object) -> Results:
-    allowed = str | int | float | np.number
-    if not isinstance(results, Mapping) or not all(
-        isinstance(k, str) and isinstance(v, allowed) for k, v in results.items()
-    ):
-        raise ValueError(f"results must be a dictionary of texts or numbers by name, got {results!r}")
-    return results
+def _is_result(name: object, value: object) -> bool:
+    return isinstance(name, str) and isinstance(value, str | int | float | np.number)
 
 
 def _rows(values: Mapping[str, object]) -> str:

@@ -10,10 +10,6 @@ if TYPE_CHECKING:
     from sb3_flowsac.algorithm import CnnPolicy, FlowPolicy, FlowSAC, MlpPolicy, MultiInputPolicy
     from sb3_flowsac.files import export_onnx, export_program, load_policy, save_policy
 
-_ROOMS = {
-    "sb3_flowsac.algorithm": ("CnnPolicy", "FlowPolicy", "FlowSAC", "MlpPolicy", "MultiInputPolicy"),
-    "sb3_flowsac.files": ("export_onnx", "export_program", "load_policy", "save_policy"),
-}
 __all__ = [
     "CnnPolicy",
     "FlowPolicy",
@@ -30,7 +26,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import the algorithm, and torch with it, when it is first asked for: the command line stays quick without."""
-    for module, names in _ROOMS.items():
-        if name in names:
-            return getattr(import_module(module), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    algorithm = import_module("sb3_flowsac.algorithm")
+    return getattr(algorithm if hasattr(algorithm, name) else import_module("sb3_flowsac.files"), name)

@@ -110,13 +110,14 @@ def build_parser(zoo_options: bool = False) -> ArgumentParser:
     for name, summary in ZOO_COMMANDS.items():
         parents = _zoo_parsers(name) if zoo_options and name != "plot" else []
         subparser = commands.add_parser(
-            name, help=summary, add_help=name == "enjoy", parents=parents, conflict_handler="resolve"
+            name, help=summary, add_help=name in ("enjoy", "plot"), parents=parents, conflict_handler="resolve"
         )
         if name == "enjoy":
             subparser.set_defaults(run=_run_enjoy, parser=subparser)  # the only one whose options are read here
             _add_enjoy(subparser)
         if name == "plot":
-            plots = subparser.add_subparsers()
+            subparser.usage = "%(prog)s NAME [arguments of the RL Zoo's plot]; %(prog)s NAME --help lists them"
+            plots = subparser.add_subparsers(dest="plot", metavar="NAME", required=True)
             for plot, what in ZOO_PLOTS.items():
                 parents = _zoo_parsers(plot) if zoo_options else []
                 plots.add_parser(plot, help=what, add_help=False, parents=parents)
@@ -146,18 +147,13 @@ def _run_zoo(verb: str, arguments: Sequence[str]) -> None:
             'install it with: pip install "sb3-flowsac[zoo]"'
         )
     if verb == "plot":
-        usage = "flowsac plot NAME [arguments of the RL Zoo's plot]; flowsac plot NAME --help lists them"
-        description = "; ".join(f"{name}: {what}" for name, what in ZOO_PLOTS.items())
-        parser = ArgumentParser(prog="flowsac plot", usage=usage, description=description)
-        parser.add_argument("name", choices=list(ZOO_PLOTS), help="name of the plot, as in the Zoo")
-        verb, arguments = parser.parse_args(arguments[:1]).name, arguments[1:]
+        verb, arguments = build_parser().parse_args([verb, *arguments[:1]]).plot, arguments[1:]
     from sb3_flowsac import zoo
 
     zoo.run(verb, arguments)
 
 
 def _add_lqr(parser: ArgumentParser) -> None:
-    """Declare the options of ``flowsac lqr``."""
     parser.description = (
         "Train FlowSAC on MaxEntLQR-v0 for each temperature and seed, and compare with the known optimum. "
         "A run whose result is kept in DIR is not repeated: the same command goes on where an earlier one has ended."
@@ -220,7 +216,6 @@ def _chosen_problem(parser: ArgumentParser, options: Namespace) -> "LQRProblem":
 
 
 def _add_show(parser: ArgumentParser) -> None:
-    """Declare the options of ``flowsac show``."""
     parser.description = (
         "Pictures of a saved model: the density of its actions in three states, their paths from noise, its importance "
         "weights, the optimum where it is known, and the learning curve if a Monitor's or EvalCallback's files are "
@@ -236,7 +231,6 @@ def _add_show(parser: ArgumentParser) -> None:
 
 
 def _run_show(parser: ArgumentParser, options: Namespace, _: str) -> int:
-    """Draw the pictures and say where they are."""
     from sb3_flowsac.show import LEARNING_CURVE, PAGE, show, states
 
     if options.env_kwargs and options.env is None:
@@ -261,7 +255,6 @@ def _run_show(parser: ArgumentParser, options: Namespace, _: str) -> int:
 
 
 def _add_export(parser: ArgumentParser) -> None:
-    """Declare the options of ``flowsac export``."""
     parser.description = "Write what predict does as an ONNX file, see export_onnx. It needs the extra export."
     _add_model(parser)
     parser.add_argument("out", type=Path, metavar="OUT", help="the ONNX file, replaced if there is one")
@@ -270,7 +263,6 @@ def _add_export(parser: ArgumentParser) -> None:
 
 
 def _run_export(parser: ArgumentParser, options: Namespace, _: str) -> int:
-    """Write the ONNX file."""
     from sb3_flowsac.files import export_onnx
     from sb3_flowsac.files.loading import policy_of
 
@@ -284,7 +276,6 @@ def _run_export(parser: ArgumentParser, options: Namespace, _: str) -> int:
 
 
 def _add_push(parser: ArgumentParser) -> None:
-    """Declare the options of ``flowsac push``."""
     parser.description = "Upload a policy with its card, no pickles, to the Hugging Face hub; first: hf auth login."
     _add_model(parser)
     parser.add_argument("repo_id", metavar="USER/REPOSITORY", help="repository on the hub, made if there is none")
@@ -316,7 +307,6 @@ def _add_enjoy(parser: ArgumentParser) -> None:
 
 
 def _run_enjoy(parser: ArgumentParser, options: Namespace, _: str) -> int:
-    """Play and print the returns."""
     import gymnasium as gym
 
     from sb3_flowsac.plotting.style import has_display
@@ -330,7 +320,6 @@ def _run_enjoy(parser: ArgumentParser, options: Namespace, _: str) -> int:
 
 
 def _add_model(parser: ArgumentParser) -> None:
-    """Declare the argument that names a saved model."""
     what = "a zip file of FlowSAC.save (it holds pickles: only one that you trust), or a folder of save_policy"
     model = parser.add_argument("model", type=Path, metavar="MODEL", help=what)
     model.complete = shtab.FILE  # type: ignore[attr-defined]

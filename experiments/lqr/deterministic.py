@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from maxent_envs.lqr.env import observation
 from maxent_envs.validation import FloatArray
-from sb3_flowsac.evaluation.policies import action_box, observations_of
+from sb3_flowsac.evaluation.policies import action_box, normalized
 
 
 class DeterministicPolicy:
@@ -26,5 +27,5 @@ class DeterministicPolicy:
 
         :raises OverflowError: if a state is outside float32's range
         """
-        actions, _ = self._model.predict(observations_of(self._model, states), deterministic=True)
+        actions, _ = self._model.predict(normalized(self._model, observation(states)), deterministic=True)
         return np.repeat(actions[:, None].astype(np.float64), n, axis=1), np.full((len(states), n), np.inf)

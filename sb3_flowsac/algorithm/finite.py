@@ -31,18 +31,6 @@ def first_not_finite(name: str, values: Any) -> str | None:
     return f"{name}[{', '.join(map(str, place))}] is {array[place]}"
 
 
-def check_observation(observation: Any) -> None:
-    """
-    Refuse observations with numbers that are not finite.
-
-    :param observation: as ``predict`` takes them
-    :raises ValueError: with index and value of the first such number
-    """
-    found = first_not_finite("observation", observation)
-    if found is not None:
-        raise ValueError(f"{found}; it must be finite")
-
-
 def check_finite(name: str, values: Any, timestep: int) -> None:
     """
     Refuse numbers of a training run that are not finite.

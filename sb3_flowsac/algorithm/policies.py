@@ -17,7 +17,7 @@ from sb3_flowsac.algorithm.actor import FlowActor
 from sb3_flowsac.algorithm.candidates import centre_and_sobol_noise
 from sb3_flowsac.algorithm.critics import Critic
 from sb3_flowsac.algorithm.density import in_parts
-from sb3_flowsac.algorithm.finite import check_observation
+from sb3_flowsac.algorithm.finite import first_not_finite
 from sb3_flowsac.checks import boolean, integer
 from sb3_flowsac.flow import FlowDistribution
 
@@ -245,9 +245,10 @@ class FlowPolicy(BasePolicy):
 
         :param observation: the input observation
         :return: the observation as tensor and whether it is batched
-        :raises ValueError: if a number of the observation is not finite
+        :raises ValueError: if a number of the observation is not finite; says where and which
         """
-        check_observation(observation)
+        if (found := first_not_finite("observation", observation)) is not None:
+            raise ValueError(f"{found}; it must be finite")
         return super().obs_to_tensor(observation)
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False, noise: torch.Tensor | None = None) -> torch.Tensor:

@@ -9,7 +9,7 @@ from sb3_flowsac.algorithm import FlowSAC
 from sb3_flowsac.callbacks.figures import TENSORBOARD_ONLY
 from sb3_flowsac.checks import integer
 from sb3_flowsac.evaluation.known_optimum import require_task
-from sb3_flowsac.evaluation.lqr import EvaluationSettings, LQREvaluation, evaluate_policy_on_lqr
+from sb3_flowsac.evaluation.lqr import EvaluationSettings, evaluate_policy_on_lqr
 from sb3_flowsac.evaluation.policies import LearntPolicy, temperature
 from sb3_flowsac.plotting import action_distribution_figure
 
@@ -110,19 +110,16 @@ class LQROptimalityCallback(BaseCallback):
         evaluation = evaluate_policy_on_lqr(LearntPolicy(self._soft_model), solution, self.settings)
         metrics = evaluation.metrics()
         self.history.append({"timesteps": self.num_timesteps, **metrics})
-        self._log(evaluation, metrics)
+        for name in LOGGED:
+            self.logger.record(f"lqr/{name}", metrics[name])
+        errors = evaluation.errors
+        figure = action_distribution_figure([(solution, errors.example_states, errors.example_actions)])
+        self.logger.record("lqr/actions", Figure(figure, close=True), exclude=TENSORBOARD_ONLY)
+        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        self.logger.dump(self.num_timesteps)
         if self.verbose >= 1:
             print(
                 f"{self.num_timesteps} steps: mean error {metrics['mean_error']:.1%}, "
                 f"covariance error {metrics['cov_error']:.1%}, return {metrics['return']:.3f} "
                 f"(optimum {metrics['optimal_return']:.3f})"
             )
-
-    def _log(self, evaluation: LQREvaluation, metrics: dict[str, float]) -> None:
-        for name in LOGGED:
-            self.logger.record(f"lqr/{name}", metrics[name])
-        errors = evaluation.errors
-        figure = action_distribution_figure([(evaluation.solution, errors.example_states, errors.example_actions)])
-        self.logger.record("lqr/actions", Figure(figure, close=True), exclude=TENSORBOARD_ONLY)
-        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
-        self.logger.dump(self.num_timesteps)

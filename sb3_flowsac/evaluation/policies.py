@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -99,7 +99,7 @@ class LearntPolicy:
 
         :raises OverflowError: if a state is outside float32's range
         """
-        observations = observations_of(self._model, states)
+        observations = normalized(self._model, observation(states))
         with torch.no_grad(), evaluation_mode(self._model.policy):
             if isinstance(self._model, FlowSAC):
                 actions, log_prob = self._model.policy.sample(observations, n, generator)
@@ -153,7 +153,7 @@ def action_box(model: BaseAlgorithm) -> spaces.Box:
     return model.action_space
 
 
-def observations_of(model: BaseAlgorithm, states: FloatArray) -> np.ndarray:
-    """States as the model was given them in training."""
-    obs, normalizer = observation(states), model.get_vec_normalize_env()
-    return np.asarray(obs if normalizer is None else normalizer.normalize_obs(obs))
+def normalized(model: BaseAlgorithm, obs: Any) -> Any:
+    """Observations of the environment as the model was given them in training."""
+    normalizer = model.get_vec_normalize_env()
+    return obs if normalizer is None else normalizer.normalize_obs(obs)

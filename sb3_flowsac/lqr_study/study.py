@@ -142,7 +142,16 @@ def _report(
     for heading in ("alpha", "seed", "return", "optimal", "mean error", "cov. error", "time", "verdict"):
         table.add_column(heading, justify="right")
     for row in rows:
-        table.add_row(*_cells(row))
+        table.add_row(
+            f"{row['alpha']:.3g}",
+            f"{row['seed']}",
+            short(row["return"]),
+            short(row["optimal_return"]),
+            percent(row["mean_error"]),
+            percent(row["cov_error"]),
+            f"{row['seconds']:.0f} s",
+            row["verdict"],
+        )
     console.print(table)
     for line in advice(rows):
         print(line)
@@ -172,16 +181,3 @@ def show_command(model: Path, problem: LQRProblem, alpha: float) -> str:
     arguments = {"alpha": alpha, **system, "action_bound": action_bound(problem, alpha)}
     kwargs = [f"{name}:{value}" for name, value in arguments.items()]
     return shlex.join(["flowsac", "show", str(model), "--env", "MaxEntLQR-v0", "--env-kwargs", *kwargs])
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    return [
-        f"{row['alpha']:.3g}",
-        f"{row['seed']}",
-        short(row["return"]),
-        short(row["optimal_return"]),
-        percent(row["mean_error"]),
-        percent(row["cov_error"]),
-        f"{row['seconds']:.0f} s",
-        row["verdict"],
-    ]

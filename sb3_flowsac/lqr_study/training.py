@@ -105,7 +105,8 @@ def execute(spec: RunSpec) -> Result:
         "timesteps": model.num_timesteps,
         "updates": model._n_updates,
         "model": str(path.relative_to(spec.out)),
-        "critic_residual": _critic_residual(model),
+        # What the critic's last regression left unexplained, as a share of its targets' variance
+        "critic_residual": float(model.critic.residual) if isinstance(model.critic, QuadraticCritic) else None,
     }
     row["verdict"] = verdict(row)
     examples = {
@@ -113,10 +114,3 @@ def execute(spec: RunSpec) -> Result:
         "actions": evaluation.errors.example_actions.round(6).tolist(),
     }
     return {"row": row, "history": callback.history, "examples": examples}
-
-
-def _critic_residual(model: FlowSAC | SAC) -> float | None:
-    """What a quadratic critic's last regression left unexplained, as a share of its targets' variance."""
-    if not (isinstance(model, FlowSAC) and isinstance(model.critic, QuadraticCritic)):
-        return None
-    return float(model.critic.residual)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from maxent_envs import LQRProblem, Target
 from sb3_flowsac.algorithm import FlowPolicy, FlowSAC
 from sb3_flowsac.checks import integer
-from sb3_flowsac.evaluation.policies import temperature
+from sb3_flowsac.evaluation.policies import normalized, temperature
 from sb3_flowsac.plotting.density import action_density, density_against_target, draw
 from sb3_flowsac.plotting.lqr import action_distribution_figure
 from sb3_flowsac.plotting.paths import flow_paths
@@ -36,14 +36,14 @@ def policy_figures(
     :raises ValueError: if the number is out of range
     """
     few = evenly_spaced(obs, integer("n_states", n_states, 1))
-    policy, seen = (model.policy, _normalized(model, few)) if isinstance(model, FlowSAC) else (model, few)
+    policy, seen = (model.policy, normalized(model, few)) if isinstance(model, FlowSAC) else (model, few)
     titles = state_titles(few, len(next(iter(few.values())) if isinstance(few, dict) else few))
     figures = {
         "action_density": action_density(policy, seen, titles=titles),
         "flow_paths": flow_paths(policy, seen, titles=titles),
     }
     if isinstance(model, FlowSAC):
-        figures["weights"] = weights_histogram(model, _normalized(model, obs))
+        figures["weights"] = weights_histogram(model, normalized(model, obs))
     if isinstance(task, LQRProblem) and isinstance(model, FlowSAC):
         row = task.solve(temperature(model)), np.asarray(few, dtype=float), draw(policy, seen, OPTIMUM_SAMPLES, seed=0)
         figures["against_optimum"] = action_distribution_figure([row])
@@ -60,8 +60,3 @@ def evenly_spaced(obs: Any, n: int) -> Any:
     if isinstance(obs, dict):
         return {key: evenly_spaced(value, n) for key, value in obs.items()}
     return obs[np.linspace(0, len(obs) - 1, min(n, len(obs))).astype(int)]
-
-
-def _normalized(model: FlowSAC, obs: Any) -> Any:
-    normalizer = model.get_vec_normalize_env()
-    return obs if normalizer is None else normalizer.normalize_obs(obs)

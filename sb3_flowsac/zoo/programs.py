@@ -92,19 +92,15 @@ def parser_of(verb: str) -> ArgumentParser:
 
     :param verb: see ``run``
     """
-
-    class Built(Exception):
-        """Ends the program before it begins."""
+    parsers: list[ArgumentParser] = []
 
     def stop(parser: ArgumentParser) -> NoReturn:
-        raise Built(parser)
+        parsers.append(parser)
+        raise SystemExit  # before the program begins
 
-    try:
+    with suppress(SystemExit):
         _start(verb, stop)
-    except Built as built:
-        parser: ArgumentParser = built.args[0]
-        return parser
-    raise AssertionError(f"{verb} has read no arguments")
+    return parsers[0]
 
 
 def _start(verb: str, parse: Callable[[ArgumentParser], Namespace]) -> None:

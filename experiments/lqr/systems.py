@@ -28,6 +28,7 @@ SIZE, POINTS = (8.0, 5.8), 100  # inches, and actions shown as points: the file 
 OURS = ("default", "scalar", "six-state", "unstable")  # presets that are not of the literature: a run each, last
 RANDOM_SIZE = (12, 6)  # states and inputs
 RANDOM_SEEDS, RANDOM_ALPHA = (0, 1, 2, 3, 4), 0.5
+IN_TABLE = ("mean error", "covariance error", "loss of return")  # of a verdict's figures
 KEPT = ("alpha", "seed", "timesteps", "mean_error", "cov_error", "mean_floor", "cov_floor", "return", "optimal_return")
 KEPT += ("return_se", "critic_residual", "seconds", "verdict")
 
@@ -118,7 +119,7 @@ def page(entries: Sequence[Mapping[str, Any]], command: str) -> str:
         groups.setdefault((name, entry["alpha"]), []).append(entry)
     rows = []
     for (name, alpha), group in sorted(groups.items()):
-        worst = {key: max(figures(entry)[key] for entry in group) for key in ("mean_error", "cov_error", "return_loss")}
+        worst = {key: max(figures(entry)[key] for entry in group) for key in IN_TABLE}
         learnt = f"{sum(entry['verdict'] == LEARNT for entry in group)} of {len(group)}"
         seconds = f"{max(entry['seconds'] for entry in group):.0f} s"
         rows.append([f"`{name}`", f"{alpha:g}", *(f"{value:.1%}" for value in worst.values()), learnt, seconds])

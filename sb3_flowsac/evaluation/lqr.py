@@ -85,12 +85,10 @@ class LQREvaluation:
     """
     A policy compared with the max-entropy optimum.
 
-    :param solution: the optimum
     :param returns: what rollouts of both have given, see ``paired_returns``
     :param errors: errors of the policy's distribution in states that it visits
     """
 
-    solution: LQRSolution
     returns: dict[str, float]
     errors: DistributionErrors
 
@@ -136,7 +134,7 @@ def evaluate_policy_on_lqr(
     visited = visited.reshape(-1, solution.problem.n_states)
     chosen = np.random.default_rng(settings.seed).choice(len(visited), settings.n_states, replace=False)
     errors = distribution_errors(policy, solution, visited[chosen], n_actions=settings.n_actions, seed=settings.seed)
-    return LQREvaluation(solution, returns, errors)
+    return LQREvaluation(returns, errors)
 
 
 def distribution_errors(

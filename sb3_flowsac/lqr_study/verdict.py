@@ -7,16 +7,10 @@ from typing import Any
 LEARNT, NOT_YET, FAILED = "learnt", "not yet", "failed"
 # Largest values of a run that has learnt, and smallest of one that has failed. None depends on the problem or the run
 LIMITS = {
-    "mean_error": (0.03, 0.5),
-    "cov_error": (0.05, 1.0),
-    "return_loss": (0.01, 1.0),
-    "critic_residual": (0.01, 1.0),
-}
-MEANINGS = {
-    "mean_error": "mean error",
-    "cov_error": "covariance error",
-    "return_loss": "loss of return",
-    "critic_residual": "critic's residual",
+    "mean error": (0.03, 0.5),
+    "covariance error": (0.05, 1.0),
+    "loss of return": (0.01, 1.0),
+    "critic's residual": (0.01, 1.0),
 }
 
 
@@ -43,12 +37,14 @@ def figures(row: Mapping[str, Any]) -> dict[str, float]:
 
     :param row: the run's entry in ``results.json``
     """
-    measured = {f"{name}_error": math.hypot(row[f"{name}_error"], row[f"{name}_floor"]) for name in ("mean", "cov")}
-    measured["return_loss"] = max(0.0, row["optimal_return"] - row["return"]) / abs(row["optimal_return"])
-    if math.isnan(row["return"]):
-        measured["return_loss"] = math.nan
+    loss = (row["optimal_return"] - row["return"]) / abs(row["optimal_return"])
+    measured = {
+        "mean error": math.hypot(row["mean_error"], row["mean_floor"]),
+        "covariance error": math.hypot(row["cov_error"], row["cov_floor"]),
+        "loss of return": loss if math.isnan(loss) else max(0.0, loss),
+    }
     if row.get("critic_residual") is not None:
-        measured["critic_residual"] = row["critic_residual"]
+        measured["critic's residual"] = row["critic_residual"]
     return measured
 
 
@@ -63,7 +59,7 @@ def advice(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         if row["verdict"] == LEARNT:
             continue
         above = [
-            f"{MEANINGS[name]} {value:.2g} (at most {LIMITS[name][0]:g})"
+            f"{name} {value:.2g} (at most {LIMITS[name][0]:g})"
             for name, value in figures(row).items()
             if not value <= LIMITS[name][0]
         ]

@@ -2,11 +2,12 @@
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from maxent_envs.lqr.env import observation
 from maxent_envs.validation import FloatArray
-from sb3_flowsac.evaluation.policies import action_box, normalized
+from sb3_flowsac.evaluation.policies import normalized
 
 
 class DeterministicPolicy:
@@ -18,8 +19,9 @@ class DeterministicPolicy:
     """
 
     def __init__(self, model: BaseAlgorithm) -> None:
-        self.action_space, self.device = action_box(model), model.device
-        self._model = model
+        if not isinstance(model.action_space, spaces.Box):
+            raise ValueError(f"model.action_space must be a Box, got {model.action_space}")
+        self._model, self.action_space, self.device = model, model.action_space, model.device
 
     def sample(self, states: FloatArray, n: int, generator: torch.Generator) -> tuple[FloatArray, FloatArray]:
         """

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -86,12 +86,11 @@ class LearntPolicy:
     leaves the policy's mode as it was.
 
     :param model: the model
-    :raises ValueError: if its action space is no Box
     """
 
     def __init__(self, model: FlowSAC | SAC) -> None:
-        self.action_space, self.device = action_box(model), model.device
-        self._model = model
+        self.action_space = cast(spaces.Box, model.action_space)  # the only kind that these algorithms take
+        self._model, self.device = model, model.device
 
     def sample(self, states: FloatArray, n: int, generator: torch.Generator) -> tuple[FloatArray, FloatArray]:
         """
@@ -104,8 +103,19 @@ class LearntPolicy:
             if isinstance(self._model, FlowSAC):
                 actions, log_prob = self._model.policy.sample(observations, n, generator)
             else:
-                actions, log_prob = _sample_gaussian(self._model, observations, n, generator)
+                actions, log_prob = self._sample_gaussian(self._model, observations, n, generator)
         return actions.cpu().numpy().astype(np.float64), log_prob.cpu().numpy().astype(np.float64)
+
+    def _sample_gaussian(
+        self, model: SAC, observations: np.ndarray, n: int, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Actions of SAC's squashed diagonal Gaussian and their log-density, in the environment's units."""
+        mean, log_std, _ = model.actor.get_action_dist_params(model.policy.obs_to_tensor(observations)[0])
+        normal = torch.randn(len(mean), n, mean.shape[1], generator=generator, device=mean.device)
+        latents = mean.unsqueeze(1) + log_std.exp().unsqueeze(1) * normal
+        transform, box = Tanh(), ActionBox(self.action_space).to(mean.device)
+        log_prob = standard_normal_log_prob(normal) - log_std.sum(-1, keepdim=True)
+        return box.unscale(transform(latents)), log_prob - transform.log_det(latents) - box.log_volume
 
 
 def temperature(model: FlowSAC | SAC) -> float:
@@ -132,25 +142,6 @@ def evaluation_mode(policy: BasePolicy) -> Iterator[None]:
         yield
     finally:
         policy.set_training_mode(was_training)
-
-
-def _sample_gaussian(
-    model: SAC, observations: np.ndarray, n: int, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Actions of SAC's squashed diagonal Gaussian and their log-density, in the environment's units."""
-    mean, log_std, _ = model.actor.get_action_dist_params(model.policy.obs_to_tensor(observations)[0])
-    normal = torch.randn(len(mean), n, mean.shape[1], generator=generator, device=mean.device)
-    latents = mean.unsqueeze(1) + log_std.exp().unsqueeze(1) * normal
-    transform, box = Tanh(), ActionBox(action_box(model)).to(mean.device)
-    log_prob = standard_normal_log_prob(normal) - log_std.sum(-1, keepdim=True)
-    return box.unscale(transform(latents)), log_prob - transform.log_det(latents) - box.log_volume
-
-
-def action_box(model: BaseAlgorithm) -> spaces.Box:
-    """The action space of a model, which must be a Box."""
-    if not isinstance(model.action_space, spaces.Box):
-        raise ValueError(f"model.action_space must be a Box, got {model.action_space}")
-    return model.action_space
 
 
 def normalized(model: BaseAlgorithm, obs: Any) -> Any:

@@ -111,9 +111,14 @@ class Critic(BaseModel, ABC):
         """
         with torch.no_grad():
             next_values = target.value(target.features(transitions.next_observations), transitions.next_actions)
-            soft_values = (next_values + transitions.next_bonuses).mean(-1, keepdim=True)
-            targets = transitions.rewards + transitions.discounts * soft_values
-        q_values = self(transitions.observations, transitions.actions)
+        return self._squared_error(self(transitions.observations, transitions.actions), next_values, transitions)
+
+    def _squared_error(
+        self, q_values: torch.Tensor, next_values: torch.Tensor, transitions: SoftTransitions
+    ) -> CriticLoss:
+        """Of values (n_critics, batch), with the values of the next actions (batch, n) without gradient."""
+        soft_values = (next_values + transitions.next_bonuses).mean(-1, keepdim=True)
+        targets = transitions.rewards + transitions.discounts * soft_values
         loss = 0.5 * F.mse_loss(q_values, targets.T.expand_as(q_values)) * self.n_critics
         return CriticLoss(loss, q_values.detach().mean())
 

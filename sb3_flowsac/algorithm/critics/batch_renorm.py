@@ -1,7 +1,6 @@
 """Critics with batch renormalisation and without target networks: CrossQ's."""
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from sb3_flowsac.algorithm.critics.base import Critic, CriticLoss, SoftTransitions
@@ -110,8 +109,4 @@ class BatchRenormCritic(NetworkCritic):
             hidden = self.activation(hidden) if i else hidden
             hidden = apply(layer.linear_map(hidden), hidden)  # type: ignore[operator]
         q_values, next_q_values = torch.split(hidden.squeeze(-1), [batch, batch * n], dim=1)
-        next_values = next_q_values.detach().amin(0).view(batch, n)
-        soft_values = (next_values + transitions.next_bonuses).mean(-1)
-        targets = transitions.rewards.squeeze(1) + transitions.discounts.squeeze(1) * soft_values
-        loss = 0.5 * F.mse_loss(q_values, targets.expand_as(q_values)) * self.n_critics
-        return CriticLoss(loss, q_values.detach().mean())
+        return self._squared_error(q_values, next_q_values.detach().amin(0).view(batch, n), transitions)

@@ -60,20 +60,22 @@ def model_card(policy: FlowPolicy, results: Results | None = None) -> str:
     :return: Markdown with front matter
     :raises ValueError: if the results are not texts or numbers by name
     """
-    if results and not (isinstance(results, Mapping) and all(map(_is_result, results, results.values()))):
+    allowed = str | int | float | np.number
+    if results and not (
+        isinstance(results, Mapping)
+        and all(isinstance(name, str) and isinstance(value, allowed) for name, value in results.items())
+    ):
         raise ValueError(f"results must be a dictionary of texts or numbers by name, got {results!r}")
+    system, _ = get_system_info(print_info=False)
+    versions = {name: value for name, value in system.items() if name not in ("OS", "GPU Enabled")}  # of the machine
     return CARD.format(
         name=type(policy).__name__,
         observation_space=_cell(policy.observation_space),
         action_space=_cell(policy.action_space),
         squashed="squashed by tanh" if policy.squash_output else "clipped to the Box",
         results=f"\n## Results\n\n| | |\n| --- | --- |\n{_rows(results)}\n" if results else "",
-        versions=_rows({"sb3-flowsac": __version__, **get_system_info(print_info=False)[0]}),
+        versions=_rows({"sb3-flowsac": __version__, **versions}),
     )
-
-
-def _is_result(name: object, value: object) -> bool:
-    return isinstance(name, str) and isinstance(value, str | int | float | np.number)
 
 
 def _rows(values: Mapping[str, object]) -> str:

@@ -110,7 +110,7 @@ def test_help_is_the_zoos_with_options_of_ours(capsys, command):
         (["enjoy", "--env", "Pendulum-v1", "-f", "elsewhere"], ["--folder", "elsewhere/flowsac"]),
         (["record", "--env", "Pendulum-v1"], ["--folder", "logs/flowsac", "flowsac train"]),
         (["tune", "--resume", "here"], ["--resume"]),
-        (["plot"], ["required: name"]),
+        (["plot"], ["required: NAME"]),
         (["plot", "train"], ["'train'", "plot_train", "all_plots", "plot_from_file"]),
     ],
 )

@@ -1,12 +1,14 @@
 """Checks of single arguments: each returns the value as Python's type, or names the argument and what is allowed."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
 from maxent_envs.validation import abridged, choice, integer, number
 
-__all__ = ["abridged", "boolean", "choice", "integer", "number", "positive"]
+__all__ = ["abridged", "boolean", "choice", "integer", "naming", "number", "positive"]
 
 
 def positive(name: str, value: object, high: float = math.inf) -> float:
@@ -39,3 +41,17 @@ def boolean(name: str, value: object) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be True or False, got {abridged(value)}")
     return bool(value)
+
+
+@contextmanager
+def naming(rule: str, kind: type[Exception] = ValueError) -> Iterator[None]:
+    """
+    Whatever is raised within, by a user's code or a library, is raised as an error that says the rule first.
+
+    :param rule: what must hold, or what has failed
+    :param kind: the error's class
+    """
+    try:
+        yield
+    except Exception as error:
+        raise kind(f"{rule}: {error}") from error

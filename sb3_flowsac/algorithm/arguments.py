@@ -7,8 +7,7 @@ import copy
 import difflib
 import inspect
 import math
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 from torch import nn
 
 from sb3_flowsac.algorithm.critics import CRITICS, Critic
-from sb3_flowsac.checks import abridged, boolean, choice, integer, number
+from sb3_flowsac.checks import abridged, boolean, choice, integer, naming, number
 from sb3_flowsac.flow import make_flow
 
 MAX_COUNT = 2**31 - 1  # of steps and transitions
@@ -44,15 +43,6 @@ WORDS = {"actor_batch_size": (None,), "seed": (None,), "learning_starts": ("auto
 # Arguments that SB3 fills in: of a replay buffer, and of a policy
 OF_BUFFERS = {"buffer_size", "observation_space", "action_space", "device", "n_envs", "optimize_memory_usage"}
 OF_POLICIES = {"observation_space", "action_space", "lr_schedule"}
-
-
-@contextmanager
-def naming(rule: str, kind: type[Exception] = ValueError) -> Iterator[None]:
-    """Whatever is raised within, by a user's code or a library, is raised as an error that says the rule first."""
-    try:
-        yield
-    except Exception as error:
-        raise kind(f"{rule}: {error}") from error
 
 
 def check_settings(model: OffPolicyAlgorithm) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from stable_baselines3.common import torch_layers
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
@@ -19,7 +18,7 @@ from stable_baselines3.common.utils import get_device
 from torch import nn, optim
 
 from sb3_flowsac.algorithm import CnnPolicy, FlowPolicy, MultiInputPolicy
-from sb3_flowsac.checks import abridged
+from sb3_flowsac.checks import abridged, naming
 from sb3_flowsac.files.model_card import Results, model_card
 from sb3_flowsac.files.spaces import space_from_json, space_to_json
 from sb3_flowsac.files.writing import replacing
@@ -93,18 +92,15 @@ def load_policy(
     policy_class = known[config["policy"]]
     saved = {key: value for key, value in config["policy_kwargs"].items() if key not in policy_kwargs}
     arguments = {key: _from_json(value, f"{config_path}: {key}") for key, value in saved.items()} | policy_kwargs
-    try:
-        saved_weights = load(weights_path.read_bytes())
-    except SafetensorError as error:
-        raise ValueError(f"{weights_path} is damaged or no safetensors file: {error}") from error
+    content = weights_path.read_bytes()
+    with naming(f"{weights_path} is damaged or no safetensors file"):
+        saved_weights = load(content)
     weights = {name: w.float() if w.dtype == torch.float16 else w for name, w in saved_weights.items()}
 
     def make(policy_class: type[FlowPolicy]) -> FlowPolicy:
-        try:
-            with torch.random.fork_rng(devices=[]):  # first weights are drawn, and then replaced
-                policy = policy_class(config[SPACES[0]], config[SPACES[1]], lambda _: 0.0, **arguments)
-        except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(f"{config_path} describes no valid {policy_class.__name__}: {error}") from error
+        rule = f"{config_path} describes no valid {policy_class.__name__}"
+        with naming(rule), torch.random.fork_rng(devices=[]):  # first weights are drawn, and then replaced
+            policy = policy_class(config[SPACES[0]], config[SPACES[1]], lambda _: 0.0, **arguments)
         _check_fit(policy, weights, weights_path)
         return policy
 
@@ -121,23 +117,20 @@ def load_policy(
 
 def _read_config(path: Path) -> dict[str, Any]:
     """The content of ``config.json``, with the two spaces made."""
-    try:
-        config = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
+    content = path.read_bytes()
+    with naming(f"{path} is no JSON"):
+        found = json.loads(content)
+    config: dict[str, Any] = found if isinstance(found, dict) else {}
     for name, value in FORMAT.items():
-        if not isinstance(config, dict) or config.get(name) != value:
-            found = config.get(name) if isinstance(config, dict) else None
-            raise ValueError(f"{path}: {name} must be {value!r}, got {abridged(found)}")
+        if config.get(name) != value:
+            raise ValueError(f"{path}: {name} must be {value!r}, got {abridged(config.get(name))}")
     for name, kind in {"policy": str, **dict.fromkeys((*SPACES, "policy_kwargs"), dict)}.items():
         if not isinstance(config.get(name), kind):
             raise ValueError(f"{path}: {name} must be a {kind.__name__}, got {abridged(config.get(name))}")
     for name in SPACES:
-        try:
+        with naming(f"{path}: {name}"):
             config[name] = space_from_json(config[name])
-        except ValueError as error:
-            raise ValueError(f"{path}: {name}: {error}") from error
-    return dict(config)
+    return config
 
 
 def _without_memory(policy_class: type[FlowPolicy]) -> type[FlowPolicy]:

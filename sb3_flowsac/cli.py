@@ -8,7 +8,8 @@ import shlex
 import sys
 import traceback
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -153,6 +154,15 @@ def _run_zoo(verb: str, arguments: Sequence[str]) -> None:
     zoo.run(verb, arguments)
 
 
+@contextmanager
+def _errors_of(parser: ArgumentParser, argument: str, *kinds: type[Exception]) -> Iterator[None]:
+    """End the command with a message that names an argument where one of these errors is raised."""
+    try:
+        yield
+    except kinds as error:
+        parser.error(f"argument {argument}: {error}")
+
+
 def _add_lqr(parser: ArgumentParser) -> None:
     parser.description = (
         "Train FlowSAC on MaxEntLQR-v0 for each temperature and seed, and compare with the known optimum. "
@@ -188,15 +198,14 @@ def _run_lqr(parser: ArgumentParser, options: Namespace, command: str) -> int:
         parser.error("argument --alpha: temperatures must differ in their first six digits, which name their runs")
     arguments = {"problem": _chosen_problem(parser, options), "alphas": options.alpha, "seeds": options.seed}
     try:
-        rows = run_study(**arguments, timesteps=options.timesteps, jobs=options.jobs, out=options.out)
+        with _errors_of(parser, "--out", OSError):
+            rows = run_study(**arguments, timesteps=options.timesteps, jobs=options.jobs, out=options.out)
     except KeyboardInterrupt:
         print(
             f"\nInterrupted. Finished runs are in {options.out}. To go on from there, the same command:\n  {command}",
             file=sys.stderr,
         )
         return INTERRUPTED
-    except OSError as error:
-        parser.error(f"argument --out: {error}")
     return int(any(row.get("verdict") == "failed" for row in rows))
 
 
@@ -204,15 +213,14 @@ def _chosen_problem(parser: ArgumentParser, options: Namespace) -> "LQRProblem":
     """The system to learn; the command ends with a message if it is unknown or no valid problem."""
     from maxent_envs import load_problem, preset, random_problem
 
-    try:
-        if options.problem is not None:
+    if options.problem is not None:
+        with _errors_of(parser, "--problem", ValueError, OSError):
             return load_problem(Path(options.problem))
-        if options.random is not None:
+    if options.random is not None:
+        with _errors_of(parser, "--random", ValueError):
             return random_problem(*options.random)
+    with _errors_of(parser, "--preset", ValueError):
         return preset("default" if options.preset is None else options.preset)
-    except (ValueError, OSError) as error:
-        argument = next((name for name in ("problem", "random") if getattr(options, name) is not None), "preset")
-        parser.error(f"argument --{argument}: {error}")
 
 
 def _add_show(parser: ArgumentParser) -> None:
@@ -237,15 +245,11 @@ def _run_show(parser: ArgumentParser, options: Namespace, _: str) -> int:
         parser.error("argument --env-kwargs: there is no environment without --env")
     saved = _saved_model(parser, options)
     kwargs = dict(options.env_kwargs)
-    try:
+    with _errors_of(parser, "--env", ValueError, LookupError, ImportError):
         obs, task = states(saved, options.env, kwargs)
-    except (ValueError, LookupError, ImportError) as error:
-        parser.error(f"argument --env: {error}")
     source = f"a rollout in {options.env} {kwargs or ''}" if options.env else "the observation space"
-    try:
+    with _errors_of(parser, "--out", OSError):
         pictures = show(saved, options.model, obs, task, options.out, source)
-    except OSError as error:
-        parser.error(f"argument --out: {error}")
     for picture in pictures:
         print(picture)
     print(f"All on one page: {pictures[0].with_name(PAGE)}")
@@ -267,10 +271,8 @@ def _run_export(parser: ArgumentParser, options: Namespace, _: str) -> int:
     from sb3_flowsac.files.loading import policy_of
 
     policy = policy_of(_saved_model(parser, options))
-    try:
+    with _errors_of(parser, "OUT", OSError):
         export_onnx(policy, options.out, options.deterministic)
-    except OSError as error:
-        parser.error(f"argument OUT: {error}")
     print(options.out)
     return 0
 
@@ -312,10 +314,8 @@ def _run_enjoy(parser: ArgumentParser, options: Namespace, _: str) -> int:
     from sb3_flowsac.plotting.style import has_display
     from sb3_flowsac.pretrained import enjoy
 
-    try:
+    with _errors_of(parser, PRETRAINED, gym.error.Error):  # of a simulator or a window that needs a further package
         print(enjoy(options.pretrained, options.episodes, has_display() and not options.no_render))
-    except gym.error.Error as error:  # of a simulator or a window that needs a further package
-        parser.error(f"argument {PRETRAINED}: {error}")
     return 0
 
 

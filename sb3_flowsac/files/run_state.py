@@ -44,7 +44,7 @@ WRAPPER_ATTRIBUTES = (
     "_elapsed_steps",  # of TimeLimit, and of PatchedTimeLimit, which is the RL Zoo's
 )
 # The same for wrappers of vectorised ones
-VEC_WRAPPERS: dict[type[VecEnvWrapper], tuple[str, ...]] = {
+VEC_WRAPPERS: dict[type[VecEnv], tuple[str, ...]] = {
     VecNormalize: ("obs_rms", "ret_rms", "returns"),
     VecMonitor: ("episode_returns", "episode_lengths", "episode_count"),
     VecTransposeImage: (),
@@ -186,7 +186,7 @@ def _restore_environment(env: VecEnv, state: State) -> Any:
 
 
 def _attributes(layer: VecEnv) -> State:
-    names = VEC_WRAPPERS.get(type(layer), ()) if isinstance(layer, VecEnvWrapper) else ()
+    names = VEC_WRAPPERS.get(type(layer), ())
     return {name: vars(layer)[name] for name in names if name in vars(layer)}  # obs_rms only if norm_obs
 
 

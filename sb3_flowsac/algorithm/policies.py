@@ -200,9 +200,8 @@ class FlowPolicy(BasePolicy):
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Critic:
         """New critics, by default with an extractor of their own."""
-        return self.critic_class(**self._update_features_extractor(self.critic_kwargs, features_extractor)).to(
-            self.device
-        )
+        kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
+        return self.critic_class(**kwargs).to(self.device)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()

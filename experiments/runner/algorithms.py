@@ -70,6 +70,7 @@ LQR = {
     "learning_rate": 1e-3,
     "batch_size": 512,
     "tau": 0.05,
+    "learning_starts": 200,
     "train_freq": 8,
     "n_next_actions": 4,
     "actor_batch_size": 128,

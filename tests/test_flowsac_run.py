@@ -316,11 +316,12 @@ def test_proposals_that_cannot_be_shared_out_are_refused_before_training(
 
 
 def test_every_argument_of_sac_is_one_of_flowsac():
-    """In SAC's order and with its defaults but for the rate and the first alpha; gSDE has no part in a flow."""
+    """In SAC's order and with its defaults but for the rate, the warm-up and the first alpha; a flow has no gSDE."""
     ours, theirs = (dict(inspect.signature(c.__init__).parameters) for c in (FlowSAC, SAC))
     assert [name for name in ours if name in theirs] == list(theirs)
     different = [name for name in theirs if ours[name].default != theirs[name].default]
-    assert {name: ours[name].default for name in different} == {"learning_rate": 1e-3, "ent_coef": "auto_0.1"}
+    expected = {"learning_rate": 1e-3, "learning_starts": "auto", "ent_coef": "auto_0.1"}
+    assert {name: ours[name].default for name in different} == expected
     ours, flow, theirs = (inspect.signature(f).parameters for f in (FlowPolicy, make_flow, SACPolicy))
     assert theirs.keys() - ours.keys() - flow.keys() == {"use_sde", "use_expln", "clip_mean"}
 

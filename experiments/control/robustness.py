@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import gymnasium as gym
 import numpy as np
@@ -33,8 +34,7 @@ SEED = 2_000_000  # of first states and noise: none that training or its evaluat
 
 def noisy_actions(env: Environment, std: float) -> Environment:
     """Gaussian noise on actions, of so many half widths of the Box, clipped to it."""
-    box, rng = env.action_space, np.random.default_rng(SEED)
-    assert isinstance(box, gym.spaces.Box)
+    box, rng = cast(gym.spaces.Box, env.action_space), np.random.default_rng(SEED)
     width = 0.5 * std * (box.high - box.low)
     return TransformAction(env, lambda a: np.clip(a + width * rng.standard_normal(a.shape), box.low, box.high), box)
 
@@ -47,7 +47,7 @@ def noisy_observations(env: Environment, std: float) -> Environment:
 
 def scaled(env: Environment, name: str, factor: float) -> Environment:
     """A constant of MuJoCo's model, times a factor."""
-    getattr(env.unwrapped.model, name)[:] *= factor  # type: ignore[attr-defined]
+    getattr(env.get_wrapper_attr("model"), name)[:] *= factor
     return env
 
 

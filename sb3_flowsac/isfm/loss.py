@@ -80,6 +80,8 @@ def within_reach(policy: FlowDistribution, latents: torch.Tensor) -> torch.Tenso
     :return: the same shape
     """
     base, reach = policy.base.detach(), policy.flow.base.reach
+    if math.isinf(reach):
+        return latents
     y1 = base.whiten(latents)
     size = y1.square().mean(-1, keepdim=True).sqrt()
     return torch.where(size > reach, base.unwhiten(y1 * (reach / size)), latents)
@@ -108,7 +110,7 @@ def isfm_loss(
     :param generator: source of randomness; default torch's global one
     :param shrink: see ``scale_of_base``
     """
-    latents = within_reach(policy, latents) if math.isfinite(policy.flow.base.reach) else latents
+    latents = within_reach(policy, latents)
     index = resample(weights, n_pairs, generator)
     drawn = latents.gather(1, index.unsqueeze(-1).expand(-1, -1, latents.shape[-1]))
     mass = weights.sum(-1, keepdim=True).expand(-1, n_pairs) / n_pairs

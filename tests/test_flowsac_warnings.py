@@ -48,6 +48,12 @@ def test_the_warm_up_is_a_tenth_of_the_run_within_bounds(make_model, steps, warm
     assert model.learning_starts == warm_up
 
 
+@pytest.mark.parametrize("value", ["soon", -1, 1.5, None])
+def test_no_other_warm_up_is_taken(make_model, value):
+    with pytest.raises(ValueError, match='learning_starts must be "auto" or a number of steps'):
+        make_model("Pendulum-v1", learning_starts=value)
+
+
 def test_another_gamma_than_the_environments_own_warns(make_model, tmp_path):
     env = OwnGamma(gym.make("Pendulum-v1"))
     with pytest.warns(UserWarning, match=r"gamma=0.99.*0.95") as warned:

@@ -33,13 +33,11 @@ MAX_SIZE = 2**16  # of networks, of draws in a state: far above any use, and ref
 INTEGERS = {
     **dict.fromkeys(("buffer_size", "batch_size", "n_steps", "target_update_interval"), (1, MAX_COUNT)),
     **dict.fromkeys(("policy_delay", "isfm_interval", "_stats_window_size", "actor_batch_size"), (1, MAX_COUNT)),
-    "learning_starts": (0, MAX_COUNT),
     "gradient_steps": (-1, MAX_COUNT),
     **dict.fromkeys(("n_next_actions", "n_proposals"), (1, MAX_SIZE)),
     "seed": (0, 2**32 - 1),
 }
-# What else some of them may be
-WORDS = {"actor_batch_size": (None,), "seed": (None,), "learning_starts": ("auto",)}
+OPTIONAL = ("actor_batch_size", "seed")  # which may be None
 # Arguments that SB3 fills in: of a replay buffer, and of a policy
 OF_BUFFERS = {"buffer_size", "observation_space", "action_space", "device", "n_envs", "optimize_memory_usage"}
 OF_POLICIES = {"observation_space", "action_space", "lr_schedule"}
@@ -49,10 +47,13 @@ def check_settings(model: OffPolicyAlgorithm) -> None:
     """Check the settings that SB3's classes keep as attributes, also those that a saved file brought."""
     for name, limits in INTEGERS.items():
         value = getattr(model, name)
-        if not (value is None or isinstance(value, str)) or value not in WORDS.get(name, ()):
+        if value is not None or name not in OPTIONAL:
             setattr(model, name, integer(name.lstrip("_"), value, *limits))
     model.tau, model.gamma = number("tau", model.tau, 0.0, 1.0), number("gamma", model.gamma, 0.0, 1.0)
     model.learning_rate = learning_rate(model.learning_rate)
+    if not (isinstance(model.learning_starts, str) and model.learning_starts == "auto"):
+        with naming('learning_starts must be "auto" or a number of steps'):
+            model.learning_starts = integer("learning_starts", model.learning_starts, 0, MAX_COUNT)
     model.train_freq = train_freq(model.train_freq, model.n_envs)  # type: ignore[assignment]
     model.optimize_memory_usage = boolean("optimize_memory_usage", model.optimize_memory_usage)
     if model.action_noise is not None:

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from stable_baselines3 import SAC
 
-from experiments.lqr.sac import TUNED_SAC_SETTINGS, default_sac_model, tuned_sac_model
+from experiments.lqr.sac import TUNED_SAC_SETTINGS, tuned_sac_model
 from experiments.runner.tasks import Result, Task
 from maxent_envs import LQRProblem
 from sb3_flowsac.algorithm import FlowSAC
@@ -54,24 +55,27 @@ def run_task(name: str, function: Callable[..., Result], spec: RunSpec) -> Task:
     return Task(name, function, {"spec": spec}, settings)
 
 
-def default_model(problem: LQRProblem, alpha: float, seed: int, **overrides: Any) -> FlowSAC:
+def default_model(
+    problem: LQRProblem, alpha: float, seed: int, model_class: type[FlowSAC | SAC] = FlowSAC, **overrides: Any
+) -> FlowSAC | SAC:
     """
-    A FlowSAC model with its defaults and network critics, but for the problem's gamma and the fixed temperature, on one
-    copy of MaxEntLQR-v0.
+    A model with the defaults of its class and network critics, but for the problem's gamma and the fixed temperature,
+    on one copy of MaxEntLQR-v0.
 
     :param problem: the problem to learn
     :param alpha: the temperature; the action Box is derived from it
     :param seed: seed of model and environment
-    :param overrides: arguments of FlowSAC that replace its defaults
+    :param model_class: FlowSAC or SAC
+    :param overrides: arguments of the class that replace its defaults
     :return: the model, not yet trained
     """
     env = models.training_env(problem, alpha, seed, n_envs=1)
-    return FlowSAC("FlowPolicy", env, **{"gamma": problem.gamma, "ent_coef": alpha, "seed": seed, **overrides})
+    return model_class("MlpPolicy", env, **{"gamma": problem.gamma, "ent_coef": alpha, "seed": seed, **overrides})
 
 
 RULES = {name: value for name, value in vars(models).items() if name.isupper() and isinstance(value, int | float)}
 FLOWSAC = Algorithm("flowsac", models.lqr_model, FlowSAC, {**RULES, **models.FLOW_SETTINGS})
 FLOWSAC_DEFAULT = Algorithm("flowsac-default", default_model, FlowSAC, {})
 SAC_TUNED = Algorithm("sac-tuned", tuned_sac_model, SAC, TUNED_SAC_SETTINGS)
-SAC_DEFAULT = Algorithm("sac-default", default_sac_model, SAC, {})
+SAC_DEFAULT = Algorithm("sac-default", partial(default_model, model_class=SAC), SAC, {})
 ALGORITHMS = {algorithm.name: algorithm for algorithm in (FLOWSAC, FLOWSAC_DEFAULT, SAC_TUNED, SAC_DEFAULT)}

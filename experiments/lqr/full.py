@@ -114,10 +114,9 @@ def _case_study_parts(summary: Sequence[dict[str, Any]]) -> dict[str, str]:
     )
     errors = (
         "Means over seeds with 95% confidence intervals. sac-tuned is Stable-Baselines3's SAC with FlowSAC's "
-        "settings and "
-        "critic, sac-default has SB3's defaults, its networks among them; both make a gradient step for each step "
-        "of the "
-        "eight environments, as FlowSAC does. FlowSAC averages the soft value of a next state over four actions."
+        "settings and critic; both make a gradient step for each step of eight environments. FlowSAC averages the soft "
+        "value of a next state over four actions. sac-default and flowsac-default have their classes' defaults, "
+        "network critics among them, and one environment."
     )
     figure_1 = (
         f"A run of FlowSAC has {budget}. Returns of 100 trajectories; mean over seeds, band from the lowest to the "

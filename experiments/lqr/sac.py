@@ -1,4 +1,4 @@
-"""SB3's SAC on MaxEntLQR-v0, to compare with: at its defaults, and with settings and a critic for the problem."""
+"""SB3's SAC on MaxEntLQR-v0 with settings and a critic for the problem, to compare with."""
 
 from typing import Any
 
@@ -6,18 +6,17 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3 import SAC
-from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.policies import BaseModel
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.utils import LinearSchedule
-from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.sac.policies import SACPolicy
 from torch import nn
 
 from maxent_envs import LQRProblem
+from sb3_flowsac.lqr_study.models import training_env
 
 N_ENVS = 8
 EPISODE_STEPS = 10
@@ -105,23 +104,5 @@ def tuned_sac_model(problem: LQRProblem, alpha: float, seed: int, **overrides: A
     """
     noise = NormalActionNoise(np.zeros(problem.n_inputs), np.full(problem.n_inputs, ACTION_NOISE))
     of_run = {"gamma": problem.gamma, "ent_coef": alpha, "seed": seed, "action_noise": noise}
-    return SAC(QuadraticSACPolicy, _env(problem, alpha, seed), **{**TUNED_SAC_SETTINGS, **of_run, **overrides})
-
-
-def default_sac_model(problem: LQRProblem, alpha: float, seed: int, **overrides: Any) -> SAC:
-    """
-    SB3's SAC with its defaults, but for the problem's gamma and the fixed temperature.
-
-    :param problem: the problem to learn
-    :param alpha: the temperature; the action Box is derived from it
-    :param seed: seed of model and environments
-    :param overrides: arguments of SAC that replace its defaults
-    :return: the model, not yet trained
-    """
-    of_run = {"gamma": problem.gamma, "ent_coef": alpha, "seed": seed}
-    return SAC("MlpPolicy", _env(problem, alpha, seed), **{**of_run, **overrides})
-
-
-def _env(problem: LQRProblem, alpha: float, seed: int) -> VecEnv:
-    env_kwargs = {**problem.to_dict(), "alpha": alpha, "max_episode_steps": EPISODE_STEPS}
-    return make_vec_env("MaxEntLQR-v0", n_envs=N_ENVS, seed=seed, env_kwargs=env_kwargs)
+    env = training_env(problem, alpha, seed, N_ENVS, max_episode_steps=EPISODE_STEPS)
+    return SAC(QuadraticSACPolicy, env, **{**TUNED_SAC_SETTINGS, **of_run, **overrides})

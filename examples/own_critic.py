@@ -36,8 +36,7 @@ class NormalizedCritic(Critic):
         pairs = torch.cat([states, actions], dim=-1)
         return torch.stack([network(pairs).squeeze(-1) for network in self.networks])
 
-    def value(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        q_values = self.q_values(features, actions)
+    def reduce(self, q_values: torch.Tensor) -> torch.Tensor:
         return self.pessimism * q_values.amin(0) + (1.0 - self.pessimism) * q_values.mean(0)
 
 

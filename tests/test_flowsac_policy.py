@@ -10,7 +10,8 @@ from torch import nn
 
 from sb3_flowsac import CnnPolicy, FlowPolicy, FlowSAC, MlpPolicy, MultiInputPolicy, load_policy, save_policy
 from sb3_flowsac.algorithm import density as density_module
-from sb3_flowsac.algorithm.actor import FlowActor, RunningNorm
+from sb3_flowsac.algorithm.actor import FlowActor
+from sb3_flowsac.algorithm.running_norm import RunningNorm
 from sb3_flowsac.flow import FlowDistribution, StructuredField
 
 BATCH = np.array([[0.3, -0.5, 0.2], [-0.4, 0.1, 0.6]], np.float32)

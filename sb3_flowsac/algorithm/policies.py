@@ -57,10 +57,12 @@ class FlowPolicy(BasePolicy):
     :param optimizer_class: the optimizer to use, ``torch.optim.Adam`` by default
     :param optimizer_kwargs: additional keyword arguments, excluding the learning rate, to pass to the optimizer; Adam
         and AdamW are torch's fused ones unless an implementation is chosen here
-    :param critic: kind of the critics: "batch_renorm" (CrossQ's, without target networks), "network" (SAC's, with
-        them), "quadratic" (the shape of a linear-quadratic regulator's values) or a subclass of ``Critic``
-    :param critic_kwargs: keyword arguments of that kind
-    :param n_critics: number of critics, at least 1; the soft value takes their minimum
+    :param critic: kind of the critics: "batch_renorm" (CrossQ's, without target networks), "layer_norm" (residual, like
+        SimBa's), "network" (SAC's), "quadratic" (the shape of a linear-quadratic regulator's values) or a subclass of
+        ``Critic``
+    :param critic_kwargs: keyword arguments of that kind; for networks ``n_quantiles``,
+        ``top_quantiles_to_drop_per_net`` (as TQC) and ``normalize_input``, see ``NetworkCritic``
+    :param n_critics: number of critics, at least 1; the soft value takes their minimum, or of quantiles their pool
     :param share_features_extractor: whether actor and critics share the features extractor, which the actor trains
     :param n_action_candidates: number of actions of which deterministic prediction takes the best by the critics
     :param n_acting_candidates: number of actions of which stochastic prediction takes the best by the critics

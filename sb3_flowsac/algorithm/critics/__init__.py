@@ -2,11 +2,13 @@
 
 from sb3_flowsac.algorithm.critics.base import Critic, CriticLoss, SoftTransitions
 from sb3_flowsac.algorithm.critics.batch_renorm import BatchRenormCritic
+from sb3_flowsac.algorithm.critics.layer_norm import LayerNormCritic
 from sb3_flowsac.algorithm.critics.network import NetworkCritic
 from sb3_flowsac.algorithm.critics.quadratic import QuadraticCritic
 
 CRITICS: dict[str, type[Critic]] = {
     "batch_renorm": BatchRenormCritic,
+    "layer_norm": LayerNormCritic,
     "network": NetworkCritic,
     "quadratic": QuadraticCritic,
 }
@@ -16,6 +18,7 @@ __all__ = [
     "BatchRenormCritic",
     "Critic",
     "CriticLoss",
+    "LayerNormCritic",
     "NetworkCritic",
     "QuadraticCritic",
     "SoftTransitions",

@@ -45,8 +45,9 @@ class Critic(BaseModel, ABC):
     """
     ``n_critics`` Q functions of the state's features and of the action in scaled units [-1, 1].
 
-    A kind of critic defines ``q_values``. It may also redefine ``value``, what a state-action is worth to the actor and
-    to the target of the Bellman equation, ``loss``, how it learns, and ``minimize``, how it takes a step.
+    A kind of critic defines ``q_values``. It may also redefine ``reduce``, what the critics' values are worth together
+    to the actor and to the target of the Bellman equation, ``loss``, how it learns, and ``minimize``, how it takes a
+    step.
 
     :param observation_space: observation space
     :param action_space: action space
@@ -94,13 +95,22 @@ class Critic(BaseModel, ABC):
 
     def value(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """
-        What state-actions are worth to the actor and to the target: the smallest of the critics' values.
+        What state-actions are worth to the actor and to the target.
 
         :param features: (batch, features_dim)
         :param actions: scaled actions (batch, n, action_dim)
         :return: (batch, n)
         """
-        return self.q_values(features, actions).amin(0)
+        return self.reduce(self.q_values(features, actions))
+
+    def reduce(self, q_values: torch.Tensor) -> torch.Tensor:
+        """
+        What the critics' values are worth together: the smallest.
+
+        :param q_values: (n_critics, batch, n)
+        :return: (batch, n)
+        """
+        return q_values.amin(0)
 
     def loss(self, target: "Critic", transitions: SoftTransitions) -> CriticLoss:
         """

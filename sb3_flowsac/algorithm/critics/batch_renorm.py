@@ -93,7 +93,7 @@ class BatchRenormCritic(NetworkCritic):
     target network is needed. Everything else is normalised by the running statistics.
     Source: https://openreview.net/forum?id=PczQtTsTIX
 
-    :param kwargs: arguments of ``Critic``
+    :param kwargs: arguments of ``NetworkCritic``
     """
 
     uses_target = False
@@ -101,12 +101,13 @@ class BatchRenormCritic(NetworkCritic):
 
     def loss(self, target: Critic, transitions: SoftTransitions) -> CriticLoss:
         batch, n = transitions.next_actions.shape[:2]
-        features = self.features(transitions.observations)
+        features = self.features(transitions.observations, update_norm=True)
         next_features = self.features(transitions.next_observations).repeat_interleave(n, dim=0)
         actions = torch.cat([transitions.actions, transitions.next_actions.flatten(0, 1)])
         hidden = torch.cat([torch.cat([features, next_features]), actions], dim=-1).unsqueeze(0)
         for i, layer in enumerate(self.layers):
             hidden = self.activation(hidden) if i else hidden
             hidden = apply(layer.linear_map(hidden), hidden)  # type: ignore[operator]
-        q_values, next_q_values = torch.split(hidden.squeeze(-1), [batch, batch * n], dim=1)
-        return self._squared_error(q_values, next_q_values.detach().amin(0).view(batch, n), transitions)
+        quantiles, next_quantiles = torch.split(hidden, [batch, batch * n], dim=1)
+        next_quantiles = next_quantiles.detach().view(self.n_critics, batch, n, -1)
+        return self._error(quantiles.unsqueeze(2), next_quantiles, transitions)

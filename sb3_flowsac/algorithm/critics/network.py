@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
+from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
-from sb3_flowsac.algorithm.critics.base import Critic
+from sb3_flowsac.algorithm.critics.base import Critic, CriticLoss, SoftTransitions
+from sb3_flowsac.algorithm.critics.quantiles import pool, quantile_huber_loss
+from sb3_flowsac.algorithm.running_norm import RunningNorm
+from sb3_flowsac.checks import boolean, integer
 
 # Rows of a layer's output that are evaluated at a time without gradients: fewer need more calls, more need arrays so
 # large that the system gives them out anew each time
@@ -52,23 +56,95 @@ class NetworkCritic(Critic):
     """
     Multi-layer perceptrons on [features, a].
 
+    With several quantiles each network tells the distribution of the return, learnt by quantile regression. A
+    state-action is then worth the mean of all networks' quantiles together without the largest, as in TQC (there 25
+    quantiles, of which 2 are dropped).
+
     The part of the first layer that reads the state is computed once for several actions of a state.
 
+    :param n_quantiles: number of quantiles of the return that each network gives, 1 for the return's mean
+    :param top_quantiles_to_drop_per_net: number of the largest quantiles that do not count, for each network
+    :param normalize_input: whether the features are normalised by running statistics, which follow the batches
     :param kwargs: arguments of ``Critic``
+    :raises ValueError: if a number is out of range
     """
 
     layer_class = EnsembleLinear
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        n_quantiles: int = 1,
+        top_quantiles_to_drop_per_net: int = 0,
+        normalize_input: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        sizes = [self.features_dim + self.action_dim, *self.net_arch, 1]
+        self.n_quantiles = integer("n_quantiles", n_quantiles, 1)
+        name, most = "top_quantiles_to_drop_per_net", self.n_quantiles - 1
+        self.top_quantiles_to_drop_per_net = integer(name, top_quantiles_to_drop_per_net, 0, most)
+        self.norm = RunningNorm(self.features_dim) if boolean("normalize_input", normalize_input) else None
+        sizes = [self.features_dim + self.action_dim, *self.net_arch, self.n_quantiles]
         self.layers = nn.ModuleList(self.layer_class(self.n_critics, n_in, n_out) for n_in, n_out in pairwise(sizes))
         self.activation = self.activation_fn()
 
+    def features(self, obs: PyTorchObs, update_norm: bool = False) -> torch.Tensor:
+        """
+        See ``Critic``.
+
+        :param obs: observations of ``batch`` states
+        :param update_norm: whether the running statistics of the features follow these
+        """
+        features = super().features(obs)
+        if self.norm is None:
+            return features
+        if update_norm:
+            self.norm.update(features)
+        normalized: torch.Tensor = self.norm(features)
+        return normalized
+
     def q_values(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        return self.quantiles(features, actions).mean(-1)
+
+    def value(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        if self.n_quantiles == 1:
+            return super().value(features, actions)
+        return pool(self.quantiles(features, actions), self.top_quantiles_to_drop_per_net).mean(-1)
+
+    def loss(self, target: Critic, transitions: SoftTransitions) -> CriticLoss:
+        """
+        Error of the soft Bellman equation (1): squared, see ``Critic.loss``, or of several quantiles Huber's.
+
+        :param target: critic of the next states' values
+        :param transitions: a batch of transitions
+        """
+        target = cast(NetworkCritic, target)
+        with torch.no_grad():
+            next_features = target.features(transitions.next_observations)
+            next_quantiles = target.quantiles(next_features, transitions.next_actions)
+        features = self.features(transitions.observations, update_norm=True)
+        return self._error(self.quantiles(features, transitions.actions.unsqueeze(1)), next_quantiles, transitions)
+
+    def _error(self, quantiles: torch.Tensor, next_quantiles: torch.Tensor, transitions: SoftTransitions) -> CriticLoss:
+        """Of quantiles (n_critics, batch, 1, n_quantiles), with those of next actions, (n_critics, batch, n, ...)."""
+        quantiles = quantiles.squeeze(2)
+        if self.n_quantiles == 1:
+            return self._squared_error(quantiles.squeeze(-1), self.reduce(next_quantiles.squeeze(-1)), transitions)
+        pooled = pool(next_quantiles, self.top_quantiles_to_drop_per_net) + transitions.next_bonuses.unsqueeze(-1)
+        targets = transitions.rewards + transitions.discounts * pooled.flatten(1)
+        return CriticLoss(quantile_huber_loss(quantiles, targets), quantiles.detach().mean())
+
+    def quantiles(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """
+        Quantiles of the return by every critic, for several actions of each state.
+
+        :param features: (batch, features_dim)
+        :param actions: scaled actions (batch, n, action_dim)
+        :return: (n_critics, batch, n, n_quantiles)
+        """
         first, *deeper = (layer.linear_map() for layer in self.layers)  # type: ignore[operator]
         if actions.shape[1] == 1:
-            return self._deeper(deeper, apply(first, torch.cat([features, actions.squeeze(1)], dim=-1)))
+            return self._deeper(deeper, apply(first, torch.cat([features, actions.squeeze(1)], dim=-1))).unsqueeze(2)
         of_features, of_actions = torch.split(first[0], [self.features_dim, self.action_dim], dim=1)
         state_part = apply((of_features, first[1]), features)
         if torch.is_grad_enabled() or actions.is_cuda:
@@ -83,10 +159,10 @@ class NetworkCritic(Critic):
         batch, n, _ = actions.shape
         hidden = actions.flatten(0, 1).expand(self.n_critics, -1, -1) @ of_actions
         hidden = hidden.view(self.n_critics, batch, n, -1).add_(state_part.unsqueeze(2)).flatten(1, 2)
-        return self._deeper(deeper, hidden).view(self.n_critics, batch, n)
+        return self._deeper(deeper, hidden).view(self.n_critics, batch, n, self.n_quantiles)
 
     def _deeper(self, maps: Sequence[LinearMap], hidden: torch.Tensor) -> torch.Tensor:
-        """From the first layer to the values, (n_critics, rows, units) to (n_critics, rows, 1)."""
+        """From the first layer to the quantiles, (n_critics, rows, units) to (n_critics, rows, n_quantiles)."""
         for linear_map in maps:
             hidden = apply(linear_map, self.activation(hidden))
         return hidden

@@ -1,6 +1,6 @@
 """
-Speed of learning: FlowSAC (plain, compiled) beside SB3's SAC, TQC (sb3-contrib) and SBX's SAC at their defaults; ratios
-first.
+Speed of learning: FlowSAC (plain, compiled) beside SB3's SAC, sb3-contrib's TQC and CrossQ, SBX's SAC and CrossQ, at
+their defaults and CrossQ with critics of 2 x 256, too; ratios first.
 
     pip install -e ".[bench,mujoco]"
     python -m experiments.speed.step --out step_benchmark
@@ -27,6 +27,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from experiments.runner.algorithms import SMALL_CRITICS
 from sb3_flowsac.files.writing import replacing
 from sb3_flowsac.plotting import save_figure
 
@@ -35,7 +36,10 @@ MODELS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "compiled": ("sb3_flowsac", "FlowSAC", "FlowPolicy", {"torch_compile": True}),
     "SAC": ("stable_baselines3", "SAC", "MlpPolicy", {}),
     "TQC": ("sb3_contrib", "TQC", "MlpPolicy", {}),
+    "CrossQ": ("sb3_contrib", "CrossQ", "MlpPolicy", {}),
+    "CrossQ 2x256": ("sb3_contrib", "CrossQ", "MlpPolicy", SMALL_CRITICS),
     "SBX SAC": ("sbx", "SAC", "MlpPolicy", {}),
+    "SBX CrossQ": ("sbx", "CrossQ", "MlpPolicy", {}),
 }
 BATCH_SIZE = 256
 LEARNING_STARTS = 300
@@ -203,7 +207,7 @@ def show(result: dict[str, Any]) -> None:
     )
     for name, row in result["models"].items():
         print(
-            f"  {name:8s} {row['speed_over_sac']:5.2f} x SAC's speed: {row['env_steps_per_second']:.1f} "
+            f"  {name:12s} {row['speed_over_sac']:5.2f} x SAC's speed: {row['env_steps_per_second']:.1f} "
             f"environment steps/s, "
             f"{row['gradient_step_ms']:.1f} ms a gradient step; {row['bytes_per_transition']:.0f} bytes a transition"
         )

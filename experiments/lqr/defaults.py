@@ -1,11 +1,11 @@
-"""What the algorithms' own defaults learn of a max-entropy LQR, with network critics: no setting fits the problem."""
+"""What network critics learn of a max-entropy LQR: with the algorithms' own defaults, and with two settings changed."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from experiments.lqr.algorithms import FLOWSAC_DEFAULT, SAC_DEFAULT, run_task
+from experiments.lqr.algorithms import FLOWSAC_DEFAULT, FLOWSAC_NETWORK, SAC_DEFAULT, run_task
 from experiments.lqr.training_log import BRIEF_EVALUATION
 from experiments.runner.arguments import distinct, distinct_seeds
 from experiments.runner.tables import table_of
@@ -30,7 +30,8 @@ def run_defaults(
     command: str = "",
 ) -> list[Result]:
     """
-    FlowSAC and SAC with their defaults, but for the problem's gamma and the fixed temperature.
+    FlowSAC and SAC with their defaults, but for the problem's gamma and the fixed temperature, and FlowSAC with
+    ``NETWORK``.
 
     Writes ``defaults.json`` to ``out``, keeps each run under ``defaults``, prints a table.
 
@@ -49,7 +50,7 @@ def run_defaults(
     settings = {"evaluation": evaluation, "curve_evaluation": BRIEF_EVALUATION}
     specs = [
         RunSpec(problem, alpha, seed, steps, folder, algorithm.name, algorithm.make, **settings)
-        for algorithm in (FLOWSAC_DEFAULT, SAC_DEFAULT)
+        for algorithm in (FLOWSAC_DEFAULT, FLOWSAC_NETWORK, SAC_DEFAULT)
         for alpha in distinct("alphas", alphas, positive)
         for seed in distinct_seeds(seeds)
     ]

@@ -9,7 +9,7 @@ from rich.console import Console
 from scipy import stats
 
 import maxent_envs
-from experiments.lqr.algorithms import ALGORITHMS, SAC_DEFAULT, run_task
+from experiments.lqr.algorithms import ALGORITHMS, OF_CASE_STUDY, SAC_DEFAULT, run_task
 from experiments.lqr.full_plots import save_full_plots
 from experiments.lqr.growing import run_growing
 from experiments.lqr.report import (
@@ -78,7 +78,7 @@ def run_full(
     steps = TIMESTEPS if timesteps is None else integer("timesteps", timesteps, 1)
     specs = [
         RunSpec(problem, alpha, seed, steps, out, algorithm.name, algorithm.make, progress_bar=jobs == 1)
-        for algorithm in ALGORITHMS.values()
+        for algorithm in OF_CASE_STUDY
         for alpha in temperatures
         for seed in seeds
     ]

@@ -88,9 +88,22 @@ LQR = {
     },
 }
 
+
+def flowsac(**arguments: Any) -> Algorithm:
+    """FlowSAC with these arguments in place of defaults."""
+    return Algorithm("sb3_flowsac:FlowSAC", "FlowPolicy", ("sb3-flowsac",), arguments)
+
+
+QUANTILES = {"n_quantiles": 25, "top_quantiles_to_drop_per_net": 2}  # TQC's
 ALGORITHMS = {
-    "flowsac": Algorithm("sb3_flowsac:FlowSAC", "FlowPolicy", ("sb3-flowsac",)),
-    "flowsac_lqr": Algorithm("sb3_flowsac:FlowSAC", "FlowPolicy", ("sb3-flowsac",), LQR),
+    "flowsac": flowsac(),
+    "flowsac_lqr": flowsac(**LQR),
+    "flowsac_gaussian": flowsac(actor_loss="pathwise"),
+    "flowsac_isfm": flowsac(actor_loss="isfm"),
+    "flowsac_untempered": flowsac(min_effective_proposals=1.0),
+    "flowsac_network": flowsac(policy_kwargs={"critic": "network"}),
+    "flowsac_layer_norm": flowsac(policy_kwargs={"critic": "layer_norm"}),
+    "flowsac_quantiles": flowsac(policy_kwargs={"critic_kwargs": QUANTILES}),
     "sac": Algorithm("stable_baselines3:SAC", "MlpPolicy"),
     "sac_lr1e-3": Algorithm("stable_baselines3:SAC", "MlpPolicy", arguments={"learning_rate": 1e-3}),
     "tqc": Algorithm("sb3_contrib:TQC", "MlpPolicy", CONTRIB),

@@ -25,8 +25,10 @@ from experiments.runner.tasks import write_text
 from sb3_flowsac.plotting import save_figure
 
 REPETITIONS = 2000  # of the bootstrap
+COLUMNS = 4  # evaluations in the table of returns
 COLOURS = {"flowsac": "tab:blue", "sac": "tab:orange", "sac_lr1e-3": "tab:brown", "tqc": "tab:green"}
 COLOURS |= {"crossq": "tab:purple", "crossq_256": "tab:red", "sbx_crossq": "tab:pink"}
+COLOURS |= {"flowsac_gaussian": "tab:cyan", "flowsac_isfm": "tab:olive"}
 PLAN = {"environments": 10, "seeds": 10, "steps": 1_000_000}  # of the study whose cost is reckoned
 CORES, PRICE = 64, 0.04  # of a cluster; US dollars of a core hour, about what clouds ask without a contract
 TIMES = {"steps": "environment steps", "processor_seconds": "processor time (s)", "wall_seconds": "wall time (s)"}
@@ -50,6 +52,23 @@ def summary(cells: Cells) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def curve_table(cells: Cells) -> str:
+    """Returns after so many steps, in Markdown: mean over seeds and, of several, the lowest and the highest."""
+    steps = next(iter(cells.values()))[0].curve["steps"].to_numpy()
+    columns = sorted({round((i + 1) * len(steps) / COLUMNS) - 1 for i in range(COLUMNS)} - {-1})
+    rows = []
+    for (environment, algorithm), group in sorted(cells.items()):
+        returns = np.array([cell.curve["returns"].to_numpy()[columns] for cell in group]).T
+        found = [
+            f"{row.mean():,.0f}" + (f" ({row.min():,.0f} to {row.max():,.0f})" if len(row) > 1 else "")
+            for row in returns
+        ]
+        seconds = np.mean([cell.curve["processor_seconds"].iloc[-1] for cell in group])
+        rows.append([environment, algorithm, f"{len(group)}", *found, f"{seconds:,.0f}"])
+    headings = ("environment", "algorithm", "seeds", *(f"{steps[i]:,}" for i in columns), "processor time (s)")
+    return markdown_table(headings, rows)
 
 
 def aggregates(cells: Cells, algorithms: Sequence[str], reference: str) -> pd.DataFrame:
@@ -171,8 +190,10 @@ def page(cells: Cells, algorithms: Sequence[str], reference: str) -> str:
     ]
     headings = ("algo", "env_id", "mean_reward", "std_reward", "n_timesteps", "seeds", "processor hours")
     text = (
-        "Returns of the deterministic policy, means of the last three evaluations: mean and standard deviation over "
-        f"seeds.\n\n{markdown_table(headings, rows)}\n"
+        "Returns of the deterministic policy after so many environment steps: the mean over seeds, in brackets the "
+        f"lowest and the highest seed.\n\n{curve_table(cells)}\n\n"
+        "Means of the last three evaluations: mean and standard deviation over seeds.\n\n"
+        f"{markdown_table(headings, rows)}\n"
     )
     environments = common_environments(cells, [*algorithms, reference])
     if len(algorithms) < 2 or not environments:

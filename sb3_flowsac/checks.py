@@ -8,7 +8,9 @@ import numpy as np
 
 from maxent_envs.validation import abridged, choice, integer, number
 
-__all__ = ["abridged", "boolean", "choice", "integer", "naming", "number", "positive"]
+MAX_SIZE = 2**16  # of networks, of draws in a state: far above any use, and refused before it fills the memory
+
+__all__ = ["MAX_SIZE", "abridged", "boolean", "choice", "integer", "naming", "number", "positive"]
 
 
 def positive(name: str, value: object, high: float = math.inf) -> float:

@@ -5,10 +5,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from gymnasium import spaces
+from interrupted import TOTAL, assert_same, everything, resume, scramble, small, stop_at
 from sb3_contrib.common.utils import quantile_huber_loss as contrib_loss
+from stable_baselines3 import HerReplayBuffer
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
-from sb3_flowsac import FlowSAC
+from sb3_flowsac import FlowSAC, load_policy, save_policy
 from sb3_flowsac.algorithm.critics import BatchRenormCritic, LayerNormCritic, NetworkCritic, SoftTransitions
 from sb3_flowsac.algorithm.critics.quantiles import pool, quantile_huber_loss
 
@@ -40,7 +44,7 @@ def random_transitions(batch=32, n=2):
 
 def test_the_loss_is_that_of_sb3_contrib():
     quantiles, targets = 3 * torch.randn(2, 16, 7), 3 * torch.randn(16, 10)
-    theirs = contrib_loss(quantiles.transpose(0, 1), targets.unsqueeze(1).expand(-1, 2, -1), sum_over_quantiles=True)
+    theirs = contrib_loss(quantiles.transpose(0, 1), targets.unsqueeze(1), sum_over_quantiles=False)
     torch.testing.assert_close(quantile_huber_loss(quantiles, targets), theirs)
 
 
@@ -76,7 +80,8 @@ def test_the_error_is_that_of_tqc(critic_class):
         kept = quantiles.transpose(0, 1).flatten(1).sort(dim=1).values[:, : 2 * 5]
         targets.append(transitions.rewards + 0.9 * (kept + transitions.next_bonuses[:, k : k + 1]))
     now = critic.quantiles(transitions.observations, transitions.actions.unsqueeze(1)).squeeze(2)
-    expected = contrib_loss(now.transpose(0, 1), torch.cat(targets, 1).unsqueeze(1).expand(-1, 2, -1).detach())
+    targets = torch.cat(targets, 1).unsqueeze(1).detach()
+    expected = contrib_loss(now.transpose(0, 1), targets, sum_over_quantiles=False)
     torch.testing.assert_close(found.loss, expected)
     torch.testing.assert_close(found.q_value, now.mean())
     assert torch.autograd.grad(found.loss, next(critic.parameters()))[0].any()
@@ -96,8 +101,25 @@ def test_values_of_many_actions_are_those_of_one_after_another(critic_class, kwa
     means = critic.q_values(features, actions)
     assert means.shape == (2, 5, 4)
     torch.testing.assert_close(means[..., 0], critic(obs, actions[:, 0]))
-    if kwargs:
-        assert (many < means.mean(0)).all()  # without the largest
+    torch.testing.assert_close(many, means.mean(0) if kwargs else means.amin(0))  # TQC's actor drops no quantiles
+
+
+def test_quantiles_of_a_joint_pass_are_those_of_tqc():
+    critic, transitions = make_critic(BatchRenormCritic, **TQC), random_transitions()
+    rows = [torch.cat([transitions.observations, transitions.actions], dim=1)]
+    rows += [torch.cat([transitions.next_observations, transitions.next_actions[:, k]], dim=1) for k in range(2)]
+    hidden = torch.cat(rows).expand(2, -1, -1)
+    for i, layer in enumerate(critic.layers):
+        hidden = F.relu(hidden) if i else hidden
+        hidden = (hidden - hidden.mean(1, keepdim=True)) / (hidden.var(1, keepdim=True) + layer.norm.eps).sqrt()
+        hidden = hidden @ layer.weight + layer.bias
+    now, *following = hidden.transpose(0, 1).chunk(3)
+    targets = [
+        transitions.rewards + 0.9 * (next_q.flatten(1).sort(1).values[:, :10] + transitions.next_bonuses[:, k : k + 1])
+        for k, next_q in enumerate(following)
+    ]
+    expected = contrib_loss(now, torch.cat(targets, 1).unsqueeze(1).detach(), sum_over_quantiles=False)
+    torch.testing.assert_close(critic.loss(critic, transitions).loss, expected)
 
 
 def test_layers_are_residual_and_normalised():
@@ -113,6 +135,54 @@ def test_layers_are_residual_and_normalised():
         hidden = layer(2, member, F.relu(F.layer_norm(hidden, (16,))))  # of another size: no sum
         expected = layer(3, member, F.relu(F.layer_norm(hidden, (8,)))).squeeze(-1)
         torch.testing.assert_close(value, expected)
+
+
+def test_an_output_as_wide_as_the_last_layer_is_no_sum():
+    critic = make_critic(LayerNormCritic, net_arch=[7], **TQC)
+    with torch.no_grad():
+        critic.layers[-1].weight.zero_()
+        critic.layers[-1].bias.zero_()
+    assert not critic(torch.randn(5, 3), torch.randn(5, 2)).any()
+
+
+class Negative(NetworkCritic):
+    def q_values(self, features, actions):
+        return -super().q_values(features, actions).abs()
+
+
+class Mean(NetworkCritic):
+    def reduce(self, q_values):
+        return q_values.mean(0)
+
+
+class Halved(NetworkCritic):
+    def value(self, features, actions):
+        return 0.5 * super().value(features, actions)
+
+
+@pytest.mark.parametrize("critic_class", [Negative, Mean, Halved])
+def test_a_subclass_may_redefine_what_values_are(critic_class):
+    """The values that learn and their targets are its own."""
+    critic, target = (make_critic(critic_class, normalize_input=True) for _ in range(2))
+    batch = random_transitions()
+    found = critic.loss(target, batch)
+    next_values = target.value(target.features(batch.next_observations), batch.next_actions)
+    targets = batch.rewards + 0.9 * (next_values + batch.next_bonuses).mean(1, keepdim=True)
+    errors = critic(batch.observations, batch.actions) - targets.T
+    torch.testing.assert_close(found.loss, 0.5 * errors.square().mean(1).sum())
+
+
+class Zero(BatchRenormCritic):
+    def reduce(self, q_values):
+        return torch.zeros_like(q_values[0])
+
+
+def test_a_joint_pass_takes_what_a_subclass_reduces_to():
+    zero, plain = make_critic(Zero), make_critic(BatchRenormCritic)
+    plain.load_state_dict(zero.state_dict())
+    batch = random_transitions()._replace(next_bonuses=torch.zeros(32, 2))
+    expected = plain.loss(plain, batch._replace(discounts=torch.zeros(32, 1)))
+    torch.testing.assert_close(zero.loss(zero, batch), expected)
 
 
 @pytest.mark.parametrize("critic_class", [NetworkCritic, LayerNormCritic, BatchRenormCritic])
@@ -153,12 +223,39 @@ def test_training_saving_and_loading(make_model, tmp_path, critic, critic_kwargs
     assert all(parameter.isfinite().all() for parameter in loaded.policy.parameters())
 
 
+EVERY_NETWORK = pytest.mark.parametrize("critic", ["network", "layer_norm", "batch_renorm"])
+
+
+@EVERY_NETWORK
+def test_a_stopped_run_with_running_statistics_resumes_as_if_it_had_not_stopped(tmp_path, critic):
+    policy_kwargs = {"critic": critic, "critic_kwargs": {**TQC, "normalize_input": True}, "n_acting_candidates": 2}
+    uninterrupted = everything(small(policy_kwargs=policy_kwargs).learn(TOTAL))
+    stop_at(33, small(policy_kwargs=policy_kwargs), tmp_path)
+    scramble()
+    assert_same(everything(resume(small(policy_kwargs=policy_kwargs), tmp_path)), uninterrupted)
+
+
+@EVERY_NETWORK
+@pytest.mark.parametrize("shared", [False, True])
+def test_hindsight_over_several_environments(make_model, tmp_path, critic, shared):
+    env = make_vec_env(lambda: BitFlippingEnv(n_bits=4, continuous=True), n_envs=2)
+    kwargs = {"critic": critic, "critic_kwargs": {**TQC, "normalize_input": True}, "share_features_extractor": shared}
+    model = make_model(env, "MultiInputPolicy", policy_kwargs=kwargs, replay_buffer_class=HerReplayBuffer).learn(60)
+    assert model.critic.norm.n_updates == model.critic_target.norm.n_updates == model._n_updates > 0
+    assert torch.equal(model.critic.norm.mean, model.critic_target.norm.mean)
+    save_policy(model.policy, tmp_path)
+    observation = model.observation_space.sample()
+    actions = [p.predict(observation, deterministic=True)[0] for p in (model.policy, load_policy(tmp_path, "cpu"))]
+    assert np.array_equal(*actions)
+
+
 @pytest.mark.parametrize(
     ("critic_kwargs", "words"),
     [
         ({"n_quantiles": 0}, "n_quantiles"),
+        ({"n_quantiles": 10**9}, "n_quantiles"),
         ({"n_quantiles": 5, "top_quantiles_to_drop_per_net": 5}, "top_quantiles_to_drop_per_net.* 4"),
-        ({"top_quantiles_to_drop_per_net": 1}, "top_quantiles_to_drop_per_net"),
+        ({"top_quantiles_to_drop_per_net": 1}, "top_quantiles_to_drop_per_net.*n_quantiles"),
         ({"normalize_input": 1}, "normalize_input"),
     ],
 )

@@ -24,11 +24,10 @@ from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 from torch import nn
 
 from sb3_flowsac.algorithm.critics import CRITICS, Critic
-from sb3_flowsac.checks import abridged, boolean, choice, integer, naming, number
+from sb3_flowsac.checks import MAX_SIZE, abridged, boolean, choice, integer, naming, number
 from sb3_flowsac.flow import make_flow
 
 MAX_COUNT = 2**31 - 1  # of steps and transitions
-MAX_SIZE = 2**16  # of networks, of draws in a state: far above any use, and refused before it fills the memory
 # Smallest and largest value of the attributes that are integers
 INTEGERS = {
     **dict.fromkeys(("buffer_size", "batch_size", "n_steps", "target_update_interval"), (1, MAX_COUNT)),

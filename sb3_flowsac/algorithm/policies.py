@@ -18,7 +18,7 @@ from sb3_flowsac.algorithm.candidates import centre_and_sobol_noise
 from sb3_flowsac.algorithm.critics import Critic
 from sb3_flowsac.algorithm.density import in_parts
 from sb3_flowsac.algorithm.finite import first_not_finite
-from sb3_flowsac.checks import boolean, integer
+from sb3_flowsac.checks import MAX_SIZE, boolean, integer
 from sb3_flowsac.flow import FlowDistribution
 
 ADAM_BETAS = (0.5, 0.999)
@@ -57,12 +57,10 @@ class FlowPolicy(BasePolicy):
     :param optimizer_class: the optimizer to use, ``torch.optim.Adam`` by default
     :param optimizer_kwargs: additional keyword arguments, excluding the learning rate, to pass to the optimizer; Adam
         and AdamW are torch's fused ones unless an implementation is chosen here
-    :param critic: kind of the critics: "batch_renorm" (CrossQ's, without target networks), "layer_norm" (residual, like
-        SimBa's), "network" (SAC's), "quadratic" (the shape of a linear-quadratic regulator's values) or a subclass of
-        ``Critic``
-    :param critic_kwargs: keyword arguments of that kind; for networks ``n_quantiles``,
-        ``top_quantiles_to_drop_per_net`` (as TQC) and ``normalize_input``, see ``NetworkCritic``
-    :param n_critics: number of critics, at least 1; the soft value takes their minimum, or of quantiles their pool
+    :param critic: kind of the critics: "batch_renorm" (CrossQ's), "layer_norm" (residual, like SimBa's), "network"
+        (SAC's), "quadratic" (the shape of a linear-quadratic regulator's values) or a subclass of ``Critic``
+    :param critic_kwargs: keyword arguments of that kind, such as ``n_quantiles`` (TQC's), see ``NetworkCritic``
+    :param n_critics: number of critics, at least 1; ``Critic.reduce`` says what they are worth together
     :param share_features_extractor: whether actor and critics share the features extractor, which the actor trains
     :param n_action_candidates: number of actions of which deterministic prediction takes the best by the critics
     :param n_acting_candidates: number of actions of which stochastic prediction takes the best by the critics
@@ -107,8 +105,8 @@ class FlowPolicy(BasePolicy):
         boolean("share_features_extractor", share_features_extractor)
         arguments.check_extractor_fits(observation_space, features_extractor_class, normalize_images)
         # Here, too, and not in the properties alone: torch keeps a module that is assigned to any attribute
-        n_action_candidates = integer("n_action_candidates", n_action_candidates, 1, arguments.MAX_SIZE)
-        n_acting_candidates = integer("n_acting_candidates", n_acting_candidates, 1, arguments.MAX_SIZE)
+        n_action_candidates = integer("n_action_candidates", n_action_candidates, 1, MAX_SIZE)
+        n_acting_candidates = integer("n_acting_candidates", n_acting_candidates, 1, MAX_SIZE)
         super().__init__(
             observation_space,
             action_space,
@@ -136,7 +134,7 @@ class FlowPolicy(BasePolicy):
             **net_args,
             **(critic_kwargs or {}),
             "net_arch": critic_arch,
-            "n_critics": integer("n_critics", n_critics, 1, arguments.MAX_SIZE),
+            "n_critics": integer("n_critics", n_critics, 1, MAX_SIZE),
             "share_features_extractor": share_features_extractor,
         }
         self._build(lr_schedule)
@@ -150,7 +148,7 @@ class FlowPolicy(BasePolicy):
 
     @n_action_candidates.setter
     def n_action_candidates(self, n: int) -> None:
-        n = integer("n_action_candidates", n, 1, arguments.MAX_SIZE)
+        n = integer("n_action_candidates", n, 1, MAX_SIZE)
         noise = centre_and_sobol_noise(n, len(self.box.scale)).to(self.box.scale)
         self.register_buffer("candidate_noise", noise, persistent=False)
 
@@ -161,7 +159,7 @@ class FlowPolicy(BasePolicy):
 
     @n_acting_candidates.setter
     def n_acting_candidates(self, n: int) -> None:
-        self._n_acting_candidates = integer("n_acting_candidates", n, 1, arguments.MAX_SIZE)
+        self._n_acting_candidates = integer("n_acting_candidates", n, 1, MAX_SIZE)
 
     def _build(self, lr_schedule: Schedule) -> None:
         """Create actor, critics, target critics if they need any, and the two optimizers."""

@@ -110,4 +110,6 @@ class BatchRenormCritic(NetworkCritic):
             hidden = apply(layer.linear_map(hidden), hidden)  # type: ignore[operator]
         quantiles, next_quantiles = torch.split(hidden, [batch, batch * n], dim=1)
         next_quantiles = next_quantiles.detach().view(self.n_critics, batch, n, -1)
-        return self._error(quantiles.unsqueeze(2), next_quantiles, transitions)
+        if self.n_quantiles == 1:
+            return self._squared_error(quantiles.squeeze(2), self.reduce(next_quantiles.squeeze(3)), transitions)
+        return self._quantile_error(quantiles, next_quantiles, transitions)

@@ -11,10 +11,10 @@ from sb3_flowsac.algorithm.critics.network import LinearMap, NetworkCritic, appl
 
 class LayerNormCritic(NetworkCritic):
     """
-    Residual multi-layer perceptrons on [features, a]: x becomes x + W f(LayerNorm(x)) in each hidden layer after the
-    first if sizes agree, with f the activation function. The features are normalised by running statistics.
+    Residual multi-layer perceptrons on [features, a]: each layer reads f(LayerNorm(x)), with f the activation function,
+    and a hidden layer after the first adds to x if it is as wide. The features are normalised by running statistics.
 
-    A SimBa block has two layers, four times as wide inside, and these have one. Source: arXiv 2410.09754 (SimBa)
+    Simpler than SimBa, whose blocks have two layers and are four times as wide inside. Source: arXiv 2410.09754 (SimBa)
 
     :param normalize_input: see ``NetworkCritic``
     :param kwargs: arguments of ``NetworkCritic``
@@ -24,7 +24,8 @@ class LayerNormCritic(NetworkCritic):
         super().__init__(normalize_input=normalize_input, **kwargs)
 
     def _deeper(self, maps: Sequence[LinearMap], hidden: torch.Tensor) -> torch.Tensor:
-        for linear_map in maps:
+        for number, linear_map in enumerate(maps, start=1):
             change = apply(linear_map, self.activation(F.layer_norm(hidden, hidden.shape[-1:])))
-            hidden = hidden + change if change.shape == hidden.shape else change
+            is_residual = number < len(maps) and change.shape[-1] == hidden.shape[-1]  # the output is no sum
+            hidden = hidden + change if is_residual else change
         return hidden

@@ -11,7 +11,7 @@ from torch import nn
 from sb3_flowsac.algorithm.critics.base import Critic, CriticLoss, SoftTransitions
 from sb3_flowsac.algorithm.critics.quantiles import pool, quantile_huber_loss
 from sb3_flowsac.algorithm.running_norm import RunningNorm
-from sb3_flowsac.checks import boolean, integer
+from sb3_flowsac.checks import MAX_SIZE, boolean, integer, naming
 
 # Rows of a layer's output that are evaluated at a time without gradients: fewer need more calls, more need arrays so
 # large that the system gives them out anew each time
@@ -56,17 +56,17 @@ class NetworkCritic(Critic):
     """
     Multi-layer perceptrons on [features, a].
 
-    With several quantiles each network tells the distribution of the return, learnt by quantile regression. A
-    state-action is then worth the mean of all networks' quantiles together without the largest, as in TQC (there 25
-    quantiles, of which 2 are dropped).
+    With several quantiles each network gives the distribution of the return, learnt by quantile regression as in TQC.
+    The targets are the quantiles of all networks in the next states together, without the largest. To the actor an
+    action is worth the mean of all of them. TQC has 25 quantiles and drops 2. Source: arXiv 2005.04269
 
     The part of the first layer that reads the state is computed once for several actions of a state.
 
     :param n_quantiles: number of quantiles of the return that each network gives, 1 for the return's mean
-    :param top_quantiles_to_drop_per_net: number of the largest quantiles that do not count, for each network
+    :param top_quantiles_to_drop_per_net: number of the largest quantiles that the targets leave out, for each network
     :param normalize_input: whether the features are normalised by running statistics, which follow the batches
     :param kwargs: arguments of ``Critic``
-    :raises ValueError: if a number is out of range
+    :raises ValueError: if an argument is out of range
     """
 
     layer_class = EnsembleLinear
@@ -80,9 +80,11 @@ class NetworkCritic(Critic):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.n_quantiles = integer("n_quantiles", n_quantiles, 1)
-        name, most = "top_quantiles_to_drop_per_net", self.n_quantiles - 1
-        self.top_quantiles_to_drop_per_net = integer(name, top_quantiles_to_drop_per_net, 0, most)
+        self.n_quantiles = integer("n_quantiles", n_quantiles, 1, MAX_SIZE)
+        with naming("top_quantiles_to_drop_per_net must be less than n_quantiles"):
+            self.top_quantiles_to_drop_per_net = integer(
+                "top_quantiles_to_drop_per_net", top_quantiles_to_drop_per_net, 0, self.n_quantiles - 1
+            )
         self.norm = RunningNorm(self.features_dim) if boolean("normalize_input", normalize_input) else None
         sizes = [self.features_dim + self.action_dim, *self.net_arch, self.n_quantiles]
         self.layers = nn.ModuleList(self.layer_class(self.n_critics, n_in, n_out) for n_in, n_out in pairwise(sizes))
@@ -106,10 +108,15 @@ class NetworkCritic(Critic):
     def q_values(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         return self.quantiles(features, actions).mean(-1)
 
-    def value(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        if self.n_quantiles == 1:
-            return super().value(features, actions)
-        return pool(self.quantiles(features, actions), self.top_quantiles_to_drop_per_net).mean(-1)
+    def reduce(self, q_values: torch.Tensor) -> torch.Tensor:
+        """
+        What the critics' values are worth together: the smallest, or with several quantiles their mean, since the
+        targets have left out the largest. With several quantiles it concerns the actor alone.
+
+        :param q_values: (n_critics, batch, n)
+        :return: (batch, n)
+        """
+        return super().reduce(q_values) if self.n_quantiles == 1 else q_values.mean(0)
 
     def loss(self, target: Critic, transitions: SoftTransitions) -> CriticLoss:
         """
@@ -118,20 +125,24 @@ class NetworkCritic(Critic):
         :param target: critic of the next states' values
         :param transitions: a batch of transitions
         """
-        target = cast(NetworkCritic, target)
+        features, actions = self.features(transitions.observations, update_norm=True), transitions.actions.unsqueeze(1)
         with torch.no_grad():
             next_features = target.features(transitions.next_observations)
-            next_quantiles = target.quantiles(next_features, transitions.next_actions)
-        features = self.features(transitions.observations, update_norm=True)
-        return self._error(self.quantiles(features, transitions.actions.unsqueeze(1)), next_quantiles, transitions)
-
-    def _error(self, quantiles: torch.Tensor, next_quantiles: torch.Tensor, transitions: SoftTransitions) -> CriticLoss:
-        """Of quantiles (n_critics, batch, 1, n_quantiles), with those of next actions, (n_critics, batch, n, ...)."""
-        quantiles = quantiles.squeeze(2)
+            evaluate = target.value if self.n_quantiles == 1 else cast(NetworkCritic, target).quantiles
+            next_values = evaluate(next_features, transitions.next_actions)
         if self.n_quantiles == 1:
-            return self._squared_error(quantiles.squeeze(-1), self.reduce(next_quantiles.squeeze(-1)), transitions)
-        pooled = pool(next_quantiles, self.top_quantiles_to_drop_per_net) + transitions.next_bonuses.unsqueeze(-1)
-        targets = transitions.rewards + transitions.discounts * pooled.flatten(1)
+            return self._squared_error(self.q_values(features, actions).squeeze(2), next_values, transitions)
+        return self._quantile_error(self.quantiles(features, actions).squeeze(2), next_values, transitions)
+
+    def _quantile_error(
+        self, quantiles: torch.Tensor, next_quantiles: torch.Tensor, transitions: SoftTransitions
+    ) -> CriticLoss:
+        """
+        Of quantiles (n_critics, batch, n_quantiles), with those of the next actions (n_critics, batch, n, n_quantiles)
+        without gradient.
+        """
+        returns = pool(next_quantiles, self.top_quantiles_to_drop_per_net) + transitions.next_bonuses.unsqueeze(-1)
+        targets = transitions.rewards + transitions.discounts * returns.flatten(1)
         return CriticLoss(quantile_huber_loss(quantiles, targets), quantiles.detach().mean())
 
     def quantiles(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Distributions of returns as quantiles: their truncated pool and their regression. Source: arXiv 2005.04269 (TQC)."""
 
 import torch
+import torch.nn.functional as F
 
 
 def pool(quantiles: torch.Tensor, n_drop: int) -> torch.Tensor:
@@ -18,14 +19,15 @@ def pool(quantiles: torch.Tensor, n_drop: int) -> torch.Tensor:
 
 def quantile_huber_loss(quantiles: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """
-    Quantile regression with Huber's loss: summed over the quantiles, mean over critics, batch and targets.
+    Quantile regression with Huber's loss, mean over critics, batch, quantiles and targets.
 
     :param quantiles: (n_critics, batch, n_quantiles), of the probabilities (i + 1/2) / n_quantiles
     :param targets: samples of the return, (batch, n_targets), without gradient
     """
     n_quantiles = quantiles.shape[-1]
-    probabilities = (torch.arange(n_quantiles, dtype=quantiles.dtype, device=quantiles.device) + 0.5) / n_quantiles
-    errors = targets.unsqueeze(1) - quantiles.unsqueeze(-1)
-    huber = torch.where(errors.abs() > 1.0, errors.abs() - 0.5, 0.5 * errors.square())
-    weights = (probabilities.unsqueeze(-1) - (errors.detach() < 0.0).to(quantiles.dtype)).abs()
-    return (weights * huber).sum(-2).mean()
+    indices = torch.arange(n_quantiles, dtype=quantiles.dtype, device=quantiles.device)
+    probabilities = (indices.unsqueeze(-1) + 0.5) / n_quantiles
+    pairs = (*quantiles.shape, targets.shape[-1])
+    quantiles, targets = quantiles.unsqueeze(-1).expand(pairs), targets.unsqueeze(1).expand(pairs)
+    weights = torch.where(targets < quantiles, 1.0 - probabilities, probabilities)
+    return (weights * F.huber_loss(quantiles, targets, reduction="none")).mean()

@@ -100,8 +100,9 @@ class BatchRenormCritic(NetworkCritic):
     layer_class = RenormLinear
 
     def loss(self, target: Critic, transitions: SoftTransitions) -> CriticLoss:
+        self._update_norm(transitions.observations)
         batch, n = transitions.next_actions.shape[:2]
-        features = self.features(transitions.observations, update_norm=True)
+        features = self.features(transitions.observations)
         next_features = self.features(transitions.next_observations).repeat_interleave(n, dim=0)
         actions = torch.cat([transitions.actions, transitions.next_actions.flatten(0, 1)])
         hidden = torch.cat([torch.cat([features, next_features]), actions], dim=-1).unsqueeze(0)

@@ -90,20 +90,14 @@ class NetworkCritic(Critic):
         self.layers = nn.ModuleList(self.layer_class(self.n_critics, n_in, n_out) for n_in, n_out in pairwise(sizes))
         self.activation = self.activation_fn()
 
-    def features(self, obs: PyTorchObs, update_norm: bool = False) -> torch.Tensor:
-        """
-        See ``Critic``.
-
-        :param obs: observations of ``batch`` states
-        :param update_norm: whether the running statistics of the features follow these
-        """
+    def features(self, obs: PyTorchObs) -> torch.Tensor:
         features = super().features(obs)
-        if self.norm is None:
-            return features
-        if update_norm:
-            self.norm.update(features)
-        normalized: torch.Tensor = self.norm(features)
-        return normalized
+        return features if self.norm is None else self.norm(features)
+
+    @torch.no_grad()
+    def _update_norm(self, obs: PyTorchObs) -> None:
+        if self.norm is not None:
+            self.norm.update(super().features(obs))
 
     def q_values(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         return self.quantiles(features, actions).mean(-1)
@@ -125,14 +119,15 @@ class NetworkCritic(Critic):
         :param target: critic of the next states' values
         :param transitions: a batch of transitions
         """
-        features, actions = self.features(transitions.observations, update_norm=True), transitions.actions.unsqueeze(1)
+        self._update_norm(transitions.observations)
+        if self.n_quantiles == 1:
+            return super().loss(target, transitions)
+        target = cast(NetworkCritic, target)
         with torch.no_grad():
             next_features = target.features(transitions.next_observations)
-            evaluate = target.value if self.n_quantiles == 1 else cast(NetworkCritic, target).quantiles
-            next_values = evaluate(next_features, transitions.next_actions)
-        if self.n_quantiles == 1:
-            return self._squared_error(self.q_values(features, actions).squeeze(2), next_values, transitions)
-        return self._quantile_error(self.quantiles(features, actions).squeeze(2), next_values, transitions)
+            next_quantiles = target.quantiles(next_features, transitions.next_actions)
+        quantiles = self.quantiles(self.features(transitions.observations), transitions.actions.unsqueeze(1))
+        return self._quantile_error(quantiles.squeeze(2), next_quantiles, transitions)
 
     def _quantile_error(
         self, quantiles: torch.Tensor, next_quantiles: torch.Tensor, transitions: SoftTransitions

@@ -18,7 +18,7 @@ import sys
 from typing import Any
 
 import maxent_envs
-from experiments.lqr.defaults import run_defaults
+from experiments.lqr.defaults import NETWORK_CRITICS, run_defaults
 from experiments.lqr.full import ALPHAS, SEEDS, run_full
 from experiments.lqr.growing import run_growing
 from experiments.lqr.spi import run_spi
@@ -37,6 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, nargs="+", help="random seeds")
     parser.add_argument("--timesteps", type=int, help="environment steps of a run; not for spi")
     parser.add_argument("--preset", default="default", help="the system, not for growing and systems")
+    parser.add_argument(
+        "--algorithm", nargs="+", choices=NETWORK_CRITICS, help="what defaults trains; all if not given"
+    )
     return parser
 
 
@@ -63,6 +66,10 @@ def main() -> None:
         run_systems(**given, command=command)
         return
     given["problem"] = maxent_envs.preset(options.preset)
+    if options.algorithm is not None:
+        if options.study != "defaults":
+            parser.error("argument --algorithm: only defaults takes it")
+        given["algorithms"] = options.algorithm
     if options.study in ("full", "defaults"):
         (run_full if options.study == "full" else run_defaults)(**given, command=command)
     elif options.study == "spi":

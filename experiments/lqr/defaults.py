@@ -17,12 +17,15 @@ from sb3_flowsac.evaluation.lqr import EvaluationSettings
 from sb3_flowsac.lqr_study.training import FINAL_EVALUATION, TIMESTEPS, RunSpec, execute
 from sb3_flowsac.lqr_study.verdict import percent, short
 
+NETWORK_CRITICS = {algorithm.name: algorithm for algorithm in (FLOWSAC_DEFAULT, FLOWSAC_NETWORK, SAC_DEFAULT)}
+
 
 def run_defaults(
     *,
     problem: LQRProblem,
     alphas: Sequence[float] = (0.1, 0.5),
     seeds: Sequence[int] = (0,),
+    algorithms: Sequence[str] = tuple(NETWORK_CRITICS),
     out: Path,
     timesteps: int = TIMESTEPS,
     evaluation: EvaluationSettings = FINAL_EVALUATION,
@@ -38,6 +41,7 @@ def run_defaults(
     :param problem: the problem
     :param alphas: temperatures, positive
     :param seeds: seeds, not negative
+    :param algorithms: keys of ``NETWORK_CRITICS``
     :param out: folder for the results, made if needed
     :param timesteps: environment steps of a run
     :param evaluation: size of the comparison with the optimum
@@ -50,7 +54,7 @@ def run_defaults(
     settings = {"evaluation": evaluation, "curve_evaluation": BRIEF_EVALUATION}
     specs = [
         RunSpec(problem, alpha, seed, steps, folder, algorithm.name, algorithm.make, **settings)
-        for algorithm in (FLOWSAC_DEFAULT, FLOWSAC_NETWORK, SAC_DEFAULT)
+        for algorithm in (NETWORK_CRITICS[name] for name in algorithms)
         for alpha in distinct("alphas", alphas, positive)
         for seed in distinct_seeds(seeds)
     ]

@@ -3,39 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from gymnasium import spaces
+from network_critics import make_critic, random_transitions
 from sb3_contrib.common.torch_layers import BatchRenorm1d
-from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from sb3_flowsac import FlowSAC
-from sb3_flowsac.algorithm.critics import BatchRenormCritic, SoftTransitions, batch_renorm
+from sb3_flowsac.algorithm.critics import BatchRenormCritic, batch_renorm
 from sb3_flowsac.algorithm.critics.batch_renorm import BatchRenorm
-
-OBSERVATIONS, ACTIONS = spaces.Box(-1, 1, (4,)), spaces.Box(-1, 1, (2,))
-
-
-def make_critic(**kwargs):
-    extractor = FlattenExtractor(OBSERVATIONS)
-    return BatchRenormCritic(
-        observation_space=OBSERVATIONS,
-        action_space=ACTIONS,
-        features_extractor=extractor,
-        features_dim=4,
-        net_arch=[32, 32],
-        **kwargs,
-    )
-
-
-def random_transitions(batch=64, n=2):
-    return SoftTransitions(
-        observations=torch.randn(batch, 4),
-        actions=torch.rand(batch, 2) * 2 - 1,
-        rewards=torch.randn(batch, 1),
-        discounts=0.9 * torch.ones(batch, 1),
-        next_observations=torch.randn(batch, 4),
-        next_actions=torch.rand(batch, n, 2) * 2 - 1,
-        next_bonuses=torch.randn(batch, n),
-    )
 
 
 @pytest.mark.parametrize("warm_up", [0, 100])
@@ -60,7 +33,7 @@ def test_the_layer_is_that_of_sb3_contrib(monkeypatch, warm_up):
 
 
 def test_the_loss_is_the_soft_bellman_error_of_one_joint_pass(perturb):
-    critic, transitions = perturb(make_critic(), 0.1), random_transitions()
+    critic, transitions = perturb(make_critic(BatchRenormCritic), 0.1), random_transitions()
     rows = [torch.cat([transitions.observations, transitions.actions], dim=-1)]
     for k in range(2):
         rows.append(torch.cat([transitions.next_observations, transitions.next_actions[:, k]], dim=-1))
@@ -80,10 +53,10 @@ def test_the_loss_is_the_soft_bellman_error_of_one_joint_pass(perturb):
 
 def test_values_are_those_of_the_running_statistics(perturb):
     """For one action or many, and they leave the statistics alone."""
-    critic = perturb(make_critic(), 0.1)
+    critic = perturb(make_critic(BatchRenormCritic), 0.1)
     critic.loss(critic, random_transitions())
     before = {name: value.clone() for name, value in critic.named_buffers()}
-    obs, actions = torch.randn(6, 4), torch.rand(6, 3, 2) * 2 - 1
+    obs, actions = torch.randn(6, 3), torch.rand(6, 3, 2) * 2 - 1
     with torch.no_grad():
         many = critic.q_values(critic.features(obs), actions)
         one = torch.stack([critic(obs, actions[:, k]) for k in range(3)], dim=-1)

@@ -4,42 +4,18 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from gymnasium import spaces
 from interrupted import TOTAL, assert_same, everything, resume, scramble, small, stop_at
+from network_critics import make_critic, random_transitions
 from sb3_contrib.common.utils import quantile_huber_loss as contrib_loss
 from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv
-from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from sb3_flowsac import FlowSAC, load_policy, save_policy
-from sb3_flowsac.algorithm.critics import BatchRenormCritic, LayerNormCritic, NetworkCritic, SoftTransitions
+from sb3_flowsac.algorithm.critics import BatchRenormCritic, LayerNormCritic, NetworkCritic
 from sb3_flowsac.algorithm.critics.quantiles import pool, quantile_huber_loss
 
-OBSERVATIONS, ACTIONS = spaces.Box(-np.inf, np.inf, (3,)), spaces.Box(-1, 1, (2,))
 TQC = {"n_quantiles": 7, "top_quantiles_to_drop_per_net": 2}
-
-
-def make_critic(critic_class, **kwargs):
-    return critic_class(
-        observation_space=OBSERVATIONS,
-        action_space=ACTIONS,
-        features_extractor=FlattenExtractor(OBSERVATIONS),
-        features_dim=3,
-        **{"net_arch": [16, 16], **kwargs},
-    )
-
-
-def random_transitions(batch=32, n=2):
-    return SoftTransitions(
-        observations=torch.randn(batch, 3),
-        actions=torch.rand(batch, 2) * 2 - 1,
-        rewards=torch.randn(batch, 1),
-        discounts=0.9 * torch.ones(batch, 1),
-        next_observations=torch.randn(batch, 3),
-        next_actions=torch.rand(batch, n, 2) * 2 - 1,
-        next_bonuses=torch.randn(batch, n),
-    )
 
 
 def test_the_loss_is_that_of_sb3_contrib():

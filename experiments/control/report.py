@@ -25,7 +25,6 @@ from experiments.runner.tasks import write_text
 from sb3_flowsac.plotting import save_figure
 
 REPETITIONS = 2000  # of the bootstrap
-COLUMNS = 4  # evaluations in the table of returns
 COLOURS = {"flowsac": "tab:blue", "sac": "tab:orange", "sac_lr1e-3": "tab:brown", "tqc": "tab:green"}
 COLOURS |= {"crossq": "tab:purple", "crossq_256": "tab:red", "sbx_crossq": "tab:pink"}
 COLOURS |= {"flowsac_gaussian": "tab:cyan", "flowsac_isfm": "tab:olive"}
@@ -54,10 +53,15 @@ def summary(cells: Cells) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def curve_table(cells: Cells) -> str:
-    """Returns after so many steps, in Markdown: mean over seeds and, of several, the lowest and the highest."""
+def curve_table(cells: Cells, n_columns: int) -> str:
+    """
+    Returns after so many steps, in Markdown: mean over seeds and, of several, the lowest and the highest.
+
+    :param cells: finished cells
+    :param n_columns: number of evaluations to show, evenly over the run
+    """
     steps = next(iter(cells.values()))[0].curve["steps"].to_numpy()
-    columns = sorted({round((i + 1) * len(steps) / COLUMNS) - 1 for i in range(COLUMNS)} - {-1})
+    columns = sorted({round((i + 1) * len(steps) / n_columns) - 1 for i in range(n_columns)} - {-1})
     rows = []
     for (environment, algorithm), group in sorted(cells.items()):
         returns = np.array([cell.curve["returns"].to_numpy()[columns] for cell in group]).T
@@ -173,7 +177,7 @@ def scores_figure(cells: Cells, algorithms: Sequence[str], reference: str) -> Fi
     return figure
 
 
-def page(cells: Cells, algorithms: Sequence[str], reference: str) -> str:
+def page(cells: Cells, algorithms: Sequence[str], reference: str, n_columns: int = 4) -> str:
     """The tables in Markdown."""
     table = summary(cells)
     rows = [
@@ -191,7 +195,7 @@ def page(cells: Cells, algorithms: Sequence[str], reference: str) -> str:
     headings = ("algo", "env_id", "mean_reward", "std_reward", "n_timesteps", "seeds", "processor hours")
     text = (
         "Returns of the deterministic policy after so many environment steps: the mean over seeds, in brackets the "
-        f"lowest and the highest seed.\n\n{curve_table(cells)}\n\n"
+        f"lowest and the highest seed.\n\n{curve_table(cells, n_columns)}\n\n"
         "Means of the last three evaluations: mean and standard deviation over seeds.\n\n"
         f"{markdown_table(headings, rows)}\n"
     )
@@ -224,13 +228,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/control"), help="folder for the report")
     parser.add_argument("--algo", nargs="+", help="algorithms to aggregate, the first beside the others; default all")
     parser.add_argument("--reference", default="sac", help="algorithm whose mean final return has the score 1")
+    parser.add_argument("--columns", type=int, default=4, help="evaluations in the table of returns")
     arguments = parser.parse_args()
     cells = load(arguments.results)
     algorithms = arguments.algo or sorted(
         {algorithm for _, algorithm in cells}, key=lambda name: (name != "flowsac", name)
     )
     out: Path = arguments.out
-    text = f"{page(cells, algorithms, arguments.reference)}\n{plan(cells)}"
+    text = f"{page(cells, algorithms, arguments.reference, arguments.columns)}\n{plan(cells)}"
     write_text(out / "report.md", text)
     write_text(out / "summary.csv", summary(cells).to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     for name in TIMES:

@@ -49,6 +49,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.study == "spi" and options.timesteps is not None:
         parser.error("argument --timesteps: spi takes no environment steps")
+    if options.algorithm is not None and options.study != "defaults":
+        parser.error("argument --algorithm: only defaults takes it")
     given: dict[str, Any] = {"out": options.out, "jobs": chosen_backend(options)}
     if options.seed is not None:
         given["seeds"] = options.seed
@@ -67,8 +69,6 @@ def main() -> None:
         return
     given["problem"] = maxent_envs.preset(options.preset)
     if options.algorithm is not None:
-        if options.study != "defaults":
-            parser.error("argument --algorithm: only defaults takes it")
         given["algorithms"] = options.algorithm
     if options.study in ("full", "defaults"):
         (run_full if options.study == "full" else run_defaults)(**given, command=command)

@@ -7,13 +7,21 @@ import maxent_envs  # noqa: F401  (registers the environments)
 from sb3_flowsac.version import __version__
 
 if TYPE_CHECKING:
-    from sb3_flowsac.algorithm import CnnPolicy, FlowPolicy, FlowSAC, MlpPolicy, MultiInputPolicy
+    from sb3_flowsac.algorithm import (
+        CnnPolicy,
+        FlowPolicy,
+        FlowSAC,
+        HoldThenLinearSchedule,
+        MlpPolicy,
+        MultiInputPolicy,
+    )
     from sb3_flowsac.files import export_onnx, export_program, load_policy, save_policy
 
 __all__ = [
     "CnnPolicy",
     "FlowPolicy",
     "FlowSAC",
+    "HoldThenLinearSchedule",
     "MlpPolicy",
     "MultiInputPolicy",
     "__version__",

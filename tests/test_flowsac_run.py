@@ -1,6 +1,7 @@
 """FlowSAC learns on, in every variant, with the options that SB3's off-policy algorithms share."""
 
 import inspect
+import warnings
 
 import gymnasium as gym
 import numpy as np
@@ -15,7 +16,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.sac.policies import SACPolicy
 from torch import nn
 
-from sb3_flowsac import FlowPolicy, FlowSAC
+from sb3_flowsac import FlowPolicy, FlowSAC, HoldThenLinearSchedule
 from sb3_flowsac.flow import make_flow
 from sb3_flowsac.isfm import CurrentPolicy, Mixture, Proposal, SamplingDistribution, UniformBox
 
@@ -95,7 +96,6 @@ VARIANTS = {
     "mixture": {"sampling_distribution": Mixture([CurrentPolicy(), UniformBox()], [0.5, 0.5])},
     "own-proposals": {"sampling_distribution": Uphill()},
     "own-proposals-in-a-mixture": {"sampling_distribution": Mixture([Uphill(), CurrentPolicy()], [0.5, 0.5])},
-    "average": {"actor_tau": 0.1},
     "networks": {"policy_kwargs": {"critic": "network"}},
     "next-actions": {"n_next_actions": 3},
     "all-states": {"actor_batch_size": None},
@@ -222,6 +222,47 @@ def test_learning_rate_follows_its_schedule(make_model):
         assert optimizer.param_groups[0]["lr"] == pytest.approx(expected, abs=1e-3 / 50 + 1e-12)
 
 
+def test_the_default_learning_rate_falls_in_the_last_fifth(make_model):
+    model, rates = make_model("Pendulum-v1"), {}
+    model.learn(40, callback=lambda found, _: rates.update({found["self"].num_timesteps: rate_of(model)}) or True)
+    # A step's rate is set by the gradient step before it
+    assert rates[15] == rates[33] == 1e-3
+    assert rates[37] == pytest.approx(1e-3 * 5 * (1 - 36 / 40)) and rate_of(model) == 0.0
+
+
+def rate_of(model):
+    (rate,) = {group["lr"] for part in (model.actor, model.critic) for group in part.optimizer.param_groups}
+    return rate
+
+
+@pytest.mark.parametrize(
+    ("arguments", "values"),
+    [((2.0, 0.5), (2.0, 2.0, 1.0, 0.0, 0.0)), ((2.0, 0.0), (2.0, 1.0, 0.5, 0.0, 0.0)), ((2.0, 1.0), (2.0,) * 5)],
+    ids=["half", "never held", "constant"],
+)
+def test_a_schedule_holds_its_value_and_then_falls(arguments, values):
+    schedule = HoldThenLinearSchedule(*arguments)
+    assert [schedule(left) for left in (1.0, 0.5, 0.25, 0.0, -0.1)] == list(values)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"), [((-1.0,), "value"), ((1.0, 1.5), "hold_fraction"), ((1.0, "a"), "hold")]
+)
+def test_a_schedule_that_cannot_be_is_refused(arguments, named):
+    with pytest.raises(ValueError, match=named):
+        HoldThenLinearSchedule(*arguments)
+
+
+def test_a_learning_rate_that_has_fallen_is_said(make_model):
+    """Calls of learn that go on share one run, as in all of SB3."""
+    model = make_model("Pendulum-v1").learn(80)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.learn(20, reset_num_timesteps=False)  # four fifths have been in the first call
+    with pytest.warns(UserWarning, match=r"learning_rate starts at 0.0005 .* 111 steps, 100 .*learning_rate=0.001"):
+        model.learn(11, reset_num_timesteps=False)
+
+
 def test_training_continues_where_it_stopped(make_model):
     model = make_model("Pendulum-v1").learn(40)
     model.learn(30, reset_num_timesteps=False)
@@ -269,9 +310,6 @@ def test_a_long_vector_of_actions(make_model):
         ("n_proposals", 2.5),
         ("n_proposals", "auto"),
         ("n_proposals", "8"),
-        ("actor_tau", 0.0),
-        ("actor_tau", 1.5),
-        ("actor_tau", float("nan")),
         ("n_next_actions", 0),
         ("actor_batch_size", 0),
         ("policy_delay", 0),
@@ -320,7 +358,7 @@ def test_every_argument_of_sac_is_one_of_flowsac():
     ours, theirs = (dict(inspect.signature(c.__init__).parameters) for c in (FlowSAC, SAC))
     assert [name for name in ours if name in theirs] == list(theirs)
     different = [name for name in theirs if ours[name].default != theirs[name].default]
-    expected = {"learning_rate": 1e-3, "learning_starts": "auto", "ent_coef": "auto_0.1"}
+    expected = {"learning_rate": HoldThenLinearSchedule(1e-3), "learning_starts": "auto", "ent_coef": "auto_0.1"}
     assert {name: ours[name].default for name in different} == expected
     ours, flow, theirs = (inspect.signature(f).parameters for f in (FlowPolicy, make_flow, SACPolicy))
     assert theirs.keys() - ours.keys() - flow.keys() == {"use_sde", "use_expln", "clip_mean"}

@@ -18,7 +18,7 @@ VARIANTS = {
         "ent_coef": "auto_0.1",
         "actor_loss": "isfm",
     },
-    "averaged": {"n_proposals": 32, "sampling_distribution": "defensive", "actor_tau": 0.3},
+    "averaged": {"n_proposals": 32, "sampling_distribution": "defensive"},
     "networks": {"policy_kwargs": {"critic": "network"}},
     "quadratic": {
         "policy_kwargs": {"critic": "quadratic", "n_critics": 1},
@@ -70,7 +70,6 @@ def test_predictions_and_parameters_are_equal(make_model, variant, tmp_path):
         "isfm_interval",
         "min_effective_proposals",
         "actor_loss",
-        "actor_tau",
         "target_entropy",
         "num_timesteps",
     ):

@@ -135,7 +135,6 @@ SETTINGS = st.fixed_dictionaries(
         "actor_loss": st.sampled_from(["both", "isfm", "pathwise"]),
         "min_effective_proposals": st.floats(1.0, 20.0),
         "isfm_interval": st.integers(1, 3),
-        "actor_tau": st.floats(1e-6, 1.0),
         "n_proposals": st.integers(4, 9),
         "n_next_actions": st.integers(1, 3),
         "actor_batch_size": st.none() | st.integers(1, 20),

@@ -78,13 +78,17 @@ def test_logs_and_callbacks_go_on(tmp_path):
     assert later_rows == [row for row in rows if row["time/total_timesteps"] > 25] and len(later_rows) > 2
 
 
-def test_a_finished_run_ends_at_once_and_may_be_extended(tmp_path, capsys, rewards):
-    finished = everything(small().learn(25, callback=ResumableCheckpoint(tmp_path, 20)))
-    again = small()
+def test_a_finished_run_ends_at_once_and_may_be_extended(tmp_path, capsys):
+    """If the learning rate is constant."""
+    rewards = small(learning_rate=1e-3).learn(TOTAL).replay_buffer.rewards
+    finished = everything(small(learning_rate=1e-3).learn(25, callback=ResumableCheckpoint(tmp_path, 20)))
+    again = small(learning_rate=1e-3)
     again.learn(25, callback=[ResumableCheckpoint(tmp_path, 20), Stop(0)])
     assert "Resuming at step 25" in capsys.readouterr().out
     assert_same(everything(again), finished)
-    extended = small().learn(TOTAL, callback=ResumableCheckpoint(tmp_path, 20), reset_num_timesteps=False)
+    extended = small(learning_rate=1e-3).learn(
+        TOTAL, callback=ResumableCheckpoint(tmp_path, 20), reset_num_timesteps=False
+    )
     assert extended.num_timesteps == TOTAL
     np.testing.assert_array_equal(extended.replay_buffer.rewards, rewards)
 

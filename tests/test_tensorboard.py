@@ -143,7 +143,7 @@ def test_hyperparameters_reach_the_tab(make_model, tmp_path):
 
 def test_hyperparameters_name_no_place_and_fit_other_algorithms(make_model):
     ours = hyperparameters(make_model("Pendulum-v1", tensorboard_log="here", learning_rate=lambda progress: 1e-3))
-    assert {"n_proposals", "actor_tau", "sampling_distribution", "seed", "stats_window_size"} <= ours.keys()
+    assert {"n_proposals", "sampling_distribution", "seed", "stats_window_size"} <= ours.keys()
     assert not {"env", "device", "tensorboard_log", "verbose", "self"} & ours.keys()
     theirs = hyperparameters(SAC("MlpPolicy", "Pendulum-v1", buffer_size=10))
     assert theirs["algorithm"] == "SAC" and theirs["tau"] == 0.005

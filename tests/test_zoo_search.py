@@ -125,7 +125,8 @@ def test_without_the_settings_names_in_the_study_are_fixed():
 
 
 def test_the_defaults_are_tried_first():
-    """They are in the ranges and choices, and what is made of them is FlowSAC as it is without any."""
+    """They are in the ranges and choices, and what is made of them is FlowSAC as it is without any, but for the rate,
+    which is constant."""
     prepare_study("sqlite:///tune.db", "search", SPACE)
     prepare_study("sqlite:///tune.db", "search", SPACE)
     (trial,) = study_of().trials
@@ -136,7 +137,8 @@ def test_the_defaults_are_tried_first():
         assert values[0] <= params[name] <= values[1] if isinstance(values, tuple) else params[name] in values
     tried = FlowSAC("FlowPolicy", "Pendulum-v1", **sampled, buffer_size=10)
     plain = FlowSAC("FlowPolicy", "Pendulum-v1", buffer_size=10)
-    names = "learning_rate", "tau", "batch_size", "policy_delay", "n_proposals", "ent_coef"
+    assert tried.learning_rate == plain.learning_rate.value
+    names = "tau", "batch_size", "policy_delay", "n_proposals", "ent_coef"
     assert all(getattr(tried, name) == getattr(plain, name) for name in names)
     assert tried.gamma == pytest.approx(plain.gamma, abs=1e-12)
     assert type(tried.sampling_distribution) is type(plain.sampling_distribution)

@@ -14,6 +14,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv, TrainFreq, TrainFrequencyUnit
 
 from sb3_flowsac.algorithm.finite import REMEDY, DivergenceError, check_finite, spoilt_parameters
+from sb3_flowsac.algorithm.schedules import HoldThenLinearSchedule
 from sb3_flowsac.algorithm.tables import slow_down_tables
 
 SelfAlgorithm = TypeVar("SelfAlgorithm", bound="CheckedOffPolicyAlgorithm")
@@ -60,6 +61,7 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
         if not self._custom_logger:
             slow_down_tables(self.logger)
         self._warn_of_runs_without_training(setup[0])
+        self._warn_of_a_low_rate(setup[0])
         first = self._last_obs if self._vec_normalize_env is None else self._last_original_obs
         check_finite("observation", first, self.num_timesteps)
         return setup
@@ -93,6 +95,19 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
             reason = f"learning_starts={self.learning_starts} must be below the steps of this run, {end}"
         if reason:
             warnings.warn(f"no gradient step will be taken: {reason}", stacklevel=5)
+
+    def _warn_of_a_low_rate(self, total_timesteps: int) -> None:
+        """Say it where the learning rate has fallen, since the steps of earlier calls count as a part of the run."""
+        schedule, steps = self.learning_rate, self.num_timesteps
+        if isinstance(schedule, HoldThenLinearSchedule):
+            first = schedule(1.0 - steps / total_timesteps)
+            if first < schedule.value:
+                warnings.warn(
+                    f"learning_rate starts at {first:.2g} and falls to 0: with reset_num_timesteps=False the run is of "
+                    f"{total_timesteps} steps, {steps} of them before; for a constant rate pass "
+                    f"learning_rate={schedule.value:g}",
+                    stacklevel=5,
+                )
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1

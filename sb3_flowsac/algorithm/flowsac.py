@@ -12,7 +12,6 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorch
 
 from sb3_flowsac.algorithm import arguments
 from sb3_flowsac.algorithm.actor import FlowActor
-from sb3_flowsac.algorithm.averaging import WeightAverage
 from sb3_flowsac.algorithm.bellman import CompiledBellmanError, bellman_error
 from sb3_flowsac.algorithm.collection import CheckedOffPolicyAlgorithm
 from sb3_flowsac.algorithm.critics import Critic
@@ -20,7 +19,8 @@ from sb3_flowsac.algorithm.entropy_coefficient import EntropyCoefficient, read_e
 from sb3_flowsac.algorithm.figures import Figures, check_figures
 from sb3_flowsac.algorithm.improvement import first, improvement_in, pathwise_loss
 from sb3_flowsac.algorithm.policies import CnnPolicy, FlowPolicy, MlpPolicy, MultiInputPolicy
-from sb3_flowsac.checks import boolean, choice, integer, number, positive
+from sb3_flowsac.algorithm.schedules import HoldThenLinearSchedule
+from sb3_flowsac.checks import boolean, choice, integer, number
 from sb3_flowsac.flow import FlowDistribution
 from sb3_flowsac.isfm import (
     SamplingDistribution,
@@ -46,7 +46,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
 
     :param policy: "FlowPolicy" (the same as "MlpPolicy"), "CnnPolicy", "MultiInputPolicy" or a policy class
     :param env: the environment to learn from (if registered in Gymnasium, can be str)
-    :param learning_rate: learning rate of all networks, a number or a function of the remaining progress (from 1 to 0)
+    :param learning_rate: learning rate of all networks, a number or a function of the remaining progress (from 1 to 0);
+        by default 1e-3, which falls to 0 in the last fifth of the run
     :param buffer_size: size of the replay buffer
     :param learning_starts: how many steps to collect, with uniformly drawn actions, before learning starts; "auto" for
         a tenth of the run, at least 100 and at most 1,000
@@ -79,8 +80,6 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         policy stays the Gaussian (of full covariance) that it starts as; or "both"
     :param isfm_interval: with "both", ISFM has a part in every ``isfm_interval``-th improvement
     :param actor_batch_size: number of states of the batch that ISFM works in; ``None`` for all
-    :param actor_tau: rate of the running average of the weights that ``policy.actor`` holds, over the steps of its
-        optimizer (above 0, at most 1); 1 for none
     :param torch_compile: compile the critics' loss and its gradient with ``torch.compile``: pays in long runs, since
         the first gradient step then takes up to a minute (seconds where torch's cache has it), and wants a C++ compiler
     :param stats_window_size: window size for the rollout logging: number of episodes to average over
@@ -102,7 +101,6 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     }
     policy: FlowPolicy
     actor: FlowActor
-    optimizer_average: WeightAverage
     critic: Critic
     critic_target: Critic
     entropy_coefficient: EntropyCoefficient
@@ -112,7 +110,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self,
         policy: str | type[FlowPolicy],
         env: GymEnv | str,
-        learning_rate: float | Schedule = 1e-3,
+        learning_rate: float | Schedule = HoldThenLinearSchedule(1e-3),  # noqa: B008 (it cannot change)
         buffer_size: int = 1_000_000,
         learning_starts: int | str = "auto",
         batch_size: int = 256,
@@ -139,7 +137,6 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         actor_loss: str = "both",
         isfm_interval: int = 2,
         actor_batch_size: int | None = 64,
-        actor_tau: float = 1.0,
         torch_compile: bool = False,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
@@ -189,7 +186,6 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self.actor_loss = actor_loss
         self.isfm_interval = isfm_interval
         self.actor_batch_size = actor_batch_size
-        self.actor_tau = actor_tau
         self.torch_compile = torch_compile
         if _init_setup_model:
             self._setup_model()
@@ -205,7 +201,6 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self.torch_compile = boolean("torch_compile", self.torch_compile)
         self.actor_loss = choice("actor_loss", self.actor_loss, ACTOR_LOSSES)
         self.min_effective_proposals = number("min_effective_proposals", self.min_effective_proposals, 1.0)
-        self.actor_tau = positive("actor_tau", self.actor_tau, 1.0)
         read_ent_coef(self.ent_coef)
         squashed = self.policy_kwargs.get("squash_output", True)
         self.target_entropy = arguments.target_entropy(self.target_entropy, get_action_dim(self.action_space), squashed)
@@ -228,7 +223,6 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
                 f'base="{self.actor.flow.options["base"]}" has no parameters; pass actor_loss="isfm"'
             )
         self._bellman_error = CompiledBellmanError() if self.torch_compile else bellman_error
-        self.optimizer_average = WeightAverage(self.actor.parameters(), self.actor_tau)
         self.entropy_coefficient = EntropyCoefficient(self.ent_coef, self.lr_schedule(1)).to(self.device)
 
     def _create_aliases(self) -> None:
@@ -300,24 +294,22 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         figures: dict[str, torch.Tensor] = {}
         n, n_calls = self.actor_batch_size, max(self._n_updates - 1, 0) // self.policy_delay
         loss, shrink = torch.zeros((), device=self.device), torch.ones((), device=self.device)
-        with self.optimizer_average.ahead():
-            features = self.actor.features(observations, update_norm=True)
-            if self.actor_loss != "isfm":
-                figures["pathwise_loss"], y1 = pathwise_loss(self.actor, self.critic, features, observations, ent_coef)
-                loss, shrink = loss + figures["pathwise_loss"], scale_of_base(y1.squeeze(1))
-            if self.actor_loss == "isfm" or (self.actor_loss == "both" and n_calls % self.isfm_interval == 0):
-                policy = self.actor.flow(features[:n])
-                proposals, weights, tau = self.weigh_proposals(policy, first(observations, n), ent_coef)
-                figures["isfm_loss"] = torch.stack(isfm_loss(policy, proposals, weights, shrink=shrink)).sum()
-                loss = loss + figures["isfm_loss"]
-                figures |= weight_statistics(weights)
-                figures |= {"temper": tau.mean(), "irregular_fraction": policy.irregular_fraction}
-            self.actor.optimizer.zero_grad()
-            if loss.requires_grad:  # not if the base is frozen and ISFM has no part
-                learning = [p for p in self.actor.parameters() if p.requires_grad]  # the critics' need no gradients
-                torch.autograd.backward(loss, inputs=learning)
-                self.actor.optimizer.step()
-            self.optimizer_average.follow()
+        features = self.actor.features(observations, update_norm=True)
+        if self.actor_loss != "isfm":
+            figures["pathwise_loss"], y1 = pathwise_loss(self.actor, self.critic, features, observations, ent_coef)
+            loss, shrink = loss + figures["pathwise_loss"], scale_of_base(y1.squeeze(1))
+        if self.actor_loss == "isfm" or (self.actor_loss == "both" and n_calls % self.isfm_interval == 0):
+            policy = self.actor.flow(features[:n])
+            proposals, weights, tau = self.weigh_proposals(policy, first(observations, n), ent_coef)
+            figures["isfm_loss"] = torch.stack(isfm_loss(policy, proposals, weights, shrink=shrink)).sum()
+            loss = loss + figures["isfm_loss"]
+            figures |= weight_statistics(weights)
+            figures |= {"temper": tau.mean(), "irregular_fraction": policy.irregular_fraction}
+        self.actor.optimizer.zero_grad()
+        if loss.requires_grad:  # not if the base is frozen and ISFM has no part
+            learning = [p for p in self.actor.parameters() if p.requires_grad]  # the critics' need no gradients
+            torch.autograd.backward(loss, inputs=learning)
+            self.actor.optimizer.step()
         figures["actor_loss"] = loss
         if n_calls % BIAS_INTERVAL == 0:
             with torch.no_grad():
@@ -377,5 +369,4 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         ]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        # What is no flat dictionary of tensors has "optimizer" in its name, as SB3 expects
-        return ["policy", "actor.optimizer", "optimizer_average", "critic.optimizer", "ent_coef_optimizer"], []
+        return ["policy", "actor.optimizer", "critic.optimizer", "ent_coef_optimizer"], []

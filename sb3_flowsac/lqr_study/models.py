@@ -38,7 +38,6 @@ FLOW_SETTINGS: dict[str, Any] = {
     "policy_delay": 1,
     "actor_loss": "isfm",
     "min_effective_proposals": 1.0,
-    "actor_tau": 1.0,
     # No uniform share: it would hardly ever meet a narrow target. Newton's step on a quadratic form needs no bound
     "sampling_distribution": Mixture([CurrentPolicy(), NewtonGaussian(max_move=math.inf)], [0.5, 0.5]),
     "policy_kwargs": {

@@ -85,7 +85,7 @@ def convert_flowsac_params(sampled_params: dict[str, Any], settings: Mapping[str
 
 def prepare_study(storage: str, study_name: str | None, names: Iterable[str]) -> str:
     """
-    Make or open a study, and let FlowSAC's defaults be its first trial.
+    Make or open a study, and let FlowSAC's defaults, at a constant learning rate, be its first trial.
 
     :param storage: the Zoo's ``--storage``: a database's URL, or the name of a journal, which ends in ".log"
     :param study_name: name of the study, by default a new one
@@ -100,6 +100,10 @@ def prepare_study(storage: str, study_name: str | None, names: Iterable[str]) ->
         time.sleep(2.0)
         study = create(load_if_exists=True)
     arguments = {**inspect.signature(make_flow).parameters, **inspect.signature(FlowSAC).parameters}
-    defaults = {"one_minus_gamma": 1 - arguments["gamma"].default, "net_arch": "medium"}
+    defaults = {
+        "learning_rate": arguments["learning_rate"].default.value,  # the Zoo's numbers are constant rates
+        "one_minus_gamma": 1 - arguments["gamma"].default,
+        "net_arch": "medium",
+    }
     study.enqueue_trial({name: defaults.get(name) or arguments[name].default for name in names}, skip_if_exists=True)
     return str(study.study_name)

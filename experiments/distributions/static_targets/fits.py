@@ -1,4 +1,4 @@
-"""Actors fitted to a target, each with the optimiser, learning rate and averaging that its algorithm has by default."""
+"""Actors fitted to a target, each with the optimiser and learning rate that its algorithm has by default."""
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.utils import update_learning_rate
 from torch.distributions import Normal
 
 from experiments.distributions.static_targets.cases import Case
@@ -65,6 +66,7 @@ class Fit(ABC):
         self.alpha = torch.tensor(case.alpha)
         self.rng = np.random.default_rng(seed)
         self.stats: dict[str, list[torch.Tensor]] = defaultdict(list)
+        self.progress_remaining = 1.0  # falls to 0 over the run, for schedules of the learning rate
 
     def states(self) -> torch.Tensor:
         """Fresh states for an update."""
@@ -97,6 +99,7 @@ class ISFM(Fit):
         self.model.critic = self.critic
 
     def update(self, *batch: torch.Tensor) -> None:
+        update_learning_rate(self.model.actor.optimizer, self.model.lr_schedule(self.progress_remaining))
         for name, value in self.model.improve_actor(*batch, self.alpha).items():
             self.stats[name].append(value)
 
@@ -112,12 +115,10 @@ class ISFM(Fit):
 
 def match_flow(model: FlowSAC, states: torch.Tensor, u: torch.Tensor, weights: torch.Tensor) -> None:
     """A step of the actor's optimizer on ISFM's loss of weighed latents."""
-    with model.optimizer_average.ahead():
-        flow, base = isfm_loss(model.actor.distribution(states, update_norm=True), u, weights)
-        model.actor.optimizer.zero_grad()
-        (flow + base).backward()
-        model.actor.optimizer.step()
-        model.optimizer_average.follow()
+    flow, base = isfm_loss(model.actor.distribution(states, update_norm=True), u, weights)
+    model.actor.optimizer.zero_grad()
+    (flow + base).backward()
+    model.actor.optimizer.step()
 
 
 class TrueSamples(ISFM):
@@ -130,6 +131,7 @@ class TrueSamples(ISFM):
 
     def update(self, *batch: torch.Tensor) -> None:
         states, samples = batch
+        update_learning_rate(self.model.actor.optimizer, self.model.lr_schedule(self.progress_remaining))
         u, weights = self.model.actor.transform.inverse(samples), torch.full(samples.shape[:2], 1.0 / N_SAMPLES)
         match_flow(self.model, states, u, weights)
 

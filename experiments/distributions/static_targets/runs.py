@@ -31,7 +31,8 @@ def run(target: str, method: str, seed: int, updates: Sequence[int]) -> Result:
     clock = np.zeros(2)
     rows, done = [], 0
     for until in updates:
-        for _ in range(until - done):
+        for update in range(done, until):
+            fit.progress_remaining = 1.0 - update / updates[-1]
             clock += _timed_update(fit)
         done = until
         wall, processor = clock.tolist()

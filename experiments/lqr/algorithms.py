@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from stable_baselines3 import SAC
-from stable_baselines3.common.utils import LinearSchedule
 
 from experiments.lqr.sac import TUNED_SAC_SETTINGS, tuned_sac_model
 from experiments.runner.tasks import Result, Task
@@ -78,8 +77,8 @@ RULES = {name: value for name, value in vars(models).items() if name.isupper() a
 FLOWSAC = Algorithm("flowsac", models.lqr_model, FlowSAC, {**RULES, **models.FLOW_SETTINGS})
 FLOWSAC_DEFAULT = Algorithm("flowsac-default", default_model, FlowSAC, {})
 SAC_TUNED = Algorithm("sac-tuned", tuned_sac_model, SAC, TUNED_SAC_SETTINGS)
-# What network critics need on an LQR: no batch statistics, and an end of the optimizer's noise
-NETWORK = {"learning_rate": LinearSchedule(1e-3, 0.0, 1.0), "policy_kwargs": {"critic": "network"}}
+# What network critics need on an LQR: no batch statistics
+NETWORK = {"policy_kwargs": {"critic": "network"}}
 FLOWSAC_NETWORK = Algorithm("flowsac-network", partial(default_model, **NETWORK), FlowSAC, NETWORK)
 SAC_DEFAULT = Algorithm("sac-default", partial(default_model, model_class=SAC), SAC, {})
 OF_CASE_STUDY = (FLOWSAC, FLOWSAC_DEFAULT, SAC_TUNED, SAC_DEFAULT)

@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--env", default="Pendulum-v1", help="environment")
     parser.add_argument("--model", type=Path, help="a saved model in place of a training")
     parser.add_argument("--steps", type=int, default=5_000, help="environment steps of the training")
-    parser.add_argument("--ent-coef", default="auto", help="temperature")
+    parser.add_argument("--ent-coef", default="auto_0.1", help="temperature")
     parser.add_argument("--seed", type=int, default=0, help="random seed of the training")
     parser.add_argument("--n", type=int, nargs="+", default=[4, 16, 64], help="numbers of candidates")
     parser.add_argument("--episodes", type=int, default=50, help="episodes of each evaluation")

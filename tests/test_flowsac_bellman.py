@@ -247,6 +247,7 @@ def test_target_and_actor_are_updated_at_their_intervals(make_model, interval, d
         policy_delay=delay,
         tau=0.25,
         ent_coef=0.2,
+        learning_rate=1e-3,
         policy_kwargs={"critic": "network"},
     )
     model.learn(25)

@@ -52,7 +52,7 @@ class TestThreads:
     def prepared(self, make_model, local, seed):
         """A model with data, and the batches that its gradient steps will see."""
         local.generator = torch.Generator().manual_seed(seed)
-        model = make_model("Pendulum-v1", seed=seed).learn(20)
+        model = make_model("Pendulum-v1", seed=seed, learning_rate=1e-3).learn(20)
         return model, [model.replay_buffer.sample(8) for _ in range(UPDATES)]
 
     def train(self, model, batches, seed, local, meet):
@@ -106,7 +106,7 @@ def test_a_second_model_between_changes_nothing(make_model):
     before = global_settings()
     runs = []
     for disturbed in (False, True):
-        model = make_model("Pendulum-v1").learn(30)
+        model = make_model("Pendulum-v1", learning_rate=1e-3).learn(30)
         if disturbed:
             torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()
             make_model(

@@ -58,7 +58,7 @@ def test_two_models_in_turn_do_not_disturb_each_other(make_model):
     """No hidden state is shared: with the random state put back, a model learns as it does alone."""
 
     def train_twice(disturb):
-        model = make_model("Pendulum-v1")
+        model = make_model("Pendulum-v1", learning_rate=1e-3)
         model.learn(40)
         if disturb:
             states = torch.get_rng_state(), np.random.get_state()

@@ -114,8 +114,8 @@ def test_actor_parameters_stop_training_before_the_environment_acts(make_model):
     assert env.steps == 55 and np.isfinite(env.actions).all()
 
 
-def test_parameters_of_the_trained_actor_alone_stop_training(make_model):
-    """Before its average, which acts, has taken them over in an environment step."""
+def test_actor_parameters_stop_training_in_the_next_gradient_step(make_model):
+    """Though the actor itself learns in none of the next three."""
 
     def spoil(model):
         with torch.no_grad():

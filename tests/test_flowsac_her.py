@@ -86,7 +86,8 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(make_her_model, tmp_path, n
     def model():
         env = make_vec_env(lambda: ToldBits(n_bits=4, continuous=True, max_steps=7), n_envs, seed=0)
         sizes = {"buffer_size": buffer_size, "batch_size": 16}
-        return make_her_model(env, copy_info_dict=copy_info_dict, seed=0, device="cpu", **sizes)
+        # A constant learning rate, so that the stopped run of 53 steps is the beginning of the one of 74
+        return make_her_model(env, copy_info_dict=copy_info_dict, seed=0, device="cpu", learning_rate=1e-3, **sizes)
 
     uninterrupted = model().learn(74)
     model().learn(53, callback=ResumableCheckpoint(tmp_path, 25 // n_envs, verbose=0))

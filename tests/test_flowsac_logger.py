@@ -9,6 +9,8 @@ import torch
 from stable_baselines3.common.logger import configure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from sb3_flowsac import HoldThenLinearSchedule
+
 ALWAYS = {
     "train/actor_loss",
     "train/critic_loss",
@@ -62,7 +64,7 @@ def test_values(make_model, tmp_path, squashed):
     assert all(math.isfinite(value) for name, value in last.items() if name.startswith("train/"))
     assert last["train/n_updates"] == 399 - 190  # the records of step 400 are written before its gradient step
     assert last["train/ent_coef"] == pytest.approx(0.2)
-    assert last["train/learning_rate"] == pytest.approx(1e-3)
+    assert last["train/learning_rate"] == pytest.approx(HoldThenLinearSchedule(1e-3)(1 - 399 / 410))
     assert last["train/entropy"] == pytest.approx(-last["train/log_prob"])
     assert 1 / 8 <= last["train/ess"] <= 1 and 1 / 8 <= last["train/max_weight"] <= 1
     assert 0 <= last["train/renyi_2"] <= last["train/renyi_4"] <= math.log(8)

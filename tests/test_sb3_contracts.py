@@ -75,7 +75,7 @@ def test_extractors_move_in_the_first_gradient_step_and_the_targets_follows_tau(
     """SB3's test_features_extractor_target_net."""
     kwargs = {"features_extractor_kwargs": {"features_dim": 8}, "share_features_extractor": shared, "critic": "network"}
     env = FakeImageEnv(screen_height=40, screen_width=40, discrete=False)
-    rhythm = {"policy_delay": 1, "learning_starts": 16}
+    rhythm = {"policy_delay": 1, "learning_starts": 16, "learning_rate": 1e-3}
     model = make_model(env, "CnnPolicy", policy_kwargs=kwargs, tau=0.0, buffer_size=250, **rhythm)
     model.learn(20)
     assert (model.policy.actor.features_extractor is model.policy.critic.features_extractor) == shared
@@ -195,7 +195,7 @@ def test_cloning_by_likelihood_is_what_predicts(make_model, parameters_of):
     def error(of):
         return float(np.mean((of.predict(observations, deterministic=True)[0] - actions) ** 2))
 
-    optimizer = torch.optim.Adam(getattr(model, parameters_of).parameters(), model.learning_rate)
+    optimizer = torch.optim.Adam(getattr(model, parameters_of).parameters(), 1e-3)
     first = error(model)
     model.policy.set_training_mode(True)
     for _ in range(300):

@@ -6,7 +6,7 @@ Studies of max-entropy LQRs, whose optimum is known in closed form.
     spi               Algorithm 1: soft policy iteration with the exact Q, no training
     zero_temperature  smaller and smaller temperatures
     growing           random systems with more and more states
-    defaults          network critics: FlowSAC and SAC with their defaults, and FlowSAC with two settings changed
+    defaults          network critics: FlowSAC and SAC with their defaults, and FlowSAC with critic="network"
     systems           all presets, and random systems of 12 states: docs/lqr_systems.md
 
     python -m experiments.lqr full --jobs 2

@@ -1,4 +1,4 @@
-"""What network critics learn of a max-entropy LQR: with the algorithms' own defaults, and with two settings changed."""
+"""What network critics learn of a max-entropy LQR: with the algorithms' own defaults, and with other critics."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -13,6 +13,7 @@ from sb3_flowsac.callbacks import ResumableCheckpoint
 
 TOTAL = 40
 TINY = {"learning_starts": 20, "batch_size": 8, "buffer_size": 30, "n_proposals": 4, "seed": 0, "device": "cpu"}
+TINY["learning_rate"] = 1e-3  # constant, so that runs may be longer than their checkpoints said
 
 
 def lqr(n_envs=1, episode_steps=7, **kwargs):

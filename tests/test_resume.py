@@ -8,6 +8,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
+from sb3_flowsac import HoldThenLinearSchedule
 from sb3_flowsac.callbacks import LQROptimalityCallback, ResumableCheckpoint
 
 
@@ -30,8 +31,8 @@ RUNS = {
     "n-step returns, several environments": lambda: small(
         lqr(2), n_steps=3, action_noise=NormalActionNoise(np.zeros(2), np.full(2, 0.1))
     ),
-    "whole episodes, decaying learning rate": lambda: small(
-        train_freq=(2, "episode"), gradient_steps=4, learning_rate=lambda left: 1e-3 * left
+    "whole episodes, the default learning rate": lambda: small(
+        train_freq=(2, "episode"), gradient_steps=4, learning_rate=HoldThenLinearSchedule(1e-3)
     ),
     "defensive proposals": lambda: small(sampling_distribution="defensive"),
     "monitored as a vector": lambda: small(VecMonitor(lqr(2, episode_steps=11))),
@@ -78,17 +79,14 @@ def test_logs_and_callbacks_go_on(tmp_path):
     assert later_rows == [row for row in rows if row["time/total_timesteps"] > 25] and len(later_rows) > 2
 
 
-def test_a_finished_run_ends_at_once_and_may_be_extended(tmp_path, capsys):
+def test_a_finished_run_ends_at_once_and_may_be_extended(tmp_path, capsys, rewards):
     """If the learning rate is constant."""
-    rewards = small(learning_rate=1e-3).learn(TOTAL).replay_buffer.rewards
-    finished = everything(small(learning_rate=1e-3).learn(25, callback=ResumableCheckpoint(tmp_path, 20)))
-    again = small(learning_rate=1e-3)
+    finished = everything(small().learn(25, callback=ResumableCheckpoint(tmp_path, 20)))
+    again = small()
     again.learn(25, callback=[ResumableCheckpoint(tmp_path, 20), Stop(0)])
     assert "Resuming at step 25" in capsys.readouterr().out
     assert_same(everything(again), finished)
-    extended = small(learning_rate=1e-3).learn(
-        TOTAL, callback=ResumableCheckpoint(tmp_path, 20), reset_num_timesteps=False
-    )
+    extended = small().learn(TOTAL, callback=ResumableCheckpoint(tmp_path, 20), reset_num_timesteps=False)
     assert extended.num_timesteps == TOTAL
     np.testing.assert_array_equal(extended.replay_buffer.rewards, rewards)
 

@@ -88,9 +88,9 @@ def test_a_resumed_run_draws_the_same_states(make_model, tmp_path, env):
     def run(steps):
         checkpoint, figures = ResumableCheckpoint(tmp_path, save_freq=10), FigureCallback(5)
         if env == "goals":
-            model = make_model(BitFlippingEnv(n_bits=3, continuous=True), "MultiInputPolicy")
+            model = make_model(BitFlippingEnv(n_bits=3, continuous=True), "MultiInputPolicy", learning_rate=1e-3)
         else:
-            model = make_model(env)
+            model = make_model(env, learning_rate=1e-3)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # SB3's goals have no state to save
             model.learn(steps, callback=[checkpoint, figures])

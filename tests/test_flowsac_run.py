@@ -255,7 +255,7 @@ def test_a_schedule_that_cannot_be_is_refused(arguments, named):
 
 def test_a_learning_rate_that_has_fallen_is_said(make_model):
     """Calls of learn that go on share one run, as in all of SB3."""
-    model = make_model("Pendulum-v1").learn(80)
+    model = make_model("Pendulum-v1").learn(0).learn(80)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.learn(20, reset_num_timesteps=False)  # four fifths have been in the first call

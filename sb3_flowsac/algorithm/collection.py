@@ -99,7 +99,7 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
     def _warn_of_a_low_rate(self, total_timesteps: int) -> None:
         """Say it where the learning rate has fallen, since the steps of earlier calls count as a part of the run."""
         schedule, steps = self.learning_rate, self.num_timesteps
-        if isinstance(schedule, HoldThenLinearSchedule):
+        if steps and isinstance(schedule, HoldThenLinearSchedule):
             first = schedule(1.0 - steps / total_timesteps)
             if first < schedule.value:
                 warnings.warn(

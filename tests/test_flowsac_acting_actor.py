@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sb3_flowsac import FlowSAC
+from sb3_flowsac.algorithm.bellman import bellman_error
 
 OBS = np.array([[0.6, 0.8, 0.3], [-1.0, 0.0, -2.0]], np.float32)
 
@@ -27,8 +28,25 @@ def test_policy_and_actor_predict_alike(make_model, tmp_path):
         np.testing.assert_allclose(by_policy, by_actor, rtol=1e-5)  # one in numpy, the other in torch
 
 
+def test_the_critics_learn_from_the_actor_that_acts(make_model):
+    model = make_model("Pendulum-v1", ent_coef=0.2).learn(20)
+    batch = model.replay_buffer.sample(8)
+
+    def loss():
+        torch.manual_seed(4)
+        networks = model.actor, model.critic, model.critic_target
+        return bellman_error(*networks, batch, model.gamma, 4, model.entropy_coefficient()).critic_loss.item()
+
+    first = loss()
+    assert loss() == first
+    with torch.no_grad():
+        for parameter in model.actor.parameters():
+            parameter.add_(0.1)
+    assert loss() != first
+
+
 def test_weights_given_from_outside_stay(make_model, perturb):
-    """A clone's weights are what predicts, and training goes on from them."""
+    """A clone's weights are what predicts."""
     model, other = make_model("Pendulum-v1"), make_model("Pendulum-v1", seed=7)
     perturb(other.actor)
     assert not np.array_equal(*[m.predict(OBS, deterministic=True)[0] for m in (model, other)])

@@ -31,9 +31,10 @@ RUNS = {
     "n-step returns, several environments": lambda: small(
         lqr(2), n_steps=3, action_noise=NormalActionNoise(np.zeros(2), np.full(2, 0.1))
     ),
-    "whole episodes, the default learning rate": lambda: small(
-        train_freq=(2, "episode"), gradient_steps=4, learning_rate=HoldThenLinearSchedule(1e-3)
+    "whole episodes, decaying learning rate": lambda: small(
+        train_freq=(2, "episode"), gradient_steps=4, learning_rate=lambda left: 1e-3 * left
     ),
+    "the default learning rate": lambda: small(learning_rate=HoldThenLinearSchedule(1e-3)),
     "defensive proposals": lambda: small(sampling_distribution="defensive"),
     "monitored as a vector": lambda: small(VecMonitor(lqr(2, episode_steps=11))),
 }

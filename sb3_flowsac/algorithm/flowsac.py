@@ -110,7 +110,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self,
         policy: str | type[FlowPolicy],
         env: GymEnv | str,
-        learning_rate: float | Schedule = HoldThenLinearSchedule(1e-3),  # noqa: B008 (it cannot change)
+        learning_rate: float | Schedule = HoldThenLinearSchedule(1e-3),
         buffer_size: int = 1_000_000,
         learning_starts: int | str = "auto",
         batch_size: int = 256,

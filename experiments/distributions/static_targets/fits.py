@@ -100,6 +100,10 @@ class ISFM(Fit):
 
     def update(self, *batch: torch.Tensor) -> None:
         update_learning_rate(self.model.actor.optimizer, self.model.lr_schedule(self.progress_remaining))
+        self.improve(*batch)
+
+    def improve(self, *batch: torch.Tensor) -> None:
+        """A step of the actor's optimizer."""
         for name, value in self.model.improve_actor(*batch, self.alpha).items():
             self.stats[name].append(value)
 
@@ -129,9 +133,8 @@ class TrueSamples(ISFM):
         samples = self.target.sample(states, N_SAMPLES, self.rng)
         return states, torch.as_tensor(samples, dtype=torch.float32)
 
-    def update(self, *batch: torch.Tensor) -> None:
+    def improve(self, *batch: torch.Tensor) -> None:
         states, samples = batch
-        update_learning_rate(self.model.actor.optimizer, self.model.lr_schedule(self.progress_remaining))
         u, weights = self.model.actor.transform.inverse(samples), torch.full(samples.shape[:2], 1.0 / N_SAMPLES)
         match_flow(self.model, states, u, weights)
 

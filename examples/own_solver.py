@@ -10,7 +10,7 @@ parser.add_argument("--steps", type=int, default=5_000, help="environment steps"
 steps = parser.parse_args().steps
 
 # Ralston's method: the method of two stages with the smallest bound of the error
-ralston = Solver(nodes=(0.0, 2 / 3), stages=((), (2 / 3,)), weights=(1 / 4, 3 / 4), order=2)
+ralston = Solver(nodes=(0.0, 2 / 3), stages=((), (2 / 3,)), weights=(1 / 4, 3 / 4))
 model = FlowSAC("FlowPolicy", "Pendulum-v1", policy_kwargs={"ode_solver": ralston, "ode_steps": 4}, seed=0)
 model.learn(steps)
 

@@ -1,6 +1,5 @@
 """Checks of single arguments: each returns the value as Python's type, or names the argument and what is allowed."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,23 +12,15 @@ MAX_SIZE = 2**16  # of networks, of draws in a state: far above any use, and ref
 __all__ = ["MAX_SIZE", "abridged", "boolean", "choice", "integer", "naming", "number", "positive"]
 
 
-def positive(name: str, value: object, high: float = math.inf) -> float:
+def positive(name: str, value: object) -> float:
     """
     Check a finite number above 0.
 
     :param name: name of the argument
     :param value: what was given
-    :param high: largest value allowed
-    :raises ValueError: if it is no finite number or out of range
+    :raises ValueError: if it is anything else
     """
-    try:
-        result = number(name, value, 0.0, high)
-    except ValueError:
-        result = 0.0
-    if result == 0.0:
-        most = "" if math.isinf(high) else f" and at most {high:g}"
-        raise ValueError(f"{name} must be positive{most}, got {abridged(value)}")
-    return result
+    return number(name, value, 0.0, between=True)
 
 
 def boolean(name: str, value: object) -> bool:

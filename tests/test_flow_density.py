@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal
 from torch.distributions import MultivariateNormal
 from torchdiffeq import odeint
 
-from sb3_flowsac.flow import SOLVERS, FlowDistribution, NormalizedPath, StructuredField, make_flow
+from sb3_flowsac.flow import FlowDistribution, NormalizedPath, StructuredField, make_flow
 
 F64 = {"dtype": torch.float64}
 BASES = ["standard", "gaussian"]
@@ -89,7 +89,7 @@ def test_log_prob_is_that_of_torchdiffeq(new_flow, base, field):
 @pytest.mark.parametrize("solver", ["euler", "midpoint", "heun"])
 def test_log_prob_of_every_solver_approaches_torchdiffeqs(new_flow, solver, density):
     """At order p with n and 2n steps, (2^p a_2n - a_n) / (2^p - 1) has lost the leading error term."""
-    order, u, state = SOLVERS[solver].order, torch.randn(2, 5, 2, **F64), features()
+    order, u, state = 1 if solver == "euler" else 2, torch.randn(2, 5, 2, **F64), features()
     coarse, fine = (
         new_flow("standard", "affine", ode_steps=n_steps, ode_solver=solver, density=density)(state)
         for n_steps in (64, 128)

@@ -8,7 +8,7 @@ from torch import nn
 
 from sb3_flowsac.flow import FIELDS, SOLVERS, AutogradVelocity, Solver, VelocityField, make_flow
 
-RALSTON = Solver(nodes=(0.0, 2 / 3), stages=((), (2 / 3,)), weights=(1 / 4, 3 / 4), order=2)
+RALSTON = Solver(nodes=(0.0, 2 / 3), stages=((), (2 / 3,)), weights=(1 / 4, 3 / 4))
 
 
 class OwnField(VelocityField):
@@ -113,4 +113,4 @@ def test_numbers_of_the_structured_field_are_checked(kwargs):
 )
 def test_a_tableau_that_is_no_explicit_method_is_refused(nodes, stages, weights, name):
     with pytest.raises(ValueError, match=name):
-        Solver(nodes, stages, weights, order=1)
+        Solver(nodes, stages, weights)

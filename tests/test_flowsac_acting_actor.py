@@ -56,8 +56,17 @@ def test_weights_given_from_outside_stay(make_model, perturb):
 
 @pytest.mark.parametrize("policy_delay", [1, 3])
 def test_a_frozen_actor_stays_and_the_critics_learn(make_model, policy_delay):
-    model = make_model("Pendulum-v1", policy_delay=policy_delay)
+    model = make_model("Pendulum-v1", policy_delay=policy_delay, ent_coef="auto_0.1")
     model.actor.requires_grad_(False)
     actor, critic = weights(model), [parameter.detach().clone() for parameter in model.critic.parameters()]
     model.learn(60)
     assert equal(weights(model), actor) and not equal(model.critic.parameters(), critic)
+    assert model.current_ent_coef() == pytest.approx(0.1)  # nothing would answer to it
+
+
+def test_frozen_critics_stay_and_the_actor_learns(make_model):
+    model = make_model("Pendulum-v1")
+    model.critic.requires_grad_(False)
+    actor, critic = weights(model), [parameter.clone() for parameter in model.critic.parameters()]
+    model.learn(60)
+    assert equal(model.critic.parameters(), critic) and not equal(weights(model), actor)

@@ -1,9 +1,10 @@
-"""Loading: damaged files are named, and action noise is for the environments that there are."""
+"""Loading: wrong arguments and damaged files are named, and action noise is for the environments that there are."""
 
 import io
 import pickle
 import zipfile
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from stable_baselines3.common.env_util import make_vec_env
@@ -47,3 +48,30 @@ def test_a_damaged_file_is_named(make_model, damage, tmp_path):
     path.write_bytes(DAMAGES[damage](path))
     with pytest.raises(ValueError, match=r"model\.zip"):
         FlowSAC.load(path)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"learning_rte": 1e-4}, TypeError, "learning_rte.*did you mean learning_rate"),
+        ({"use_sde": True}, ValueError, "use_sde.*gSDE"),
+        ({"stats_window_size": 0}, ValueError, "stats_window_size"),
+    ],
+)
+def test_an_argument_that_load_cannot_take_is_named(make_model, given, error, message, tmp_path):
+    make_model("Pendulum-v1").save(tmp_path / "model")
+    with pytest.raises(error, match=message):
+        FlowSAC.load(tmp_path / "model", **given)
+
+
+def test_the_window_of_the_log_can_be_given(make_model, tmp_path):
+    make_model("Pendulum-v1").save(tmp_path / "model")
+    loaded = FlowSAC.load(tmp_path / "model", env=gym.make("Pendulum-v1"), stats_window_size=7).learn(10)
+    assert loaded.ep_info_buffer.maxlen == 7
+
+
+def test_a_model_of_a_run_whose_length_is_a_float_loads(make_model, tmp_path):
+    """SB3 takes 1e3 for a number of steps."""
+    model = make_model("Pendulum-v1", learning_starts="auto").learn(5e3, callback=lambda *_: False)
+    model.save(tmp_path / "model")
+    assert FlowSAC.load(tmp_path / "model").learning_starts == 500

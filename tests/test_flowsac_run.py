@@ -263,6 +263,19 @@ def test_a_learning_rate_that_has_fallen_is_said(make_model):
         model.learn(11, reset_num_timesteps=False)
 
 
+def test_a_rollout_beyond_the_end_of_the_run_learns_at_the_last_rate(make_model):
+    """A line that reaches 0 at the end would be negative there, and Adam would go uphill."""
+    model = make_model(make_vec_env("Pendulum-v1", n_envs=8), learning_rate=lambda left: 1e-3 * left, train_freq=5)
+    model.learn(60)
+    assert model.num_timesteps == 80 and model.actor.optimizer.param_groups[0]["lr"] == 0.0
+
+
+def test_a_rate_that_becomes_negative_is_refused(make_model):
+    model = make_model("Pendulum-v1", learning_rate=lambda left: 1e-3 * (left - 0.5))
+    with pytest.raises(ValueError, match=r"learning_rate\(0\.\d+\) must be"):
+        model.learn(60)
+
+
 def test_training_continues_where_it_stopped(make_model):
     model = make_model("Pendulum-v1").learn(40)
     model.learn(30, reset_num_timesteps=False)

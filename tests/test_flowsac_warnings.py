@@ -3,6 +3,7 @@
 import warnings
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from stable_baselines3.common.env_util import make_vec_env
 
@@ -69,6 +70,15 @@ def test_its_own_gamma_does_not(make_model):
         warnings.simplefilter("error", UserWarning)
         make_model(OwnGamma(gym.make("Pendulum-v1")), gamma=0.95)
         make_model("Pendulum-v1", gamma=0.5)
+
+
+@pytest.mark.parametrize("value", [None, 1.4, np.array([0.9, 0.8]), print], ids=["none", "ratio", "array", "method"])
+def test_what_is_no_discount_factor_may_have_its_name(make_model, value):
+    env = gym.Wrapper(gym.make("Pendulum-v1"))
+    env.gamma = value
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        make_model(env)
 
 
 def test_the_lqr_says_its_gamma(make_model):

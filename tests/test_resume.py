@@ -6,6 +6,7 @@ from interrupted import TOTAL, Stop, Stopped, assert_same, everything, lqr, resu
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
+from stable_baselines3.common.utils import ConstantSchedule
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from sb3_flowsac import HoldThenLinearSchedule
@@ -90,6 +91,13 @@ def test_a_finished_run_ends_at_once_and_may_be_extended(tmp_path, capsys, rewar
     extended = small().learn(TOTAL, callback=ResumableCheckpoint(tmp_path, 20), reset_num_timesteps=False)
     assert extended.num_timesteps == TOTAL
     np.testing.assert_array_equal(extended.replay_buffer.rewards, rewards)
+
+
+def test_a_run_at_the_zoos_constant_rate_may_be_extended(tmp_path):
+    rate = ConstantSchedule(1e-3)  # what the Zoo makes of a number
+    small(learning_rate=rate).learn(25, callback=ResumableCheckpoint(tmp_path, 20))
+    extended = small(learning_rate=rate).learn(TOTAL, callback=ResumableCheckpoint(tmp_path, 20, verbose=0))
+    assert extended.num_timesteps == TOTAL
 
 
 def test_the_end_of_training_by_a_callback_is_not_a_checkpoint(tmp_path, rewards):

@@ -31,7 +31,6 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 EVERYTHING = [
     "learning_rate",
     "gamma",
-    "tau",
     "batch_size",
     "policy_delay",
     "n_proposals",
@@ -138,7 +137,7 @@ def test_the_defaults_are_tried_first():
     tried = FlowSAC("FlowPolicy", "Pendulum-v1", **sampled, buffer_size=10)
     plain = FlowSAC("FlowPolicy", "Pendulum-v1", buffer_size=10)
     assert tried.learning_rate == plain.learning_rate.value
-    names = "tau", "batch_size", "policy_delay", "n_proposals", "ent_coef"
+    names = "batch_size", "policy_delay", "n_proposals", "ent_coef"
     assert all(getattr(tried, name) == getattr(plain, name) for name in names)
     assert tried.gamma == pytest.approx(plain.gamma, abs=1e-12)
     assert type(tried.sampling_distribution) is type(plain.sampling_distribution)
@@ -168,7 +167,6 @@ def test_a_search_within_policy_kwargs_and_a_trial_trained_again(models, capsys,
     overrides += [
         "ent_coef:0.1",
         "gamma:0.9",
-        "tau:0.01",
         "policy_delay:1",
         "sampling_distribution:'defensive'",
         policy,

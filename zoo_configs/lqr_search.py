@@ -12,7 +12,7 @@ from torch import nn
 from sb3_flowsac.zoo import config_file
 
 entry = yaml.safe_load(config_file().read_text())["MaxEntLQR-v0"]
-for name in ("learning_rate", "batch_size", "tau", "policy_delay", "sampling_distribution"):
+for name in ("learning_rate", "batch_size", "policy_delay", "sampling_distribution"):
     del entry[name]
 # Without net_arch and ode_steps
 entry["policy_kwargs"] = dict(

@@ -69,7 +69,6 @@ SMALL_CRITICS = {"policy_kwargs": {"net_arch": {"pi": [256, 256], "qf": [256, 25
 LQR = {
     "learning_rate": 1e-3,
     "batch_size": 512,
-    "tau": 0.05,
     "learning_starts": 200,
     "train_freq": 8,
     "n_next_actions": 4,

@@ -39,6 +39,7 @@ INTEGERS = {
 OPTIONAL = ("actor_batch_size", "seed")  # which may be None
 # Arguments that SB3 fills in: of a replay buffer, and of a policy
 OF_BUFFERS = {"buffer_size", "observation_space", "action_space", "device", "n_envs", "optimize_memory_usage"}
+OF_LOAD = {"device", "custom_objects", "print_system_info", "force_reset"}  # and of SB3's load
 OF_POLICIES = {"observation_space", "action_space", "lr_schedule"}
 
 
@@ -107,6 +108,14 @@ def parameter_names(owner: type) -> set[str]:
 def check_policy_kwargs(policy: type, kwargs: object) -> dict[str, Any]:
     """Check keyword arguments for a policy class."""
     return keywords("policy_kwargs", kwargs, parameter_names(policy) - OF_POLICIES, policy.__name__)
+
+
+def of_load(algorithm: type, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments for SB3's ``load``, which takes any and sets attributes of their names."""
+    keywords("load", kwargs, parameter_names(algorithm) | OF_LOAD, algorithm.__name__)
+    sde = {"use_sde": False, "sde_sample_freq": -1, "use_sde_at_warmup": False}
+    refuse_sde(None, **{name: kwargs.get(name, default) for name, default in sde.items()})
+    return {"_stats_window_size" if name == "stats_window_size" else name: value for name, value in kwargs.items()}
 
 
 def refuse_sde(

@@ -7,15 +7,18 @@ import warnings
 from typing import Any, TypeVar, cast
 
 import numpy as np
+import torch
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise, VectorizedActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv, TrainFreq, TrainFrequencyUnit
 
+from sb3_flowsac.algorithm import arguments
 from sb3_flowsac.algorithm.finite import REMEDY, DivergenceError, check_finite, spoilt_parameters
 from sb3_flowsac.algorithm.schedules import HoldThenLinearSchedule
 from sb3_flowsac.algorithm.tables import slow_down_tables
+from sb3_flowsac.checks import number
 
 SelfAlgorithm = TypeVar("SelfAlgorithm", bound="CheckedOffPolicyAlgorithm")
 DAMAGE = (AssertionError, EOFError, KeyError, json.JSONDecodeError, pickle.UnpicklingError)
@@ -38,7 +41,9 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
         :param kwargs: the same by their names, and arguments of the algorithm in place of those in the file
         :return: the model
         :raises ValueError: if the file is damaged or no model; names it
+        :raises TypeError: if an argument is unknown
         """
+        kwargs = arguments.of_load(cls, kwargs)
         try:
             model = super().load(path, env, *args, **kwargs)
         except DAMAGE as error:
@@ -57,7 +62,7 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
             raise ValueError(f"action_noise is for {noise.n_envs} environments, there are {self.n_envs}")
         setup = super()._setup_learn(*args, **kwargs)
         if isinstance(self.learning_starts, str):  # "auto": with narrow data the first policies keep to what they know
-            self.learning_starts = min(max(setup[0] // 10, 100), 1000)
+            self.learning_starts = min(max(int(setup[0]) // 10, 100), 1000)
         if not self._custom_logger:
             slow_down_tables(self.logger)
         self._warn_of_runs_without_training(setup[0])
@@ -76,7 +81,9 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
     def _warn_of_another_gamma(self) -> None:
         """An environment that says its ``gamma``, such as MaxEntLQR-v0, has its optimum with that one alone."""
         known = self.env.get_attr("gamma") if self.env is not None and self.env.has_attr("gamma") else []
-        others = [gamma for gamma in known if gamma != self.gamma]
+        # What else may have the name: a ratio, a damping, a method
+        discounts = [g for g in known if isinstance(g, float | int | np.floating) and 0.0 <= g <= 1.0]
+        others = [gamma for gamma in discounts if gamma != self.gamma]
         if others:
             warnings.warn(
                 f"gamma={self.gamma:g}, and the environment's own is {others[0]:g}: what is learnt is the optimum of "
@@ -108,6 +115,16 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
                     f"learning_rate={schedule.value:g}",
                     stacklevel=5,
                 )
+
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        # The last rollout may exceed the run; a schedule that falls to 0 at its end would be negative there
+        self._current_progress_remaining = max(0.0, self._current_progress_remaining)
+
+    def _update_learning_rate(self, optimizers: list[torch.optim.Optimizer] | torch.optim.Optimizer) -> None:
+        left = self._current_progress_remaining
+        number(f"learning_rate({left:.3g})", self.lr_schedule(left), 0.0)
+        super()._update_learning_rate(optimizers)
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1

@@ -62,7 +62,7 @@ def check_figures(figures: dict[str, float], policy: nn.Module, n_updates: int, 
     if abs(figures["q_value"]) > MAX_VALUE:
         raise DivergenceError(
             f"the critics diverge: their mean Q is {figures['q_value']:.3g} {when}, beyond {MAX_VALUE:.0e}: lower "
-            f"learning_rate, tau or gamma, or scale the rewards; {REMEDY}"
+            f"learning_rate or gamma, or scale the rewards; {REMEDY}"
         )
     if abs(figures["log_prob"]) > MAX_LOG_PROB:
         raise DivergenceError(

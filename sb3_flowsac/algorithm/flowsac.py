@@ -52,8 +52,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     :param learning_starts: how many steps to collect, with uniformly drawn actions, before learning starts; "auto" for
         a tenth of the run, at least 100 and at most 1,000
     :param batch_size: number of transitions in each gradient step
-    :param tau: the soft update coefficient ("Polyak update", between 0 and 1) of critics with target networks, which the
-        default ones do not have
+    :param tau: the soft update coefficient ("Polyak update", between 0 and 1) of critics with target networks, which
+        the default ones do not have
     :param gamma: the discount factor
     :param train_freq: update the model every ``train_freq`` steps, or ``(5, "step")``, or ``(2, "episode")``
     :param gradient_steps: how many gradient steps to do after each rollout; ``-1`` for as many as there were steps
@@ -63,7 +63,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     :param optimize_memory_usage: enable a memory efficient variant of the replay buffer
     :param n_steps: n-step returns if above 1; their entropy bonus is that of the last state alone
     :param ent_coef: entropy coefficient alpha, a number, "auto" to learn it from 1 on, or "auto_0.1" from 0.1 on
-    :param target_update_interval: update target networks, where there are any, every ``target_update_interval`` gradient
+    :param target_update_interval: update target networks, if there are any, every ``target_update_interval`` gradient
         steps
     :param target_entropy: target entropy of the scaled action when learning ``ent_coef``; "auto" is minus its dimension
     :param use_sde: part of SAC's signature; a flow has no gSDE, so only ``False``
@@ -272,7 +272,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
                 if actor_learns:
                     figures.add(**self.improve_actor(batch.observations, alpha))
                 # SAC's, not in Algorithm 2: alpha moves so that the entropy meets its target
-                if self.entropy_coefficient.is_learnt:
+                if actor_learns and self.entropy_coefficient.is_learnt:
                     figures.add(ent_coef_loss=self.entropy_coefficient.step(-error.log_prob - self.target_entropy))
 
             # SAC's, not in Algorithm 2: a target network

@@ -28,7 +28,8 @@ class ResumableCheckpoint(BaseCallback):
     before, so that none is ever half written. Like SB3's own files it holds pickles, which can run code: resume only
     your own runs.
 
-    ``total_timesteps`` of ``learn`` is the length of the whole run. It may be raised if ``learning_rate`` is a number.
+    ``total_timesteps`` of ``learn`` is the length of the whole run. It may be raised if ``learning_rate`` and
+    ``learning_starts`` are numbers.
 
     Environments must offer ``get_state()`` and ``set_state(state)``, as ``MaxEntLQR-v0`` does, for an episode to go on
     where it was; otherwise, or inside a wrapper whose state is not known, a warning names what is missing, and the

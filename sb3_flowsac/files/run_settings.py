@@ -14,6 +14,7 @@ import numpy as np
 import stable_baselines3
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.utils import ConstantSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_normalize
 
 from sb3_flowsac.algorithm import FlowSAC
@@ -53,9 +54,10 @@ def run_settings(model: FlowSAC, env: VecEnv) -> dict[str, dict[str, Plain]]:
     :return: values by name, under ``run`` and ``versions``
     """
     rate, normalizer = model.learning_rate, unwrap_vec_normalize(env)
+    changes = callable(rate) and not isinstance(rate, ConstantSchedule)  # which the Zoo makes of a number
     settings: dict[str, Any] = {
         # With a constant learning rate nothing depends on the length of the run: it may be extended
-        "total_timesteps": model._total_timesteps if callable(rate) else None,
+        "total_timesteps": model._total_timesteps if changes else None,
         "observation_space": env.observation_space,
         "action_space": env.action_space,
         # How the environments are run (in this process or others) makes no difference

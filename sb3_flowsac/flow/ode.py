@@ -34,7 +34,6 @@ class Solver:
     :param nodes: the c_i, one per stage
     :param stages: the rows of a_ij below the diagonal, one per stage
     :param weights: the b_i, one per stage
-    :param order: the order of convergence
     :raises ValueError: if the parts do not fit each other, or it is not consistent (the weights sum to 1, each node is
         the sum of its row)
     """
@@ -42,7 +41,6 @@ class Solver:
     nodes: tuple[float, ...]
     stages: tuple[tuple[float, ...], ...]
     weights: tuple[float, ...]
-    order: int
 
     def __post_init__(self) -> None:
         if not len(self.nodes) == len(self.stages) == len(self.weights) > 0:
@@ -55,12 +53,10 @@ class Solver:
 
 
 SOLVERS: dict[str, Solver] = {
-    "euler": Solver((0.0,), ((),), (1.0,), order=1),
-    "midpoint": Solver((0.0, 0.5), ((), (0.5,)), (0.0, 1.0), order=2),
-    "heun": Solver((0.0, 1.0), ((), (1.0,)), (0.5, 0.5), order=2),
-    "rk4": Solver(
-        (0.0, 0.5, 0.5, 1.0), ((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6), order=4
-    ),
+    "euler": Solver((0.0,), ((),), (1.0,)),
+    "midpoint": Solver((0.0, 0.5), ((), (0.5,)), (0.0, 1.0)),
+    "heun": Solver((0.0, 1.0), ((), (1.0,)), (0.5, 0.5)),
+    "rk4": Solver((0.0, 0.5, 0.5, 1.0), ((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
 }
 
 

@@ -19,7 +19,6 @@ from sb3_flowsac.flow import make_flow
 SPACE: dict[str, tuple[float, float] | list[Any]] = {
     "learning_rate": (1e-4, 3e-3),
     "one_minus_gamma": (1e-4, 0.03),
-    "tau": (1e-3, 0.08),
     "batch_size": [128, 256, 512],
     "policy_delay": [2, 3, 6],
     "n_proposals": [8, 16, 32],

@@ -138,6 +138,8 @@ class Critic(BaseModel, ABC):
 
         :param loss: what ``loss`` has given
         """
+        if not loss.requires_grad:  # frozen
+            return
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()

@@ -7,7 +7,7 @@ from gymnasium import spaces
 from torch import nn
 
 from sb3_flowsac.algorithm.critics.base import Critic, CriticLoss, SoftTransitions
-from sb3_flowsac.checks import positive
+from sb3_flowsac.checks import number, positive
 
 RANK_TOLERANCE = 1e-13  # of the largest eigenvalue of the scaled normal equations
 
@@ -46,7 +46,7 @@ class QuadraticCritic(Critic):
 
     def __init__(self, *, rate: float = 0.1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.rate = positive("rate", rate, 1.0)
+        self.rate = positive("rate", number("rate", rate, 0.0, 1.0))
         if any(True for _ in self.features_extractor.parameters()):
             raise ValueError(
                 'critic="quadratic" needs a features extractor without parameters, '

@@ -194,8 +194,6 @@ def _run_lqr(parser: ArgumentParser, options: Namespace, command: str) -> int:
     """Run the study and return the exit code, 1 if a run has failed; Ctrl-C ends it with a word on how to go on."""
     from sb3_flowsac.lqr_study.study import run_study
 
-    if len({f"{alpha:g}" for alpha in options.alpha}) < len(options.alpha):
-        parser.error("argument --alpha: temperatures must differ in their first six digits, which name their runs")
     arguments = {"problem": _chosen_problem(parser, options), "alphas": options.alpha, "seeds": options.seed}
     try:
         with _errors_of(parser, "--out", OSError):

@@ -176,7 +176,7 @@ def test_presets_and_random_systems_reach_the_study(study):
         (["--alpha", "-1"], "alpha", "-1"),
         (["--alpha", "0.1", "nan"], "alpha", "nan"),
         (["--alpha", "hot"], "--alpha", "'hot'"),
-        (["--alpha", "0.1", "0.10000001"], "--alpha", "digits"),
+        (["--alpha", "0.1", "0.10000001"], "alphas", "digits"),
         (["--alpha"], "--alpha", "at least one"),
         (["--seed", "1.5"], "--seed", "'1.5'"),
         (["--seed", "-1"], "seed", "-1"),

@@ -93,6 +93,19 @@ def test_a_finished_run_ends_at_once_and_may_be_extended(tmp_path, capsys, rewar
     np.testing.assert_array_equal(extended.replay_buffer.rewards, rewards)
 
 
+def test_a_finished_run_is_not_evaluated_again(tmp_path):
+    """Also by a callback that starts before the checkpoint."""
+
+    def history():
+        callback = LQROptimalityCallback(20, 3, 10, 2, 5)
+        small(ent_coef=0.5).learn(25, callback=[callback, ResumableCheckpoint(tmp_path, 20, verbose=0)])
+        return callback.history
+
+    first = history()
+    assert [row["timesteps"] for row in first] == [20, 25]
+    assert history() == first
+
+
 def test_a_run_at_the_zoos_constant_rate_may_be_extended(tmp_path):
     rate = ConstantSchedule(1e-3)  # what the Zoo makes of a number
     small(learning_rate=rate).learn(25, callback=ResumableCheckpoint(tmp_path, 20))

@@ -125,6 +125,9 @@ def test_tasks_are_known_unless_a_wrapper_changes_them():
     assert (
         task_of(DummyVecEnv([lambda a=a: gym.make("MaxEntLQR-v0", preset=a) for a in ("default", "unstable")])) is None
     )
+    for names, is_one in ((("rotating_mixture",) * 2, True), (("rotating_mixture", "unequal_modes"), False)):
+        env = DummyVecEnv([lambda name=name: gym.make("BoltzmannBandit-v0", target=name) for name in names])
+        assert (task_of(env) is not None) is is_one  # the same class with other numbers is another target
 
 
 def test_hyperparameters_reach_the_tab(make_model, tmp_path):

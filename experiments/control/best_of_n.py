@@ -28,8 +28,9 @@ def returns(model: FlowSAC, env_id: str, episodes: int, deterministic: bool) -> 
     """Returns of episodes whose first states are the same in each call."""
     env = make_vec_env(env_id, n_envs=episodes, seed=EVALUATION_SEED)
     model.set_random_seed(EVALUATION_SEED)
-    found, _ = evaluate_policy(model, env, episodes, deterministic=deterministic, return_episode_rewards=True)
-    return np.array(found)
+    evaluate_policy(model, env, episodes, deterministic=deterministic)
+    # In the order of the environments; evaluate_policy has them in the order in which they end
+    return np.array([returns[0] for returns in env.env_method("get_episode_rewards")])
 
 
 def trained(arguments: argparse.Namespace) -> FlowSAC:

@@ -31,7 +31,7 @@ LAST = 3  # evaluations whose mean is a run's return at the end
 
 
 class Stopwatch:
-    """Wall and processor seconds of training, evaluations and checkpoints left out."""
+    """Wall and processor seconds of a run from the making of its model on, evaluations left out."""
 
     def __init__(self) -> None:
         self._before = np.zeros(2)

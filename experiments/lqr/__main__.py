@@ -36,21 +36,27 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--alpha", type=float, nargs="+", help="temperatures; growing takes one")
     parser.add_argument("--seed", type=int, nargs="+", help="random seeds")
     parser.add_argument("--timesteps", type=int, help="environment steps of a run; not for spi")
-    parser.add_argument("--preset", default="default", help="the system, not for growing and systems")
+    parser.add_argument("--preset", help="the system (default: default); not for growing and systems")
     parser.add_argument(
         "--algorithm", nargs="+", choices=NETWORK_CRITICS, help="what defaults trains; all if not given"
     )
     return parser
 
 
-def main() -> None:
-    """Run a study."""
-    parser = build_parser()
-    options = parser.parse_args()
+def _refuse_what_has_no_effect(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if options.study == "spi" and options.timesteps is not None:
         parser.error("argument --timesteps: spi takes no environment steps")
     if options.algorithm is not None and options.study != "defaults":
         parser.error("argument --algorithm: only defaults takes it")
+    if options.preset is not None and options.study in ("growing", "systems"):
+        parser.error(f"argument --preset: {options.study} has its own systems")
+
+
+def main() -> None:
+    """Run a study."""
+    parser = build_parser()
+    options = parser.parse_args()
+    _refuse_what_has_no_effect(parser, options)
     given: dict[str, Any] = {"out": options.out, "jobs": chosen_backend(options)}
     if options.seed is not None:
         given["seeds"] = options.seed
@@ -67,7 +73,7 @@ def main() -> None:
     if options.study == "systems":
         run_systems(**given, command=command)
         return
-    given["problem"] = maxent_envs.preset(options.preset)
+    given["problem"] = maxent_envs.preset(options.preset or "default")
     if options.algorithm is not None:
         given["algorithms"] = options.algorithm
     if options.study in ("full", "defaults"):

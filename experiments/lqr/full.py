@@ -53,9 +53,9 @@ def run_full(
     """
     Train FlowSAC (Algorithm 2) and two Gaussian SACs for each temperature and seed; write figures, tables, a report.
 
-    The Gaussian SACs are Stable-Baselines3's with its defaults, and with FlowSAC's settings and critic; all have the
-    same environment steps and make a gradient step for each step of the eight environments. Runs whose results an
-    earlier start has left in ``out`` are not repeated.
+    The Gaussian SACs are Stable-Baselines3's with its defaults, and with settings and a critic for the problem
+    (``experiments/lqr/sac.py``). All have the same number of environment steps. Runs whose results an earlier start has
+    left in ``out`` are not repeated.
 
     Writes to ``out``: what ``run_study`` writes of each run, ``results.json`` (every run), ``summary.json``,
     ``summary.csv`` and ``summary.md`` (means over seeds with confidence intervals), pictures and ``report.md``.
@@ -113,10 +113,11 @@ def _case_study_parts(summary: Sequence[dict[str, Any]]) -> dict[str, str]:
         f"{runs['timesteps']:,.0f} environment steps, {runs['updates']:,.0f} gradient steps and {runs['seeds']} seeds"
     )
     errors = (
-        "Means over seeds with 95% confidence intervals. sac-tuned is Stable-Baselines3's SAC with FlowSAC's "
-        "settings and critic; both make a gradient step for each step of eight environments. FlowSAC averages the soft "
-        "value of a next state over four actions. sac-default and flowsac-default have their classes' defaults, "
-        "network critics among them, and one environment."
+        "Means over seeds with 95% confidence intervals. sac-tuned is Stable-Baselines3's SAC with settings for the "
+        "problem and a quadratic critic learnt by gradient descent; it makes a gradient step for each step of eight "
+        "environments, four times as many as FlowSAC. FlowSAC averages the soft value of a next state over four "
+        "actions. sac-default and flowsac-default have their classes' defaults, network critics among them, and one "
+        "environment."
     )
     figure_1 = (
         f"A run of FlowSAC has {budget}. Returns of 100 trajectories; mean over seeds, band from the lowest to the "

@@ -23,11 +23,11 @@ COLOURS = {
 LABELS = {
     "flowsac": "FlowSAC, the study's settings",
     "flowsac-default": "FlowSAC, defaults",
-    "sac-tuned": "Gaussian SAC, FlowSAC's settings",
+    "sac-tuned": "Gaussian SAC, tuned",
     "sac-default": "Gaussian SAC, SB3's defaults",
     "best diagonal Gaussian": "best diagonal Gaussian (closed form)",
 }
-BAR = 0.2  # width of a bar where temperatures are one apart
+BAR = 0.16  # width of a bar where temperatures are one apart
 
 
 def save_full_plots(
@@ -143,7 +143,7 @@ def gap_figure(summary: Sequence[Mapping[str, Any]]) -> Figure:
     for axes, (key, (title, factor)) in zip(figure.subplots(1, 2), panels.items(), strict=True):
         for number, (algorithm, label) in enumerate(LABELS.items()):
             rows = [row for row in summary if row["algorithm"] == algorithm]
-            places = [alphas.index(row["alpha"]) + BAR * (number - 1.5) for row in rows]
+            places = [alphas.index(row["alpha"]) + BAR * (number - 0.5 * (len(LABELS) - 1)) for row in rows]
             heights = [factor * row[key] for row in rows]
             errors = [factor * row.get(f"{key}_ci", 0.0) for row in rows]
             axes.bar(places, heights, BAR, yerr=errors, color=COLOURS[algorithm], label=label)

@@ -37,10 +37,10 @@ def run_growing(
     """
     Learn random stabilizable problems with n states and m = n / 2 inputs, with the study's settings.
 
-    What may fail as m grows, and the figure of a row that shows it: the critic has (n + m)^2 numbers to learn from the
-    same data (critic_loss), the importance weights of a fixed number of proposals degenerate (ess at its floor,
-    1 / n_proposals), the policy leaves the Box (clip fractions). An ess near 7/8 beside large errors says that the
-    policy fits its critic and that the critic is wrong.
+    What may fail as m grows, and the figure of a row that shows it: the critic has (n + m)(n + m + 1) / 2 + 1 numbers
+    to learn from the same data (critic_loss), the importance weights of a fixed number of proposals degenerate (ess at
+    its floor, 1 / n_proposals), the policy leaves the Box (clip fractions). An ess near 1 beside large errors says that
+    the policy fits its critic and that the critic is wrong.
 
     Writes ``growing.json`` and ``growing.png`` to ``out``, keeps each run under ``growing``, prints a table.
 
@@ -91,11 +91,11 @@ def learn_and_compare(spec: RunSpec) -> Result:
     :param spec: the run
     :return: the row, see ``run_growing``
     """
-    problem = spec.problem
+    problem, size = spec.problem, spec.problem.n_states + spec.problem.n_inputs
     row = {
         "n_states": problem.n_states,
         "n_inputs": problem.n_inputs,
-        "critic_entries": (problem.n_states + problem.n_inputs) ** 2,
+        "critic_entries": size * (size + 1) // 2 + 1,
         "alpha": spec.alpha,
         "seed": spec.seed,
         "timesteps": spec.timesteps,

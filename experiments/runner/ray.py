@@ -10,25 +10,24 @@ from experiments.runner.tasks import Backend, Outcomes, Result, Task
 RETRIES = 5  # of a task whose worker or node has died; an exception of its own is not tried again
 
 
-def ray_backend(address: str | None = None, cpus: float = 1.0) -> Backend:
+def ray_backend(address: str | None = None) -> Backend:
     """
     Run each task as a Ray task.
 
     This clone has to be installed on all nodes, and the folder of the results on storage that they share.
 
     :param address: of the cluster, ``"auto"`` for the one that this machine belongs to; ``None`` starts one here
-    :param cpus: processor cores of a task
     """
-    return partial(_outcomes, address=address, cpus=cpus)
+    return partial(_outcomes, address=address)
 
 
-def _outcomes(tasks: Sequence[Task], console: Console, address: str | None, cpus: float) -> Outcomes:
+def _outcomes(tasks: Sequence[Task], console: Console, address: str | None) -> Outcomes:
     import ray
 
     if started := not ray.is_initialized():
         ray.init(address=address, include_dashboard=False, log_to_driver=False)
     try:
-        run = ray.remote(num_cpus=cpus, max_retries=RETRIES)(_call)
+        run = ray.remote(num_cpus=1, max_retries=RETRIES)(_call)
         running = {run.options(name=task.name).remote(task): task for task in tasks}
         console.print(f"Running {len(tasks)} tasks on Ray, {ray.cluster_resources().get('CPU', 0):g} cores")
         while running:

@@ -23,7 +23,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from experiments.runner.tasks import write_json
-from experiments.speed.step import BATCH_SIZE, make_models
+from experiments.speed.step import BATCH_SIZE, make_models, period
 from sb3_flowsac import FlowSAC
 
 EAGER, COMPILED = ("FlowSAC", "SAC", "TQC"), ("compiled",)
@@ -103,9 +103,8 @@ def main() -> None:
         models = make_models(arguments.env, names, device)
         for batch_size in arguments.batch_size:
             for model_name, model in models.items():
-                rhythm = getattr(model, "policy_delay", 1) * getattr(model, "isfm_interval", 1)
                 found = result["milliseconds"].setdefault(model_name, {})
-                found[batch_size] = round(milliseconds(model, batch_size, 4 * rhythm), 3)
+                found[batch_size] = round(milliseconds(model, batch_size, 4 * period(model)), 3)
                 if not keep(milliseconds=result["milliseconds"]):
                     return
         if names is EAGER:

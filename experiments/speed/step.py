@@ -141,9 +141,14 @@ def split_by_phase(model: OffPolicyAlgorithm, steps: int) -> dict[str, float]:
     return {name: total / steps * 1e3 for name, total in phases.totals.items()}
 
 
+def period(model: OffPolicyAlgorithm) -> int:
+    """Gradient steps after which a model does the same again: the actor, and ISFM, learn in some of them."""
+    return int(getattr(model, "policy_delay", 1) * getattr(model, "isfm_interval", 1))
+
+
 def flops_per_step(model: OffPolicyAlgorithm) -> float:
-    """Floating-point operations of the matrix products of a gradient step, over one period of the actor's delay."""
-    steps = getattr(model, "policy_delay", 1)
+    """Floating-point operations of the matrix products of a gradient step, over one period."""
+    steps = period(model)
     with FlopCounterMode(display=False) as counter:
         model.train(steps, BATCH_SIZE)
     return counter.get_total_flops() / steps
@@ -158,7 +163,7 @@ def matmul_rate() -> float:
 def peak_bytes(model: OffPolicyAlgorithm) -> int:
     """Most memory that tensors made during gradient steps take at once."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        model.train(getattr(model, "policy_delay", 1), BATCH_SIZE)
+        model.train(period(model), BATCH_SIZE)
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
     changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
     return int(np.max(np.cumsum([0, *changes])))
@@ -176,7 +181,7 @@ def measure(env_id: str, threads: int, rounds: int, cycles: int) -> dict[str, An
     torch.compiler.reset()  # what was compiled for another number of threads keeps to that number
     models = make_models(env_id)
     flowsac = models["FlowSAC"]
-    steps = cycles * flowsac.policy_delay * flowsac.isfm_interval  # in all rounds the same share of actor updates
+    steps = cycles * period(flowsac)  # in all rounds the same share of actor updates
     times = speeds(models, rounds, steps)
     rate = matmul_rate()
     sac = {key: np.array(values) for key, values in times["SAC"].items()}

@@ -106,7 +106,8 @@ class ResumableCheckpoint(BaseCallback):
                 if state is not None:
                     callbacks[key].set_state(state)
         restore_run(self._flow_model, content)
-        self.num_timesteps = self._flow_model.num_timesteps
+        for callback in callbacks.values():  # those before this one have seen 0
+            callback.num_timesteps = self._flow_model.num_timesteps
         if self.verbose >= 1:
             print(f"Resuming at step {self.num_timesteps} from {self.path}")
 

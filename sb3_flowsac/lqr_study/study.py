@@ -59,6 +59,8 @@ def run_study(
         for alpha in dict.fromkeys(positive("alphas", alpha) for alpha in alphas)
         for seed in dict.fromkeys(integer("seeds", seed, 0) for seed in seeds)
     ]
+    if len({spec.name for spec in specs}) < len(specs):
+        raise ValueError(f"alphas must differ in their first six digits, which name their runs, got {list(alphas)}")
     console = Console()
     results = _results(specs, jobs, console)
     rows = [result["row"] for result in results]

@@ -14,7 +14,7 @@ from sb3_flowsac.algorithm.critics import QuadraticCritic
 from sb3_flowsac.callbacks import LQROptimalityCallback
 from sb3_flowsac.evaluation.lqr import EvaluationSettings, evaluate_policy_on_lqr
 from sb3_flowsac.evaluation.policies import LearntPolicy
-from sb3_flowsac.lqr_study.models import N_ENVS, lqr_model
+from sb3_flowsac.lqr_study.models import lqr_model
 from sb3_flowsac.lqr_study.verdict import verdict
 
 Result = dict[str, Any]
@@ -86,7 +86,7 @@ def execute(spec: RunSpec) -> Result:
     """
     start = time.perf_counter()
     model = spec.make(spec.problem, spec.alpha, spec.seed, tensorboard_log=str(spec.out / "tensorboard"))
-    eval_freq = max(1, spec.timesteps // N_ENVS // N_CURVE_POINTS)
+    eval_freq = max(1, spec.timesteps // model.n_envs // N_CURVE_POINTS)
     callback = LQROptimalityCallback(eval_freq, **asdict(spec.curve_evaluation))
     model.learn(spec.timesteps, callback=callback, tb_log_name=spec.name, progress_bar=spec.progress_bar)
     if model.env is not None:

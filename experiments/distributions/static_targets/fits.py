@@ -148,9 +148,6 @@ class Gaussian(Fit):
         self.actor = SAC("MlpPolicy", self.env, ent_coef=case.alpha, seed=seed, device="cpu", **kwargs).actor
         self.transform = Tanh()
 
-    def batch(self) -> Batch:
-        return (self.states(),)
-
     def update(self, *batch: torch.Tensor) -> None:
         (states,) = batch
         mean, log_std, _ = self.actor.get_action_dist_params(states)

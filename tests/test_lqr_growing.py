@@ -31,7 +31,7 @@ def test_rows_and_files(study):
     out, rows = study
     assert json.loads((out / "growing.json").read_text()) == rows
     assert (out / "growing.png").read_bytes().startswith(b"\x89PNG")
-    assert [(row["n_states"], row["n_inputs"], row["critic_entries"]) for row in rows] == [(2, 1, 9), (5, 2, 49)]
+    assert [(row["n_states"], row["n_inputs"], row["critic_entries"]) for row in rows] == [(2, 1, 7), (5, 2, 29)]
     for row in rows:
         assert row["failure"] is None
         assert 1 / 16 <= row["ess"] <= 1.0

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 
+import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
 
+from experiments.control.best_of_n import EVALUATION_SEED, returns
 from experiments.control.cells import cell
 from experiments.runner.tasks import OtherStudyError, run_tasks
 
@@ -86,3 +88,29 @@ def test_one_algorithm_does_not_depend_on_the_versions_of_another(tmp_path):
     assert "sb3-flowsac" in pendulum(tmp_path, "flowsac").identity["versions"]
     assert "sb3-flowsac" not in pendulum(tmp_path, "sac").identity["versions"]
     assert not [name for name in pendulum(tmp_path, "sac").identity["defaults"] if "Flow" in name]
+
+
+class Ending(gym.Env):
+    """Episodes of a length that their seed says, with a reward of 1 for each step."""
+
+    observation_space, action_space = gym.spaces.Box(-1, 1, (1,)), gym.spaces.Box(-1, 1, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = int(self.np_random.integers(1, 30))
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.left -= 1
+        return np.zeros(1, np.float32), 1.0, self.left == 0, False, {}
+
+
+def test_returns_of_best_of_n_are_in_the_order_of_their_first_states(make_model):
+    """Differences of two evaluations are of the same episodes, however long each is."""
+    lengths = []
+    for i in range(6):
+        env = Ending()
+        env.reset(seed=EVALUATION_SEED + i)
+        lengths.append(env.left)
+    assert lengths != sorted(lengths)
+    assert returns(make_model(Ending()), Ending, len(lengths), deterministic=True).tolist() == lengths

@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.polynomial import chebyshev as numpy_chebyshev
 
-from sb3_flowsac.flow import MLPField, StructuredField
+from sb3_flowsac.flow import AutogradVelocity, MLPField, StructuredField, VelocityField, make_flow
 from sb3_flowsac.flow.structured import chebyshev
 
 F64 = {"dtype": torch.float64}
@@ -158,3 +158,12 @@ def test_the_plane_has_more_units():
     """Rings and separate modes need them there (docs/design.md)."""
     assert [StructuredField(3, dim).units for dim in (1, 2, 3, 17)] == [16, 48, 16, 16]
     assert StructuredField(3, 2, units=5).units == 5
+
+
+def test_a_field_without_a_constructor_of_its_own():
+    class Still(VelocityField):
+        def forward(self, features):
+            return AutogradVelocity(lambda x, t: 0.0 * x)
+
+    flow, features, noise = make_flow(3, 2, field=Still), torch.randn(4, 3), torch.randn(4, 5, 2)
+    torch.testing.assert_close(flow(features).push(noise), flow.base(features).unwhiten(noise))

@@ -78,3 +78,12 @@ def test_training_saving_and_loading(make_model, tmp_path, compiled):
     )
     loaded.learn(40)
     assert all(parameter.isfinite().all() for parameter in loaded.policy.parameters())
+
+
+@pytest.mark.parametrize("value", [1.0, 1e6])
+def test_a_constant_feature_has_finite_gradients(value):
+    """As of an image that stays the same: the variance of the batch is 0, where the gradient of its root is not."""
+    layer, x = BatchRenorm(2, 3), torch.full((2, 16, 3), value, requires_grad=True)
+    scale, shift = layer(x)
+    (scale * x + shift).sin().sum().backward()
+    assert x.grad.isfinite().all()

@@ -72,6 +72,11 @@ def test_observations(make_model, value):
         make_model(Faulty("observation", value, 33)).learn(60)
 
 
+def test_observations_beyond_single_precision():
+    with pytest.raises(FloatingPointError, match=r"^observation\[0, 1\] is 1e\+200 at environment step 5;"):
+        check_finite("observation", np.array([[0.0, 1e200]]), 5)
+
+
 def test_observations_of_a_dictionary(make_model):
     with pytest.raises(FloatingPointError, match=r"^observation\['right'\]\[0, 2\] is nan at environment step 33;"):
         make_model(Faulty("observation", when=33, is_dict=True), policy="MultiInputPolicy").learn(60)

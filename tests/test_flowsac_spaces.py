@@ -89,8 +89,10 @@ def test_actions(make_model, action_space, squashed):
         (spaces.Box(-np.inf, np.inf, (1,)), "finite bounds"),
         (spaces.Box(np.zeros(2, np.float32), np.array([1, 0], np.float32)), "the lower below the upper"),
         (spaces.Discrete(3), "be a Box"),
+        (spaces.Box(1e8, 1e8 + 1, (1,), np.float64), "could not be told apart.*RescaleAction"),
+        (spaces.Box(1e6, 1e6 + 1, (1,)), "could not be told apart"),
     ],
-    ids=["integers", "infinite", "empty", "discrete"],
+    ids=["integers", "infinite", "empty", "discrete", "collapsed", "coarse"],
 )
 def test_a_policy_of_no_use_is_refused(space, reason):
     with pytest.raises(ValueError, match=f"^action_space must .*{reason}"):

@@ -28,6 +28,7 @@ from sb3_flowsac.checks import MAX_SIZE, abridged, boolean, choice, integer, nam
 from sb3_flowsac.flow import make_flow
 
 MAX_COUNT = 2**31 - 1  # of steps and transitions
+MIN_RESOLVED = 1000  # numbers of single precision within an action's bounds
 # Smallest and largest value of the attributes that are integers
 INTEGERS = {
     **dict.fromkeys(("buffer_size", "batch_size", "n_steps", "target_update_interval"), (1, MAX_COUNT)),
@@ -201,7 +202,7 @@ def check_replay_buffer(model: OffPolicyAlgorithm) -> None:
 
 
 def check_action_space(space: object) -> None:
-    """Check a Box of floats between finite bounds a finite width apart: integers would be stored rounded."""
+    """Check a Box of floats, since integers would be stored rounded, whose width single precision resolves."""
     if not isinstance(space, spaces.Box) or space.dtype.kind != "f":
         raise ValueError(f"action_space must be a Box of floating-point numbers, got {abridged(space)}")
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all() and (space.low < space.high).all()):
@@ -213,6 +214,12 @@ def check_action_space(space: object) -> None:
         limit = f"{np.finfo(precision).max:g} ({precision.__name__})"
         raise ValueError(
             f"action_space must have a width, upper bound minus lower, up to {limit}, got {abridged(space)}"
+        )
+    resolution = np.finfo(np.float32).eps * np.maximum(np.abs(space.low), np.abs(space.high))
+    if (width < MIN_RESOLVED * resolution).any():
+        raise ValueError(
+            f"action_space must be {MIN_RESOLVED} numbers of single precision wide, got {abridged(space)}: actions "
+            "could not be told apart; wrap the environment in gymnasium.wrappers.RescaleAction"
         )
 
 
@@ -261,6 +268,22 @@ def critic_class(critic: object, critic_kwargs: object) -> type[Critic]:
     check_subclass("critic", found, Critic, CRITICS)
     keywords("critic_kwargs", critic_kwargs, parameter_names(found) - parameter_names(Critic), found.__name__)
     return found  # type: ignore[no-any-return]
+
+
+def check_critic_shapes(critic: Critic) -> None:
+    """Check the shapes of a critic's values in two states with three actions each."""
+    n_states, n_actions = 2, 3
+    features = torch.zeros(n_states, critic.features_dim, device=critic.device)
+    actions = torch.zeros(n_states, n_actions, critic.action_dim, device=critic.device)
+    expected = {"q_values": (critic.n_critics, n_states, n_actions), "value": (n_states, n_actions)}
+    for method, shape in expected.items():
+        with torch.no_grad():
+            found = tuple(getattr(critic, method)(features, actions).shape)
+        if found != shape:
+            raise ValueError(
+                f"critic must be a class whose {method} gives shape {shape} for n_critics={critic.n_critics}, "
+                f"{n_states} states and {n_actions} actions, got {found} from {type(critic).__name__}"
+            )
 
 
 def check_optimizer(optimizer_class: object, kwargs: object) -> None:

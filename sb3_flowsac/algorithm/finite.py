@@ -17,7 +17,7 @@ REMEDY = "networks of this model are no longer of use, go on from a checkpoint s
 
 def first_not_finite(name: str, values: Any) -> str | None:
     """
-    What a message says of the first number that is not finite; ``None`` if all are.
+    What a message says of the first number that is not finite in single precision; ``None`` if all are.
 
     :param name: what the numbers are
     :param values: an array or tensor (the first axis of a batch is the environment) or a dictionary of them
@@ -25,9 +25,13 @@ def first_not_finite(name: str, values: Any) -> str | None:
     if isinstance(values, dict):
         return next(filter(None, (first_not_finite(f"{name}[{key!r}]", part) for key, part in values.items())), None)
     array = np.asarray(values)
-    if array.dtype.kind != "f" or np.isfinite(array).all():
+    if array.dtype.kind != "f":
         return None
-    place = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(array.astype(np.float32, copy=False))  # as networks take them
+    if finite.all():
+        return None
+    place = tuple(np.argwhere(~finite)[0].tolist())
     return f"{name}[{', '.join(map(str, place))}] is {array[place]}"
 
 

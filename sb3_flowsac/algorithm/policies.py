@@ -166,6 +166,7 @@ class FlowPolicy(BasePolicy):
         self.actor = self.make_actor()
         self.actor.optimizer = self._make_optimizer(list(self.actor.parameters()), lr_schedule)
         self.critic = self.make_critic(self.actor.features_extractor if self.share_features_extractor else None)
+        arguments.check_critic_shapes(self.critic)
         # A shared extractor is trained by the actor's loss alone
         shared = "features_extractor" if self.share_features_extractor else None
         parameters = [p for name, p in self.critic.named_parameters() if name.partition(".")[0] != shared]

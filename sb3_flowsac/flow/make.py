@@ -63,7 +63,7 @@ def make_flow(
     if base != "standard":
         distribution = (GaussianBase if base == "gaussian" else LinearBase)(features_dim, dim, log_std_init)
     try:
-        velocity_field = field_class(features_dim, dim, affine=base == "standard", **field_kwargs)  # type: ignore[call-arg]
+        velocity_field = field_class(features_dim, dim, affine=base == "standard", **field_kwargs)
     except TypeError as error:
         raise TypeError(f"field_kwargs={abridged(field_kwargs)} do not fit {field_class.__name__}: {error}") from error
     flow = ConditionalFlow(distribution, velocity_field, solver, time_grid(ode_steps, ode_grid_power), density)

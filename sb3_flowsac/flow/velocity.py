@@ -79,9 +79,10 @@ class VelocityField(nn.Module, ABC):
 
     :param features_dim: size of the state's features
     :param dim: dimension of the space in which the flow lives
+    :param affine: whether the base distribution is N(0, I) in every state
     """
 
-    def __init__(self, features_dim: int, dim: int) -> None:
+    def __init__(self, features_dim: int, dim: int, *, affine: bool = False) -> None:
         super().__init__()
         self.features_dim, self.dim = features_dim, dim
 

@@ -59,7 +59,8 @@ class BatchRenorm(nn.Module):
             self.running_mean.lerp_(mean.expand_as(self.running_mean), self.momentum)
             self.running_var.lerp_(var.expand_as(self.running_var), self.momentum)
             self.steps += 1
-        return mean - d * var.sqrt() / r, var / r.square()
+        # The clamp: of a constant feature the root would have an infinite gradient
+        return mean - d * var.clamp(min=torch.finfo(var.dtype).tiny).sqrt() / r, var / r.square()
 
 
 class RenormLinear(EnsembleLinear):

@@ -142,6 +142,21 @@ def test_the_mean_moves_by_a_bounded_number_of_deviations(perturb, sign):
     torch.testing.assert_close(mean, start + sign * MAX_MOVE * policy.base.scale_tril[:, 0])
 
 
+def test_a_target_narrower_than_actions_can_tell_apart_is_not_overstepped(perturb):
+    """The draws keep a width that single precision resolves, and the mean goes to the target's."""
+    flow = flow_policy(perturb, log_std=-6.0).flow.float()
+    policy = flow(0.5 * torch.randn(4, 3))
+    mean = policy.base.loc.double() + 0.05
+
+    def target(actions):
+        return -0.5e16 * (actions.double() - mean.unsqueeze(1)).square().sum(-1)
+
+    with torch.no_grad():
+        improvement = step_of(policy, Identity(), target)
+        latents, _ = NewtonGaussian(max_move=math.inf).given(improvement, 8).sample_with_log_prob()
+    assert (latents.mean(1) - mean).abs().max() < 1e-4
+
+
 @pytest.mark.parametrize("dim", [1, 3])
 @pytest.mark.parametrize("slope", [3.0, 100.0])
 def test_draws_for_a_target_at_the_bound_stay_on_its_side(perturb, dim, slope):

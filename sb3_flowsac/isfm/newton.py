@@ -60,7 +60,6 @@ class NewtonGaussian(SamplingDistribution):
         spread = (axes.T @ slope).norm(dim=-1).clamp(min=MIN_SPREAD)  # of the policy along the axes, (batch, dim)
         widening = 1.0 + trust * (MAX_WIDENING - 1.0)
         precision = torch.maximum(trust * curvatures, 1.0 / (widening * spread).square())
-        precision = precision.clamp(max=torch.finfo(precision.dtype).eps ** -2)  # narrower than actions can tell apart
         move = (
             (trust * gradient.mean(1) @ axes / precision)
             .nan_to_num(nan=0.0)
@@ -68,7 +67,8 @@ class NewtonGaussian(SamplingDistribution):
         )
         mean = (actions.mean(1) + move @ axes.T).clamp(-FURTHEST, FURTHEST)
         widest = MAX_WIDENING * base.scale_tril.norm(dim=-1)
-        return _NewtonProposal(mean, axes, precision.rsqrt(), transform, policy.noise(n, antithetic=True), widest)
+        width = precision.rsqrt().clamp(min=torch.finfo(precision.dtype).eps)  # what actions can tell apart
+        return _NewtonProposal(mean, axes, width, transform, policy.noise(n, antithetic=True), widest)
 
 
 def _differences(values: torch.Tensor) -> torch.Tensor:

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from scipy.linalg import solve_discrete_lyapunov
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
-from sb3_flowsac.algorithm.critics import NetworkCritic, QuadraticCritic, network
+from sb3_flowsac import FlowSAC
+from sb3_flowsac.algorithm.critics import NetworkCritic, QuadraticCritic, SoftTransitions, network
 from sb3_flowsac.algorithm.critics.network import EnsembleLinear
 
 OBSERVATIONS, ACTIONS = spaces.Box(-np.inf, np.inf, (3,)), spaces.Box(-1, 1, (2,))
@@ -82,6 +84,59 @@ def test_a_quadratic_critic_is_homogeneous_in_the_environments_action(perturb, d
     at_zero, at_one, at_minus_two = critic_values(critic, torch.zeros(1, 3), scaled)[:, 0].T
     torch.testing.assert_close(at_minus_two - at_zero, 4 * (at_one - at_zero), rtol=1e-6, atol=1e-6)
     assert (at_one - at_zero).abs().min() > 0.01
+
+
+@pytest.mark.parametrize("slowest", [0.999, 1.05], ids=["stable", "unstable"])
+def test_a_quadratic_critic_evaluates_a_policy(perturb, slowest):
+    """
+    A policy under which a mode takes thousands of steps to decay has its values, by scipy, after a hundred updates. One
+    under which a mode grows has none: there each update is a tenth of a backup.
+    """
+    critic = make_critic(QuadraticCritic, perturb, n_critics=1)
+    torch.nn.init.zeros_(critic.form)
+    A, B = torch.diag(torch.tensor([slowest, 0.9, 0.5])).double(), torch.tensor([[0.0, 0.3], [1.0, 0.0], [0.2, 0.5]])
+    K, cost, gamma = torch.tensor([[0.0, 0.2, 0.1], [0.0, 0.0, 0.4]]).double(), torch.rand(5).double(), 0.999
+    expected, T = torch.zeros(5, 5).double(), torch.cat([A.T, B.double().T]) @ torch.cat([torch.eye(3), -K.T], dim=1)
+    n_updates = 100 if slowest < 1 else 20
+    for _ in range(n_updates):
+        z = torch.randn(300, 5).double()
+        next_states = z[:, :3] @ A.T + z[:, 3:] @ B.double().T
+        batch = SoftTransitions(
+            observations=z[:, :3],
+            actions=z[:, 3:],
+            rewards=-(z.square() @ cost).unsqueeze(1),
+            discounts=torch.full((300, 1), gamma),
+            next_observations=next_states,
+            next_actions=-(next_states @ K.T).unsqueeze(1),
+            next_bonuses=torch.zeros(300, 1),
+        )
+        critic.minimize(critic.loss(critic, batch).loss)
+        expected += critic.rate * (-torch.diag(cost) + gamma * T @ expected @ T.T - expected)
+    if slowest < 1:
+        expected = torch.as_tensor(solve_discrete_lyapunov(gamma**0.5 * T.numpy(), -torch.diag(cost).numpy()))
+    torch.testing.assert_close(critic.form, expected, rtol=1e-3, atol=1e-3)
+
+
+class WithoutEnsemble(NetworkCritic):
+    def q_values(self, features, actions):
+        return super().q_values(features, actions)[0]
+
+
+class KeepsTheAxis(NetworkCritic):
+    def reduce(self, q_values):
+        return q_values.amin(0, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("critic", "message"),
+    [
+        (WithoutEnsemble, r"q_values gives shape \(2, 2, 3\) .*, got \(2, 3\) from WithoutEnsemble"),
+        (KeepsTheAxis, r"value gives shape \(2, 3\) .*, got \(1, 2, 3\) from KeepsTheAxis"),
+    ],
+)
+def test_a_critic_of_ones_own_with_wrong_shapes_is_refused(critic, message):
+    with pytest.raises(ValueError, match=message):
+        FlowSAC("FlowPolicy", "Pendulum-v1", policy_kwargs={"critic": critic})
 
 
 def test_many_actions_equal_one_after_another(critic):

@@ -8,7 +8,7 @@ from sb3_flowsac.evaluation.lqr import EvaluationSettings, evaluate_policy_on_lq
 from sb3_flowsac.evaluation.policies import LearntPolicy
 from sb3_flowsac.lqr_study.models import lqr_model
 
-ALPHA, STEPS = 0.5, 2400  # not yet learnt: errors are a few percent
+ALPHA, STEPS = 0.5, 800  # not yet learnt: errors are a few percent
 EVALUATION = EvaluationSettings(n_rollouts=100, horizon=30, n_states=50, n_actions=500)
 
 

@@ -10,6 +10,7 @@ from sb3_flowsac.algorithm.critics.base import Critic, CriticLoss, SoftTransitio
 from sb3_flowsac.checks import number, positive
 
 RANK_TOLERANCE = 1e-13  # of the largest eigenvalue of the scaled normal equations
+DOUBLINGS = 10  # 1,024 backups
 
 
 class QuadraticCritic(Critic):
@@ -19,7 +20,10 @@ class QuadraticCritic(Critic):
 
     Q is linear in S and c. So the regression of Algorithm 2 (lines 6 to 8) is least squares, solved for each batch
     without a learning rate and without scales (Bradtke, Ydstie and Barto 1994). The form moves by the share ``rate`` of
-    its way to each solution. This stands for a target network: the policy must follow before the values move far.
+    its way to the solution after ``2**DOUBLINGS`` backups, enough to evaluate the policy, as they do. A single one
+    would take 1 / (1 - gamma rho^2) updates for a closed loop of spectral radius rho. Only the first is a regression;
+    the others follow from it, since next states are regressed on z, see ``_accumulated``. The small step stands for a
+    target network: the policy must follow before the values move far.
 
     Two control variates, ours, take the noise out of the targets r + gamma (Q(s', a') - alpha log pi(a'|s')). They
     leave what the form converges to as it is if next states are linear in z up to noise, as an LQR's are.
@@ -87,13 +91,19 @@ class QuadraticCritic(Critic):
         self.cross_moment.lerp_(pair.T @ next_features / len(pair), share)
 
         mean_pair = next_pairs.mean(1)  # next states with the means of the next actions
+        model = _solve(self.second_moment, self.cross_moment)  # from z to the next state
+        gain = _regression(next_features, mean_pair)  # from a state to the state with its mean action
         at_mean = self._evaluate(mean_pair)
         spread = (self._evaluate(next_pairs) + transitions.next_bonuses).mean(-1) - at_mean
-        soft_values = at_mean + spread.mean() - self._process_noise(pair, next_features, mean_pair)
+        soft_values = at_mean + spread.mean() - self._process_noise(next_features, pair @ model, gain)
         targets = transitions.rewards.squeeze(1) + transitions.discounts.squeeze(1) * soft_values
 
         products = torch.cat([pair[:, self.rows] * pair[:, self.columns], torch.ones_like(pair[:, :1])], dim=1)
-        self._solution = _regression(products, targets.unsqueeze(1)).squeeze(1)
+        solution = _regression(products, targets.unsqueeze(1)).squeeze(1)
+        half = torch.zeros_like(self.form)
+        half[self.rows, self.columns] = 0.5 * solution[:-1]
+        change = half + half.T - self.form, solution[-1] - self.constant
+        self._change = _accumulated(*change, model @ gain, transitions.discounts.double().mean())
         values = self._evaluate(pair)
         variance = targets.var(correction=0)
         self.residual.copy_((values - targets).square().mean() / torch.where(variance > 0.0, variance, 1.0))
@@ -101,10 +111,9 @@ class QuadraticCritic(Critic):
 
     @torch.no_grad()
     def minimize(self, loss: torch.Tensor) -> None:
-        half = torch.zeros_like(self.form)
-        half[self.rows, self.columns] = 0.5 * self._solution[:-1]
-        self.form.lerp_(half + half.T, self.rate)
-        self.constant.lerp_(self._solution[-1], self.rate)
+        form, constant = self._change
+        self.form.add_(form, alpha=self.rate)
+        self.constant.add_(constant, alpha=self.rate)
 
     def _pairs(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """z of several actions of each state, (batch, n, features_dim + action_dim)."""
@@ -115,14 +124,35 @@ class QuadraticCritic(Critic):
         values: torch.Tensor = ((pairs @ self.form) * pairs).sum(-1) + self.constant
         return values
 
-    def _process_noise(self, pair: torch.Tensor, next_features: torch.Tensor, mean_pair: torch.Tensor) -> torch.Tensor:
+    def _process_noise(self, next_features: torch.Tensor, prediction: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
         """What the noise in next states adds to their values, without its mean, (batch,)."""
-        prediction = pair @ _solve(self.second_moment, self.cross_moment)
-        gain = _regression(next_features, mean_pair)  # from a state to the state with its mean action
         form = gain @ self.form @ gain.T
         noise = ((next_features @ form) * next_features - (prediction @ form) * prediction).sum(-1)
         centred: torch.Tensor = noise - noise.mean()
         return centred
+
+
+def _accumulated(
+    form: torch.Tensor, constant: torch.Tensor, transition: torch.Tensor, discount: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    The change by ``2**DOUBLINGS`` backups under a fixed policy, from the change D by the first: the sum of gamma^k T^k
+    D T'^k, by doubling (Smith 1968).
+
+    Where the policy does not stabilise gamma^(1/2) T its values have no limit, and one backup is what is certain.
+
+    :param form: D, symmetric
+    :param constant: change of the constant
+    :param transition: T, from z to the next z: z' = z T
+    :param discount: gamma
+    """
+    power = discount.sqrt() * transition
+    if torch.linalg.eigvals(power).abs().max() < 1.0:
+        for _ in range(DOUBLINGS):
+            form, constant = form + power @ form @ power.T, constant + discount * constant
+            power, discount = power @ power, discount.square()
+    # Of an asymmetry by rounding no backup takes anything away: it would grow
+    return 0.5 * (form + form.T), constant
 
 
 def _regression(inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:

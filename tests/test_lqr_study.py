@@ -19,6 +19,7 @@ import maxent_envs
 from experiments.lqr.sac import QuadraticSACCritic, tuned_sac_model
 from maxent_envs import LQRProblem, preset
 from sb3_flowsac import FlowSAC
+from sb3_flowsac.algorithm.finite import DivergenceError
 from sb3_flowsac.callbacks import LQROptimalityCallback
 from sb3_flowsac.evaluation.lqr import EvaluationSettings, distribution_errors, evaluate_policy_on_lqr
 from sb3_flowsac.evaluation.policies import LearntPolicy
@@ -93,6 +94,16 @@ def test_optimum_has_no_error_beyond_sampling(name):
     # The floors are estimates of these very errors
     assert errors.mean_floors.mean() == pytest.approx(errors.mean_distances.mean(), rel=0.3)
     assert errors.cov_floors.mean() == pytest.approx(errors.cov_distances.mean(), rel=0.3)
+
+
+def test_where_the_optimal_mean_is_zero_the_spread_is_the_scale():
+    """Nothing costs but the input: K = 0."""
+    problem = LQRProblem(A=[[0.5]], B=[[1.0]], Q=[[0.0]], R=[[2.0]])
+    solution = problem.solve(0.4)
+    off = GaussianPolicy(solution.K - 0.1, solution.Sigma)
+    states = states_of(problem)
+    errors = distribution_errors(off, solution, states, n_actions=40, seed=0)
+    assert errors.mean == pytest.approx(0.1 * np.abs(states).mean() / np.sqrt(0.4 / 4.0))
 
 
 def test_the_optimum_on_common_noise_has_no_error_at_all():
@@ -400,10 +411,39 @@ def test_a_run_that_fails_does_not_cost_the_others(tmp_path, problem, monkeypatc
     assert [path.parent.name for path in tmp_path.rglob("result.json")] == ["flowsac-alpha-0.5-seed-0"]
 
 
+@pytest.mark.parametrize("alphas", [[0.1, 0.5], [0.1]])
+def test_a_run_that_diverges_has_its_verdict(tmp_path, problem, monkeypatch, capsys, alphas):
+    """Its line beside the others', or alone."""
+
+    def make(problem, alpha, seed, **kwargs):
+        if alpha == 0.1:
+            raise DivergenceError("the critics diverge")
+        return lqr_model(problem, alpha, seed, **kwargs)
+
+    monkeypatch.setattr(study, "RunSpec", partial(tiny_spec, make=make))
+    rows = run_study(alphas=alphas, seeds=[0], problem=problem, timesteps=16, out=tmp_path)
+    assert json.loads((tmp_path / "results.json").read_text()) == rows
+    assert [row["alpha"] for row in rows] == alphas
+    assert (rows[0]["verdict"], rows[0]["failure"]) == ("failed", "the critics diverge")
+    printed = capsys.readouterr().out
+    assert "alpha 0.1, seed 0: failed: the critics diverge" in printed
+    assert ("flowsac show" in printed) == (len(alphas) > 1)
+
+
 def test_plots_of_several_seeds(tmp_path):
     problem = maxent_envs.preset("scalar")
     results = [training.execute(tiny_spec(problem, 0.5, seed, 16, tmp_path)) for seed in (0, 1)]
     assert all(path.stat().st_size > 0 for path in save_plots(problem, results, tmp_path))
+
+
+def test_a_slow_system_is_learnt():
+    """Of two states with time constants of 1,000 and 50 steps: one backup an update would have gone 3% of the way."""
+    problem = maxent_envs.load_problem(PAGE.parent.parent / "examples" / "kiln.yml")
+    model = lqr_model(problem, 0.1, 0)
+    model.learn(10_000)
+    settings = EvaluationSettings(n_rollouts=20, horizon=100, n_states=100, n_actions=1000)
+    figures = evaluate_policy_on_lqr(LearntPolicy(model), problem.solve(0.1), settings).metrics()
+    assert figures["mean_error"] < 0.1
 
 
 def test_warm_up_keeps_an_unstable_system_where_its_actions_can_bring_it_home():

@@ -54,7 +54,7 @@ class DistributionErrors:
     :param cov_distances: ||cov - Sigma||_2 (spectral norm) in each state, (batch,)
     :param mean_floors: what of ``mean_distances`` can be the estimator's own error, (batch,)
     :param cov_floors: what of ``cov_distances`` can be the estimator's own error, (batch,)
-    :param mean_scale: average of ||K x||_2 over the states
+    :param mean_scale: average of ||K x||_2 over the states; if that is 0, the optimum's spread tr(Sigma)^(1/2)
     :param cov_scale: ||Sigma||_2
     :param example_states: states with a small, a middling and a large ||K x||, (3, n_states)
     :param example_actions: actions drawn there, (3, 10000, n_inputs)
@@ -71,7 +71,7 @@ class DistributionErrors:
 
     @property
     def mean(self) -> float:
-        """Relative error of the mean: sum over states of ||mean + K x||_2, over the sum of ||K x||_2."""
+        """Relative error of the mean: average over states of ||mean + K x||_2, over ``mean_scale``."""
         return float(self.mean_distances.mean() / self.mean_scale)
 
     @property
@@ -177,7 +177,7 @@ def distribution_errors(
         cov_distances=np.linalg.norm(whole[1], ord=2, axis=(1, 2)),
         mean_floors=0.5 * np.linalg.norm(first[0] - second[0], axis=1),
         cov_floors=0.5 * np.linalg.norm(first[1] - second[1], ord=2, axis=(1, 2)),
-        mean_scale=float(optimal_norms.mean()),
+        mean_scale=float(optimal_norms.mean() or np.sqrt(np.trace(solution.Sigma))),
         cov_scale=float(np.linalg.norm(solution.Sigma, ord=2)),
         example_states=examples,
         example_actions=drawn(policy, examples, EXAMPLE_ACTIONS),

@@ -1,6 +1,7 @@
 """The study behind ``flowsac lqr``: learn max-entropy LQRs and compare with their known optimum."""
 
 import json
+import math
 import multiprocessing
 import shlex
 from collections.abc import Iterator, Sequence
@@ -15,13 +16,17 @@ from rich.table import Table
 
 import maxent_envs
 from maxent_envs import LQRProblem
+from sb3_flowsac.algorithm.finite import DivergenceError
 from sb3_flowsac.checks import integer, positive
 from sb3_flowsac.files.writing import write_text
 from sb3_flowsac.lqr_study.models import action_bound
 from sb3_flowsac.lqr_study.plots import save_plots
 from sb3_flowsac.lqr_study.training import TIMESTEPS, Result, RunSpec, execute
-from sb3_flowsac.lqr_study.verdict import advice, percent, short
+from sb3_flowsac.lqr_study.verdict import FAILED, advice, percent, short
 from sb3_flowsac.version import __version__
+
+# How training and the comparison with the optimum end where a run diverges: that is a result, no fault of the program
+DIVERGED = (DivergenceError, OverflowError)
 
 
 def run_study(
@@ -45,7 +50,8 @@ def run_study(
     :param problem: the problem to learn; default the default preset of ``maxent_envs``
     :param timesteps: environment steps of a run; what the settings are made for if ``None``
     :param jobs: number of runs at the same time, each in a process of its own if more than one
-    :return: the entries of ``results.json``, sorted as the arguments are: see docs/lqr.md
+    :return: the entries of ``results.json``, sorted as the arguments are: see docs/lqr.md. A run that diverged has
+        ``alpha``, ``seed``, ``timesteps``, the verdict "failed" and the reason as ``failure``
     :raises ValueError: if an argument is out of range, or ``out`` holds results of another study
     """
     problem, out = maxent_envs.preset() if problem is None else problem, Path(out)
@@ -62,27 +68,38 @@ def run_study(
     if len({spec.name for spec in specs}) < len(specs):
         raise ValueError(f"alphas must differ in their first six digits, which name their runs, got {list(alphas)}")
     console = Console()
-    results = _results(specs, jobs, console)
-    rows = [result["row"] for result in results]
+    results, rows = _results(specs, jobs, console)
     write_text(out / "results.json", json.dumps(rows, indent=2) + "\n")
-    pictures = save_plots(problem, results, out)
+    pictures = save_plots(problem, results, out) if results else []
     _report(console, rows, pictures, out, problem)
     return rows
 
 
-def _results(specs: Sequence[RunSpec], jobs: int, console: Console) -> list[Result]:
-    """Results of all runs, kept ones and new ones. A run that fails does not keep the others from ending."""
+def _results(specs: Sequence[RunSpec], jobs: int, console: Console) -> tuple[list[Result], list[dict[str, Any]]]:
+    """
+    Results of the runs, kept ones and new ones, and the entries of all. A run that fails does not keep the others from
+    ending.
+    """
     missing = [spec for spec in specs if _kept(spec) is None]
     if len(missing) < len(specs):
         kept = f"{len(specs) - len(missing)} of {len(specs)} results"
         console.print(f"{kept} are kept in {specs[0].out}; delete them to compute them again")
-    failures = []
+    failures: dict[RunSpec, Exception] = {}
     for spec, failure in zip(missing, _failures(missing, min(jobs, len(missing))), strict=True):
         console.print(f"Done: {spec.name}" if failure is None else f"Failed: {spec.name}: {failure}")
-        failures += [] if failure is None else [failure]
-    if failures:
-        raise failures[0]
-    return [result for spec in specs if (result := _kept(spec)) is not None]
+        if failure is not None:
+            failures[spec] = failure
+    for failure in failures.values():
+        if not isinstance(failure, DIVERGED):
+            raise failure
+    found = {spec: result for spec in specs if (result := _kept(spec)) is not None}
+    rows = [found[spec]["row"] if spec in found else _diverged(spec, failures[spec]) for spec in specs]
+    return list(found.values()), rows
+
+
+def _diverged(spec: RunSpec, failure: Exception) -> dict[str, Any]:
+    run = {"algorithm": spec.algorithm, "alpha": spec.alpha, "seed": spec.seed, "timesteps": spec.timesteps}
+    return {**run, "verdict": FAILED, "failure": str(failure)}
 
 
 def _kept(spec: RunSpec) -> Result | None:
@@ -144,27 +161,24 @@ def _report(
     for heading in ("alpha", "seed", "return", "optimal", "mean error", "cov. error", "time", "verdict"):
         table.add_column(heading, justify="right")
     for row in rows:
-        table.add_row(
-            f"{row['alpha']:.3g}",
-            f"{row['seed']}",
-            short(row["return"]),
-            short(row["optimal_return"]),
-            percent(row["mean_error"]),
-            percent(row["cov_error"]),
-            f"{row['seconds']:.0f} s",
-            row["verdict"],
-        )
+        returns = (short(row.get(name, math.nan)) for name in ("return", "optimal_return"))
+        errors = (percent(row.get(name, math.nan)) for name in ("mean_error", "cov_error"))
+        seconds = f"{row['seconds']:.0f} s" if "seconds" in row else ""
+        table.add_row(f"{row['alpha']:.3g}", f"{row['seed']}", *returns, *errors, seconds, row["verdict"])
     console.print(table)
     for line in advice(rows):
         print(line)
     print(f"Results:  {out / 'results.json'}")
+    print(f"Curves:   tensorboard --logdir {out / 'tensorboard'}")
+    models = [(out / row["model"], row["alpha"]) for row in rows if "model" in row]
+    if not models:
+        return
     print(f"Pictures: {', '.join(str(path) for path in pictures)}")
     print(f"Models:   {out / 'runs'}")
-    print(f"Curves:   tensorboard --logdir {out / 'tensorboard'}")
     print("Next:     flowsac lqr --preset unstable --out unstable_lqr")
     print("          flowsac lqr --problem my_lqr.yml --out my_lqr   (a system of your own, with keys A, B, Q, R)")
-    model = out / rows[0]["model"]
-    print(f"          {show_command(model, problem, rows[0]['alpha'])}")
+    model, alpha = models[0]
+    print(f"          {show_command(model, problem, alpha)}")
     sample = f"FlowSAC.load({str(model)!r}).policy.sample([{[1.0] * problem.n_states}], 5)"
     code = f"from sb3_flowsac import FlowSAC; print({sample})"
     print(f"          {shlex.join(['python', '-c', code])}")

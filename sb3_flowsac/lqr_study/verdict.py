@@ -60,10 +60,11 @@ def advice(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             continue
         above = [
             f"{name} {value:.2g} (at most {LIMITS[name][0]:g})"
-            for name, value in figures(row).items()
+            for name, value in ({} if "failure" in row else figures(row)).items()
             if not value <= LIMITS[name][0]
         ]
-        lines.append(f"alpha {row['alpha']:g}, seed {row['seed']}: {row['verdict']}: {', '.join(above)}")
+        reason = row.get("failure") or ", ".join(above)
+        lines.append(f"alpha {row['alpha']:g}, seed {row['seed']}: {row['verdict']}: {reason}")
     if not lines:
         return []
     steps = max(row["timesteps"] for row in rows)

@@ -71,7 +71,7 @@ def solve_riccati(A: FloatArray, B: FloatArray, cost: FloatArray, gamma: float) 
     if (unmoved >= 1.0).any():
         raise ValueError(
             "A, B must be stabilizable: an input must reach every mode that sqrt(gamma) A does not damp, "
-            f"got A = {A.tolist()}, B = {B.tolist()}, gamma = {gamma}"
+            f"got one of modulus {unmoved.max():.6g} that none reaches, with gamma = {gamma}"
         )
     if len(unmoved) > 0:
         warnings.warn(

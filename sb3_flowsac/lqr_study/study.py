@@ -1,7 +1,6 @@
 """The study behind ``flowsac lqr``: learn max-entropy LQRs and compare with their known optimum."""
 
 import json
-import math
 import multiprocessing
 import shlex
 from collections.abc import Iterator, Sequence
@@ -161,10 +160,11 @@ def _report(
     for heading in ("alpha", "seed", "return", "optimal", "mean error", "cov. error", "time", "verdict"):
         table.add_column(heading, justify="right")
     for row in rows:
-        returns = (short(row.get(name, math.nan)) for name in ("return", "optimal_return"))
-        errors = (percent(row.get(name, math.nan)) for name in ("mean_error", "cov_error"))
-        seconds = f"{row['seconds']:.0f} s" if "seconds" in row else ""
-        table.add_row(f"{row['alpha']:.3g}", f"{row['seed']}", *returns, *errors, seconds, row["verdict"])
+        figures = [""] * 5
+        if "failure" not in row:
+            figures = [*map(short, (row["return"], row["optimal_return"]))]
+            figures += [*map(percent, (row["mean_error"], row["cov_error"])), f"{row['seconds']:.0f} s"]
+        table.add_row(f"{row['alpha']:.3g}", f"{row['seed']}", *figures, row["verdict"])
     console.print(table)
     for line in advice(rows):
         print(line)

@@ -86,18 +86,19 @@ def test_a_quadratic_critic_is_homogeneous_in_the_environments_action(perturb, d
     assert (at_one - at_zero).abs().min() > 0.01
 
 
-@pytest.mark.parametrize("slowest", [0.999, 1.05], ids=["stable", "unstable"])
+@pytest.mark.parametrize("slowest", [0.99, 1.05], ids=["stable", "unstable"])
 def test_a_quadratic_critic_evaluates_a_policy(perturb, slowest):
     """
-    A policy under which a mode takes thousands of steps to decay has its values, by scipy, after a hundred updates. One
-    under which a mode grows has none: there each update is a tenth of a backup.
+    A policy under which a mode decays in a hundred steps has its values, by scipy, after two hundred updates, in which
+    single backups would have gone a third of the way. One under which a mode grows has none: there each update is a
+    tenth of a backup.
     """
     critic = make_critic(QuadraticCritic, perturb, n_critics=1)
     torch.nn.init.zeros_(critic.form)
     A, B = torch.diag(torch.tensor([slowest, 0.9, 0.5])).double(), torch.tensor([[0.0, 0.3], [1.0, 0.0], [0.2, 0.5]])
     K, cost, gamma = torch.tensor([[0.0, 0.2, 0.1], [0.0, 0.0, 0.4]]).double(), torch.rand(5).double(), 0.999
     expected, T = torch.zeros(5, 5).double(), torch.cat([A.T, B.double().T]) @ torch.cat([torch.eye(3), -K.T], dim=1)
-    n_updates = 100 if slowest < 1 else 20
+    n_updates = 200 if slowest < 1 else 20
     for _ in range(n_updates):
         z = torch.randn(300, 5).double()
         next_states = z[:, :3] @ A.T + z[:, 3:] @ B.double().T

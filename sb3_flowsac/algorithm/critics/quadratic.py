@@ -10,7 +10,9 @@ from sb3_flowsac.algorithm.critics.base import Critic, CriticLoss, SoftTransitio
 from sb3_flowsac.checks import number, positive
 
 RANK_TOLERANCE = 1e-13  # of the largest eigenvalue of the scaled normal equations
-DOUBLINGS = 10  # 1,024 backups
+# 32 backups. With many more the values jump where an unstable system's policy has just become stable, and it cannot
+# follow
+DOUBLINGS = 5
 
 
 class QuadraticCritic(Critic):

@@ -101,7 +101,7 @@ def test_a_time_limit_is_no_end(make_model, handled):
     buffer = {"handle_timeout_termination": handled}
     model = make_model(
         env, policy_kwargs={"n_critics": 1}, gamma=0.98, replay_buffer_kwargs=buffer, batch_size=64, **learning
-    ).learn(400)
+    ).learn(600)
     states = model.policy.obs_to_tensor(np.arange(4))[0]
     values = model.critic(states, model.actor(states)).detach()[0].numpy()
     assert (np.abs(values - 50.0) < 2.0).all() if handled else (values < 40.0).all()

@@ -437,7 +437,7 @@ def test_plots_of_several_seeds(tmp_path):
 
 
 def test_a_slow_system_is_learnt():
-    """Of two states with time constants of 1,000 and 50 steps: one backup an update would have gone 3% of the way."""
+    """Of two states with time constants of 1,000 and 50 steps: with one backup an update the error is above 70%."""
     problem = maxent_envs.load_problem(PAGE.parent.parent / "examples" / "kiln.yml")
     model = lqr_model(problem, 0.1, 0)
     model.learn(10_000)

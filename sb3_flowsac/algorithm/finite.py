@@ -46,7 +46,7 @@ def check_finite(name: str, values: Any, timestep: int) -> None:
     """
     found = first_not_finite(name, values)
     if found is not None:
-        raise DivergenceError(f"{found} at environment step {timestep}; it must be finite")
+        raise DivergenceError(f"{found} at environment step {timestep}; it must be finite in single precision")
 
 
 def spoilt_parameters(policy: nn.Module) -> str:

@@ -18,11 +18,9 @@ from sb3_flowsac.algorithm.candidates import centre_and_sobol_noise
 from sb3_flowsac.algorithm.critics import Critic
 from sb3_flowsac.algorithm.density import in_parts
 from sb3_flowsac.algorithm.finite import first_not_finite
+from sb3_flowsac.algorithm.optimizers import make_optimizer
 from sb3_flowsac.checks import MAX_SIZE, boolean, integer
 from sb3_flowsac.flow import FlowDistribution
-
-ADAM_BETAS = (0.5, 0.999)
-ADAM_VARIANTS = {"fused", "foreach", "capturable", "differentiable"}  # arguments by which a user chooses one
 
 
 class FlowPolicy(BasePolicy):
@@ -163,27 +161,21 @@ class FlowPolicy(BasePolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         """Create actor, critics, target critics if they need any, and the two optimizers."""
+        optimizer = self.optimizer_class, lr_schedule(1), self.optimizer_kwargs
         self.actor = self.make_actor()
-        self.actor.optimizer = self._make_optimizer(list(self.actor.parameters()), lr_schedule)
+        self.actor.optimizer = make_optimizer(list(self.actor.parameters()), *optimizer)
         self.critic = self.make_critic(self.actor.features_extractor if self.share_features_extractor else None)
         arguments.check_critic_shapes(self.critic)
         # A shared extractor is trained by the actor's loss alone
         shared = "features_extractor" if self.share_features_extractor else None
         parameters = [p for name, p in self.critic.named_parameters() if name.partition(".")[0] != shared]
-        self.critic.optimizer = self._make_optimizer(parameters, lr_schedule)
+        self.critic.optimizer = make_optimizer(parameters, *optimizer)
         self.critic_target: Critic | None = None
         if self.critic.uses_target:
             self.critic_target = self.make_critic()
             self.critic_target.load_state_dict(self.critic.state_dict())
             self.critic_target.set_training_mode(False)
         self.set_training_mode(False)  # no statistics move unless it is asked for
-
-    def _make_optimizer(self, parameters: list[nn.Parameter], lr_schedule: Schedule) -> torch.optim.Optimizer:
-        kwargs = dict(self.optimizer_kwargs)
-        if self.optimizer_class in (torch.optim.Adam, torch.optim.AdamW):
-            fused = {} if kwargs.keys() & ADAM_VARIANTS else {"fused": True}  # the same update in one pass
-            kwargs = {"betas": ADAM_BETAS, **fused, **kwargs}
-        return self.optimizer_class(parameters, lr=lr_schedule(1), **kwargs)  # type: ignore[call-arg]
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
         """A new features extractor."""
@@ -248,7 +240,7 @@ class FlowPolicy(BasePolicy):
         :raises ValueError: if a number of the observation is not finite; says where and which
         """
         if (found := first_not_finite("observation", observation)) is not None:
-            raise ValueError(f"{found}; it must be finite")
+            raise ValueError(f"{found}; it must be finite in single precision")
         return super().obs_to_tensor(observation)
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False, noise: torch.Tensor | None = None) -> torch.Tensor:

@@ -10,8 +10,7 @@ from sb3_flowsac.algorithm.critics.base import Critic, CriticLoss, SoftTransitio
 from sb3_flowsac.checks import number, positive
 
 RANK_TOLERANCE = 1e-13  # of the largest eigenvalue of the scaled normal equations
-# 32 backups. With many more the values jump where an unstable system's policy has just become stable, and it cannot
-# follow
+# 32 backups. After many more the values jump where an unstable system's policy becomes stable, and it cannot follow
 DOUBLINGS = 5
 
 
@@ -22,9 +21,9 @@ class QuadraticCritic(Critic):
 
     Q is linear in S and c. So the regression of Algorithm 2 (lines 6 to 8) is least squares, solved for each batch
     without a learning rate and without scales (Bradtke, Ydstie and Barto 1994). The form moves by the share ``rate`` of
-    its way to the solution after ``2**DOUBLINGS`` backups, enough to evaluate the policy, as they do. A single one
-    would take 1 / (1 - gamma rho^2) updates for a closed loop of spectral radius rho. Only the first is a regression;
-    the others follow from it, since next states are regressed on z, see ``_accumulated``. The small step stands for a
+    its way to the result of ``2**DOUBLINGS`` backups under the policy. With one backup a closed loop of spectral radius
+    rho would take 1 / (rate (1 - gamma rho^2)) updates. Only the first backup is a regression of the batch; the others
+    follow from it and from the regression of next states on z, see ``_sum_of_changes``. The small step stands for a
     target network: the policy must follow before the values move far.
 
     Two control variates, ours, take the noise out of the targets r + gamma (Q(s', a') - alpha log pi(a'|s')). They
@@ -93,11 +92,11 @@ class QuadraticCritic(Critic):
         self.cross_moment.lerp_(pair.T @ next_features / len(pair), share)
 
         mean_pair = next_pairs.mean(1)  # next states with the means of the next actions
-        model = _solve(self.second_moment, self.cross_moment)  # from z to the next state
+        dynamics = _solve(self.second_moment, self.cross_moment)  # from z to the next state
         gain = _regression(next_features, mean_pair)  # from a state to the state with its mean action
         at_mean = self._evaluate(mean_pair)
         spread = (self._evaluate(next_pairs) + transitions.next_bonuses).mean(-1) - at_mean
-        soft_values = at_mean + spread.mean() - self._process_noise(next_features, pair @ model, gain)
+        soft_values = at_mean + spread.mean() - self._process_noise(next_features, pair @ dynamics, gain)
         targets = transitions.rewards.squeeze(1) + transitions.discounts.squeeze(1) * soft_values
 
         products = torch.cat([pair[:, self.rows] * pair[:, self.columns], torch.ones_like(pair[:, :1])], dim=1)
@@ -105,7 +104,7 @@ class QuadraticCritic(Critic):
         half = torch.zeros_like(self.form)
         half[self.rows, self.columns] = 0.5 * solution[:-1]
         change = half + half.T - self.form, solution[-1] - self.constant
-        self._change = _accumulated(*change, model @ gain, transitions.discounts.double().mean())
+        self._change = _sum_of_changes(*change, dynamics @ gain, transitions.discounts.double().mean())
         values = self._evaluate(pair)
         variance = targets.var(correction=0)
         self.residual.copy_((values - targets).square().mean() / torch.where(variance > 0.0, variance, 1.0))
@@ -134,14 +133,12 @@ class QuadraticCritic(Critic):
         return centred
 
 
-def _accumulated(
+def _sum_of_changes(
     form: torch.Tensor, constant: torch.Tensor, transition: torch.Tensor, discount: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
     The change by ``2**DOUBLINGS`` backups under a fixed policy, from the change D by the first: the sum of gamma^k T^k
-    D T'^k, by doubling (Smith 1968).
-
-    Where the policy does not stabilise gamma^(1/2) T its values have no limit, and one backup is what is certain.
+    D T'^k, by doubling (Smith 1968). Where gamma^(1/2) T is not stable it has no limit, and one backup is made.
 
     :param form: D, symmetric
     :param constant: change of the constant

@@ -13,11 +13,16 @@ from sb3_flowsac.algorithm.critics.batch_renorm import BatchRenorm
 
 @pytest.mark.parametrize("warm_up", [0, 100])
 def test_the_layer_is_that_of_sb3_contrib(monkeypatch, warm_up):
-    """For each member of an ensemble: its output, gradients and running statistics, before and after the warm-up."""
+    """For each member of an ensemble: output, gradients and running statistics, before and after the warm-up.
+
+    Theirs follow at a constant rate; here it is given the rates of a plain mean.
+    """
     monkeypatch.setattr(batch_renorm, "WARM_UP", warm_up)
     ours = BatchRenorm(2, 5).double()
     theirs = [BatchRenorm1d(5, warmup_steps=warm_up).double() for _ in range(2)]
     for step in range(4):
+        for layer in theirs:
+            layer.momentum = 1 / (1 + step)
         x = ((1 + step) * torch.randn(2, 16, 5, dtype=torch.float64) + step).requires_grad_()
         scale, shift = ours(x)
         output, expected = scale * x + shift, torch.stack([layer(part) for layer, part in zip(theirs, x, strict=True)])

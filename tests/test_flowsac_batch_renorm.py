@@ -1,5 +1,7 @@
 """Critics with batch renormalisation: CrossQ's layer, its joint pass, and no target network."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -68,6 +70,23 @@ def test_values_are_those_of_the_running_statistics(perturb):
     torch.testing.assert_close(many, one)
     torch.testing.assert_close(many, critic.q_values(critic.features(obs), actions))
     assert all(torch.equal(before[name], value) for name, value in critic.named_buffers())
+
+
+def test_values_are_right_after_one_update_far_from_zero():
+    """As of kelvin or pascal: the actor reads values by the running statistics, from its first update on."""
+    critic = make_critic(BatchRenormCritic)
+    shifted, transitions, (obs, actions) = (
+        copy.deepcopy(critic),
+        random_transitions(),
+        (torch.randn(6, 3), torch.rand(6, 2)),
+    )
+    far = transitions._replace(
+        observations=transitions.observations + 1e4,
+        next_observations=transitions.next_observations + 1e4,
+    )
+    critic.loss(critic, transitions)
+    shifted.loss(shifted, far)
+    torch.testing.assert_close(shifted(obs + 1e4, actions), critic(obs, actions), rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("compiled", [False, True])

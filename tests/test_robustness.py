@@ -56,8 +56,12 @@ def test_the_table_has_a_row_for_each_agent(tmp_path, capsys, monkeypatch):
     robustness.main()
     rows = capsys.readouterr().out.splitlines()[2:]
     assert [row.split(" | ")[0] for row in rows] == [f"| Hopper-v5, {name}, 120 steps" for name in ("flowsac", "sac")]
-    found = json.loads(out.read_text())["returns"]["Hopper-v5, sac, 120 steps"]
+    found = json.loads(out.read_text())["Hopper-v5, sac, 120 steps"]["returns"]
     assert list(found) == list(DISTURBANCES) and np.array(list(found.values())).shape == (9, 1, 2)
+    (cells / "Hopper-v5" / "sac" / "0" / "model.zip").unlink()
+    out.write_text(out.read_text().replace(str(found["none"][0][0]), "12345.0"))
+    robustness.main()
+    assert json.loads(out.read_text())["Hopper-v5, sac, 120 steps"]["returns"]["none"][0][0] == 12345.0  # as it was
     monkeypatch.setattr(sys, "argv", [*given[:2], str(tmp_path), *given[3:]])
     with pytest.raises(FileNotFoundError, match="no cell"):
         robustness.main()

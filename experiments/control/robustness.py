@@ -1,19 +1,21 @@
 """
 Trained agents in disturbed environments: noise on actions or observations, other masses and friction than in training.
 
-Takes the finished cells that still have their models. All agents of an environment meet the same first states and the
-same noise. A cell of the table is the mean return over seeds and episodes.
+Takes the finished cells that still have their models; agents of a former run whose models are gone keep their rows. All
+agents of an environment meet the same first states and the same noise. A cell of the table is the mean return over
+seeds and episodes.
 
     python -m experiments.control --algo flowsac crossq_256 sac --env Hopper-v5 --seed 0 1 --steps 30000
     python -m experiments.control.robustness --episodes 20
 """
 
 import argparse
+import json
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -80,16 +82,16 @@ def returns(model: BaseAlgorithm, environment: str, disturbance: str, episodes: 
     return [round(float(value), 2) for value in found]
 
 
-def table(found: dict[str, dict[str, list[list[float]]]]) -> str:
+def table(agents: dict[str, Any]) -> str:
     """
     The table, in Markdown.
 
-    :param found: by agent and disturbance, the returns of each seed
+    :param agents: what the file holds of each, under "returns" by disturbance the returns of each seed
     """
-    rows = [
-        [agent, str(len(by_disturbance["none"])), *(f"{np.mean(values):,.0f}" for values in by_disturbance.values())]
-        for agent, by_disturbance in found.items()
-    ]
+    rows = []
+    for agent, content in sorted(agents.items()):
+        found = content["returns"]
+        rows.append([agent, str(len(found["none"])), *(f"{np.mean(found[name]):,.0f}" for name in DISTURBANCES)])
     return markdown_table(("agent", "seeds", *DISTURBANCES), rows)
 
 
@@ -102,7 +104,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/calibration/robustness.json"), help="the returns")
     arguments = parser.parse_args()
     found: dict[str, dict[str, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
-    trained = set()
+    trained = defaultdict(set)
     for environment in arguments.env:
         for path in sorted((arguments.results / environment).glob("*/*/model.zip")):
             cell = read(path.with_name("result.json"))
@@ -111,12 +113,15 @@ def main() -> None:
             for name in DISTURBANCES:
                 agent = f"{environment}, {algorithm}, {steps:,} steps"
                 found[agent][name].append(returns(model, environment, name, arguments.episodes))
-            trained.add(cell.content["result"]["revision"])
+            trained[agent].add(cell.content["result"]["revision"])
     if not found:
         raise FileNotFoundError(f"{arguments.results} holds no cell ENVIRONMENT/ALGORITHM/SEED with its model.zip")
-    where = {"machine": machine(), "revision": revision(), "revisions of the training": sorted(trained)}
-    write_json(arguments.out, {"episodes": arguments.episodes, **where, "returns": found})
-    print(table(found))
+    agents = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    where = {"episodes": arguments.episodes, "machine": machine(), "revision": revision()}
+    for agent, by_disturbance in found.items():
+        agents[agent] = {**where, "revisions of the training": sorted(trained[agent]), "returns": by_disturbance}
+    write_json(arguments.out, agents)
+    print(table(agents))
 
 
 if __name__ == "__main__":

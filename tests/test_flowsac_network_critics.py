@@ -197,7 +197,7 @@ def test_training_saving_and_loading(make_model, tmp_path, critic, critic_kwargs
 
 
 def test_residual_layers_and_quantiles_compile(make_model):
-    policy_kwargs = {"critic": "layer_norm", "critic_kwargs": TQC}
+    policy_kwargs = {"critic": "layer_norm", "critic_kwargs": TQC, "net_arch": [8], "ode_steps": 1}
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="torch_compile=True")  # training would go on without
         model = make_model("Pendulum-v1", policy_kwargs=policy_kwargs, torch_compile=True).learn(25)

@@ -14,15 +14,13 @@ class BatchRenorm(nn.Module):
     """
     Batch renormalisation of each member of an ensemble, as the affine map x -> scale x + shift that it is.
 
-    The statistics are a batch's, after ``WARM_UP`` batches corrected towards the running ones, or the running ones, as
-    in ``sb3_contrib.common.torch_layers.BatchRenorm1d``. One thing differs: the running ones are the plain mean of the
-    batches until there are ``1 / momentum`` of them, instead of moving away from 0 and 1. Values are right from the
-    first update then, however far the inputs are from 0. Source: https://arxiv.org/abs/1702.03275
+    The statistics are a batch's, after ``WARM_UP`` batches corrected towards the running ones, or the running ones: the
+    same as ``sb3_contrib.common.torch_layers.BatchRenorm1d``. Source: https://arxiv.org/abs/1702.03275
 
     :param n_members: size of the ensemble
     :param n_features: number of features
     :param eps: added to the variance
-    :param momentum: least rate at which the running statistics follow the batches'
+    :param momentum: rate at which the running statistics follow the batches'
     """
 
     running_mean: torch.Tensor
@@ -58,10 +56,9 @@ class BatchRenorm(nn.Module):
         r = torch.where(is_warm, (std / running_std).detach().clamp(1.0 / R_MAX, R_MAX), 1.0)
         d = torch.where(is_warm, ((mean - self.running_mean) / running_std).detach().clamp(-D_MAX, D_MAX), 0.0)
         with torch.no_grad():
+            self.running_mean.lerp_(mean.expand_as(self.running_mean), self.momentum)
+            self.running_var.lerp_(var.expand_as(self.running_var), self.momentum)
             self.steps += 1
-            rate = self.steps.reciprocal().clamp(min=self.momentum)
-            self.running_mean.lerp_(mean.expand_as(self.running_mean), rate)
-            self.running_var.lerp_(var.expand_as(self.running_var), rate)
         # The clamp: of a constant feature the root would have an infinite gradient
         return mean - d * var.clamp(min=torch.finfo(var.dtype).tiny).sqrt() / r, var / r.square()
 

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from experiments.control.best_of_n import EVALUATION_SEED, returns
 from experiments.control.cells import cell
+from experiments.runner.algorithms import ALGORITHMS
 from experiments.runner.tasks import OtherStudyError, run_tasks
 
 QUIET = Console(quiet=True)
@@ -114,3 +115,17 @@ def test_returns_of_best_of_n_are_in_the_order_of_their_first_states(make_model)
         lengths.append(env.left)
     assert lengths != sorted(lengths)
     assert returns(make_model(Ending()), Ending, len(lengths), deterministic=True).tolist() == lengths
+
+
+def test_a_model_leaves_its_algorithm_s_arguments_as_they_are(tmp_path):
+    """SB3 writes into policy_kwargs, and the result of a cell would be of other settings than the cell."""
+    pytest.importorskip("sb3_contrib")
+    before = pendulum(tmp_path, "crossq_256").identity
+    ALGORITHMS["crossq_256"].make("Pendulum-v1")
+    assert pendulum(tmp_path, "crossq_256").identity == before
+
+
+@pytest.mark.parametrize("eval_freq", [0, 301])
+def test_a_run_without_an_evaluation_is_refused(tmp_path, eval_freq):
+    with pytest.raises(ValueError, match=rf"eval_freq .*steps=300, got {eval_freq}"):
+        cell("sac", "Pendulum-v1", 0, 300, eval_freq, eval_episodes=1, save_freq=100, out=tmp_path)

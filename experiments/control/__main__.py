@@ -10,6 +10,7 @@ command is started again.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from itertools import product
 
@@ -21,6 +22,7 @@ from experiments.runner.algorithms import ALGORITHMS
 from experiments.runner.kept import kept_results
 from experiments.runner.options import command_line, run
 from experiments.runner.tables import table_of
+from experiments.runner.tasks import OtherStudyError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,11 +76,17 @@ def main() -> None:
     """Run the matrix."""
     arguments = parser().parse_args()
     console = Console()
-    cells = matrix(arguments)
+    try:
+        cells = matrix(arguments)
+    except ValueError as error:
+        parser().error(str(error))
     if arguments.status:
         show_status(cells, console)
         return
-    run(cells, arguments)
+    try:
+        run(cells, arguments)
+    except OtherStudyError as error:
+        sys.exit(str(error))
     for task, result in kept_results(cells, arguments.out, console):
         print(f"{task.name}: return {result['final_return']:.1f}, {result['processor_seconds'] / 3600:.2f} hours")
 

@@ -166,7 +166,10 @@ def cell(
     :param eval_episodes: episodes of each evaluation
     :param save_freq: environment steps between checkpoints
     :param out: folder of the matrix
+    :raises ValueError: if the run would end before its first evaluation
     """
+    if not 1 <= eval_freq <= steps:
+        raise ValueError(f"eval_freq must be between 1 and steps={steps}, got {eval_freq}")
     algorithm, task = ALGORITHMS[name], f"{environment}/{name}/{seed}"
     settings = {
         "algorithm": name,

@@ -1,5 +1,6 @@
 """Algorithms to compare: a new one, or one with other settings, is one more line of the table."""
 
+import copy
 import inspect
 import pkgutil
 import platform
@@ -46,7 +47,8 @@ class Algorithm:
         :param env: environment or its id
         :param arguments: of the constructor, in place of those of this entry
         """
-        return self.model_class(self.policy, env, **{"device": "cpu", **self.arguments, **arguments})
+        own = copy.deepcopy(self.arguments)  # SB3 writes into the dictionaries that it is given
+        return self.model_class(self.policy, env, **{"device": "cpu", **own, **arguments})
 
     def versions(self) -> dict[str, str]:
         """Versions of Python and of the packages that the result depends on."""

@@ -22,7 +22,10 @@ def ray_backend(address: str | None = None) -> Backend:
 
 
 def _outcomes(tasks: Sequence[Task], console: Console, address: str | None) -> Outcomes:
-    import ray
+    try:
+        import ray
+    except ImportError as error:
+        raise ImportError('--backend ray needs Ray: pip install -e ".[ray]"') from error
 
     if started := not ray.is_initialized():
         ray.init(address=address, include_dashboard=False, log_to_driver=False)

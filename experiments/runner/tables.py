@@ -26,7 +26,7 @@ def table_of(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]])
     """
     table = Table(title=title, box=SIMPLE, pad_edge=False)
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table

@@ -39,6 +39,20 @@ def test_every_strategy(make_her_model, strategy, n_envs):
     assert 0 < reached.float().mean() < 1  # real goals are hardly ever met in so few steps
 
 
+def test_isfm_s_states_have_hindsight_goals_as_the_batch_has_them(make_her_model, monkeypatch):
+    """The buffer puts them last: the first 64 of 256 states would be real goals but for 12."""
+    model, shares = make_her_model(bits(n_bits=8), batch_size=256, actor_batch_size=64, learning_starts=100), []
+    original = model.weigh_proposals
+
+    def spy(policy, observations, ent_coef):
+        shares.append(float((observations["desired_goal"] == 1).all(1).float().mean()))  # the environment's own goal
+        return original(policy, observations, ent_coef)
+
+    monkeypatch.setattr(model, "weigh_proposals", spy)
+    model.learn(110)
+    assert shares and 0.15 < np.mean(shares) < 0.35  # a fifth, and hindsight goals that happen to be the same
+
+
 @pytest.mark.parametrize("at_random", [False, True])
 def test_saved_and_restored(make_her_model, tmp_path, at_random):
     """Learning goes on, also from parameters set at random, as in SB3's test_save_load."""

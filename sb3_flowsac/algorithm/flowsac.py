@@ -17,7 +17,7 @@ from sb3_flowsac.algorithm.collection import CheckedOffPolicyAlgorithm
 from sb3_flowsac.algorithm.critics import Critic
 from sb3_flowsac.algorithm.entropy_coefficient import EntropyCoefficient, read_ent_coef
 from sb3_flowsac.algorithm.figures import Figures, check_figures
-from sb3_flowsac.algorithm.improvement import first, improvement_in, pathwise_loss
+from sb3_flowsac.algorithm.improvement import even_rows, improvement_in, pathwise_loss, rows_of
 from sb3_flowsac.algorithm.policies import CnnPolicy, FlowPolicy, MlpPolicy, MultiInputPolicy
 from sb3_flowsac.algorithm.schedules import HoldThenLinearSchedule
 from sb3_flowsac.checks import boolean, choice, integer, number
@@ -69,7 +69,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     :param use_sde: part of SAC's signature; a flow has no gSDE, so only ``False``
     :param sde_sample_freq: as ``use_sde``, only ``-1``
     :param use_sde_at_warmup: as ``use_sde``, only ``False``
-    :param n_proposals: number of proposals that ISFM draws in each state
+    :param n_proposals: number of proposals that ISFM draws in each state, at least 2
     :param min_effective_proposals: effective sample size that the weights keep in each state, at most a quarter of the
         proposals: where equation 9 has fewer, the step goes a part of the way from the policy to the target, see
         ``tempered_weights``; 1 for the paper's weights everywhere
@@ -81,7 +81,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
     :param actor_loss: "isfm", the paper's; "pathwise", SAC's gradient in the base distribution alone, so that the
         policy stays the Gaussian (of full covariance) that it starts as; or "both"
     :param isfm_interval: with "both", ISFM has a part in every ``isfm_interval``-th improvement
-    :param actor_batch_size: number of states of the batch that ISFM works in; ``None`` for all
+    :param actor_batch_size: number of states that ISFM works in, at even distances in the batch; ``None`` for all
     :param torch_compile: compile the critics' loss and its gradient with ``torch.compile``: pays in long runs, since
         the first gradient step then takes up to a minute (seconds where torch's cache has it), and wants a C++ compiler
     :param stats_window_size: window size for the rollout logging: number of episodes to average over
@@ -294,15 +294,17 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         :return: figures for the log, by name
         """
         figures: dict[str, torch.Tensor] = {}
-        n, n_calls = self.actor_batch_size, max(self._n_updates - 1, 0) // self.policy_delay
+        n_calls = max(self._n_updates - 1, 0) // self.policy_delay
         loss, shrink = torch.zeros((), device=self.device), torch.ones((), device=self.device)
         features = self.actor.features(observations, update_norm=True)
+        index = even_rows(len(features), self.actor_batch_size, features.device)
+        some = rows_of(observations, index)
         if self.actor_loss != "isfm":
             figures["pathwise_loss"], y1 = pathwise_loss(self.actor, self.critic, features, observations, ent_coef)
             loss, shrink = loss + figures["pathwise_loss"], scale_of_base(y1.squeeze(1))
         if self.actor_loss == "isfm" or (self.actor_loss == "both" and n_calls % self.isfm_interval == 0):
-            policy = self.actor.flow(features[:n])
-            proposals, weights, tau = self.weigh_proposals(policy, first(observations, n), ent_coef)
+            policy = self.actor.flow(features[index])
+            proposals, weights, tau = self.weigh_proposals(policy, some, ent_coef)
             figures["isfm_loss"] = torch.stack(isfm_loss(policy, proposals, weights, shrink=shrink)).sum()
             loss = loss + figures["isfm_loss"]
             figures |= weight_statistics(weights)
@@ -315,7 +317,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         figures["actor_loss"] = loss
         if n_calls % BIAS_INTERVAL == 0:
             with torch.no_grad():
-                figures["log_prob_bias"] = self.actor.distribution(first(observations, n)).log_prob_bias()
+                figures["log_prob_bias"] = self.actor.distribution(some).log_prob_bias()
         return {name: figure.detach() for name, figure in figures.items()}
 
     @torch.no_grad()

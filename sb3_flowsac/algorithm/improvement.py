@@ -55,8 +55,18 @@ def improvement_in(
     return Improvement(policy, actor.transform, log_action_target)
 
 
-def first(observations: PyTorchObs, n: int | None) -> PyTorchObs:
-    """The first n observations of a batch that was drawn at random, all for ``None``."""
+def even_rows(batch_size: int, n: int | None, device: torch.device) -> torch.Tensor | slice:
+    """
+    Index of n rows of a batch at even distances, of all for ``None``. The first n would not do for a batch in order:
+    HER's buffer, for one, puts the goals of hindsight last.
+    """
+    if n is None or n >= batch_size:
+        return slice(None)
+    return torch.arange(n, device=device) * batch_size // n
+
+
+def rows_of(observations: PyTorchObs, index: torch.Tensor | slice) -> PyTorchObs:
+    """Some of a batch of observations."""
     if isinstance(observations, dict):
-        return {key: value[:n] for key, value in observations.items()}
-    return observations[:n]
+        return {key: value[index] for key, value in observations.items()}
+    return observations[index]

@@ -114,3 +114,40 @@ def test_numbers_of_the_structured_field_are_checked(kwargs):
 def test_a_tableau_that_is_no_explicit_method_is_refused(nodes, stages, weights, name):
     with pytest.raises(ValueError, match=name):
         Solver(nodes, stages, weights)
+
+
+@pytest.mark.parametrize(
+    "velocity",
+    [lambda x, t: torch.zeros_like(x), lambda x, t: torch.full((1,), 0.5, dtype=x.dtype).expand_as(x)],
+)
+def test_a_velocity_may_be_the_same_everywhere(velocity):
+    class Drift(VelocityField):
+        def forward(self, features):
+            return AutogradVelocity(velocity)
+
+    flow = make_flow(3, 2, field=Drift).double()
+    distribution = flow(torch.zeros(2, 3, dtype=torch.float64))
+    u, log_prob = distribution.sample_with_log_prob(5)
+    torch.testing.assert_close(distribution.log_prob(u), log_prob)
+    torch.testing.assert_close(log_prob, distribution.base.log_prob(u - velocity(u, 0.0)))
+
+
+class Sampled(OwnField):
+    def forward(self, features):
+        return AutogradVelocity(lambda x, t: nn.functional.dropout(x))
+
+
+class PlainFunction(OwnField):
+    def forward(self, features):
+        return lambda x, t: x
+
+
+class WrongShape(OwnField):
+    def forward(self, features):
+        return AutogradVelocity(lambda x, t: x[..., :1])
+
+
+@pytest.mark.parametrize("field", [Sampled, PlainFunction, WrongShape])
+def test_a_field_that_gives_no_velocity_is_refused(field):
+    with pytest.raises(ValueError, match=f"field must be a class whose .*{field.__name__}"):
+        make_flow(3, 2, field=field)

@@ -12,6 +12,8 @@ from sb3_flowsac.isfm import (
     CurrentPolicy,
     Mixture,
     NewtonGaussian,
+    Proposal,
+    SamplingDistribution,
     UniformBox,
     self_normalize,
 )
@@ -140,3 +142,35 @@ def test_too_few_proposals_for_a_component_are_named():
     with pytest.raises(ValueError, match=r"n_proposals=2 .*3"):
         mixture.check(4)
     mixture.check(6)
+
+
+@pytest.mark.parametrize("component", ["uniform", UniformBox])
+def test_a_component_that_is_no_instance_is_named(component):
+    with pytest.raises(TypeError, match=r"components\[1\] must be an instance of SamplingDistribution"):
+        Mixture([CurrentPolicy(), component], [0.5, 0.5])
+
+
+@pytest.mark.parametrize("wrong", [lambda p: p.mean(), lambda p: p[:, :1], lambda p: p[0]])
+@pytest.mark.parametrize("alone", [True, False])
+def test_densities_of_another_shape_are_refused(perturb, wrong, alone):
+    """Most would broadcast."""
+
+    class Wrong(Proposal):
+        def __init__(self, uniform):
+            self.uniform, self.log_prob = uniform, uniform.log_prob
+
+        def sample_with_log_prob(self):
+            latents, log_prob = self.uniform.sample_with_log_prob()
+            return latents, wrong(log_prob)
+
+        def log_prob(self, latents):
+            raise NotImplementedError
+
+    class Own(SamplingDistribution):
+        def given(self, improvement, n):
+            return Wrong(UniformBox().given(improvement, n))
+
+    improvement = step_of(flow_policy(perturb, batch=3), Tanh())
+    distribution = Own() if alone else Mixture([CurrentPolicy(), Own()], [0.5, 0.5])
+    with pytest.raises(ValueError, match=r"Wrong\.sample_with_log_prob must give .*batch=3"):
+        distribution.given(improvement, 8).draw(improvement.policy)

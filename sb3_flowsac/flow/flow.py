@@ -89,7 +89,8 @@ class FlowDistribution:
     The distribution of a ``ConditionalFlow`` in a batch of states.
 
     ``irregular_fraction`` is the share of the points of the latest exact density at which the map of the discrete steps
-    folds space over (negative determinant) or could not be inverted. There the density is not to be trusted; more steps
+    folds space over (negative determinant) or could not be inverted. It is a lower bound of the share of wrong
+    densities: in a fold a latent has several noises that lead to it, and an inversion finds one of them. More steps
     help.
 
     :param flow: supplies path, solver, time grid and density

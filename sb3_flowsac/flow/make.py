@@ -2,7 +2,9 @@
 
 from typing import Any, Literal, get_args
 
-from sb3_flowsac.checks import abridged, choice, integer, number, positive
+import torch
+
+from sb3_flowsac.checks import abridged, choice, integer, naming, number, positive
 from sb3_flowsac.flow.base import LOG_SCALE_MAX, LOG_SCALE_MIN, GaussianBase, LinearBase, StandardBase
 from sb3_flowsac.flow.flow import DENSITIES, ConditionalFlow, Density
 from sb3_flowsac.flow.mlp import MLPField
@@ -57,7 +59,8 @@ def make_flow(
     field_kwargs = {**field_class.default_kwargs(dim), **(field_kwargs or {})}
     ode_steps = integer("ode_steps", ode_steps, 1, MAX_ODE_STEPS)
     ode_grid_power = positive("ode_grid_power", ode_grid_power)
-    solver = ode_solver if isinstance(ode_solver, Solver) else SOLVERS[choice("ode_solver", ode_solver, SOLVERS)]
+    with naming("ode_solver must be a Solver or a name"):
+        solver = ode_solver if isinstance(ode_solver, Solver) else SOLVERS[choice("ode_solver", ode_solver, SOLVERS)]
     choice("density", density, DENSITIES)
     distribution: StandardBase | GaussianBase | LinearBase = StandardBase(dim)
     if base != "standard":
@@ -67,6 +70,8 @@ def make_flow(
     except TypeError as error:
         raise TypeError(f"field_kwargs={abridged(field_kwargs)} do not fit {field_class.__name__}: {error}") from error
     flow = ConditionalFlow(distribution, velocity_field, solver, time_grid(ode_steps, ode_grid_power), density)
+    if field_class not in FIELDS.values():
+        _check_velocity(velocity_field, features_dim, dim)
     flow.options = {
         "base": base,
         "log_std_init": log_std_init,
@@ -88,3 +93,19 @@ def _field_class(field: str | type[VelocityField]) -> type[VelocityField]:
     raise ValueError(
         f"field must be one of {', '.join(sorted(FIELDS))} or a subclass of VelocityField; got {abridged(field)}"
     )
+
+
+def _check_velocity(field: VelocityField, features_dim: int, dim: int) -> None:
+    """Ask a field of the user's own all that a flow asks, in two states with three points each."""
+    batch, n, name = 2, 3, type(field).__name__
+    x, expected = torch.zeros(batch, n, dim), (batch, n, dim)
+    rule = f"field must be a class whose forward gives a Velocity, a deterministic function of x and t, not {name}"
+    with naming(rule), torch.no_grad():
+        velocity = field(torch.zeros(batch, features_dim))
+        v, (_, divergence), (_, local) = velocity(x, 0.5), velocity.divergence(x, 0.5), velocity.linearise(x, 0.5)
+        found = tuple(v.shape), tuple(divergence.shape), tuple(velocity.jacobian(local).shape)
+    if found != (expected, expected[:2], (*expected, dim)):
+        raise ValueError(
+            f"field must be a class whose velocity, divergence and Jacobian have shapes {expected}, {expected[:2]} and "
+            f"{(*expected, dim)} for {batch} states and {n} points, got {found} from {name}"
+        )

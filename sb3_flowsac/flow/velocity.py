@@ -63,7 +63,8 @@ class AutogradVelocity:
             derivative: torch.Tensor = jvp(lambda y: self(y, t), (points,), (direction.expand_as(x).contiguous(),))[1]
             return derivative
 
-        return self(x, t), vmap(column, out_dims=-1)(directions)
+        # Not out_dims=-1: vmap cannot place a derivative there that is the same in all directions, such as 0
+        return self(x, t), vmap(column)(directions).movedim(0, -1)
 
     def jacobian(self, local: torch.Tensor) -> torch.Tensor:
         return local

@@ -20,9 +20,13 @@ class Mixture(SamplingDistribution):
     :param shares: their positive shares, which sum to 1; of n proposals each draws its share rounded, at least one, and
         the first component what remains
     :raises ValueError: if shares and components do not fit
+    :raises TypeError: if a component is no instance of ``SamplingDistribution``
     """
 
     def __init__(self, components: Sequence[SamplingDistribution], shares: Sequence[float]) -> None:
+        for i, component in enumerate(components):
+            if not isinstance(component, SamplingDistribution):
+                raise TypeError(f"components[{i}] must be an instance of SamplingDistribution, got {component!r}")
         if len(components) != len(shares) or not components:
             raise ValueError(
                 f"shares={list(shares)} must have one entry for each of {len(components)} (at least 1) components"
@@ -46,14 +50,14 @@ class Mixture(SamplingDistribution):
     def given(self, improvement: Improvement, n: int) -> Proposal:
         counts = self._counts(n)
         proposals = [c.given(improvement, count) for c, count in zip(self.components, counts, strict=True)]
-        return _MixtureProposal(proposals, counts)
+        return _MixtureProposal(improvement.policy, proposals, counts)
 
 
 class _MixtureProposal(Proposal):
     """The log-density is that of the shares that are drawn, as unbiased weights need it, not of the nominal ones."""
 
-    def __init__(self, proposals: Sequence[Proposal], counts: Sequence[int]) -> None:
-        self.proposals, self.counts = proposals, counts
+    def __init__(self, policy: FlowDistribution, proposals: Sequence[Proposal], counts: Sequence[int]) -> None:
+        self.policy, self.proposals, self.counts = policy, proposals, counts
 
     def sample_with_log_prob(self) -> tuple[torch.Tensor, torch.Tensor]:
         latents, log_probs = self._draw()
@@ -66,7 +70,8 @@ class _MixtureProposal(Proposal):
 
     def _draw(self) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The draws of all components, and the log-density of all of them by each."""
-        draws = [proposal.sample_with_log_prob() for proposal in self.proposals]
+        parts = zip(self.proposals, self.counts, strict=True)
+        draws = [proposal.checked_sample(self.policy, n) for proposal, n in parts]
         return torch.cat([u for u, _ in draws], dim=1), [self._own_and_others(i, draws) for i in range(len(draws))]
 
     def log_prob(self, latents: torch.Tensor) -> torch.Tensor:

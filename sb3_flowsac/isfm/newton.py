@@ -46,7 +46,7 @@ class NewtonGaussian(SamplingDistribution):
     def __init__(self, n_anchors: int = 2, max_move: float = MAX_MOVE) -> None:
         if isinstance(n_anchors, bool) or not isinstance(n_anchors, int) or n_anchors < 2 or n_anchors % 2:
             raise ValueError(f"n_anchors={n_anchors!r} must be a positive even number")
-        if not max_move > 0:
+        if not (isinstance(max_move, int | float) and max_move > 0):
             raise ValueError(f"max_move={max_move!r} must be positive")
         self.n_anchors, self.max_move = n_anchors, max_move
 

@@ -31,8 +31,26 @@ class Proposal(ABC):
 
         :param policy: the current policy
         """
-        latents, log_prob = self.sample_with_log_prob()
+        latents, log_prob = self.checked_sample(policy)
         return Draws(latents, log_prob, policy.log_prob(latents, density="trace"))
+
+    def checked_sample(self, policy: FlowDistribution, n: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        What ``sample_with_log_prob`` gives, its shapes checked: others might broadcast, and be wrong.
+
+        :param policy: the current policy
+        :param n: number of latents in each state, if it is known
+        :raises ValueError: if a shape is another
+        """
+        latents, log_prob = self.sample_with_log_prob()
+        n = latents.shape[1] if n is None and latents.dim() == 3 else n
+        if latents.shape != (policy.batch_size, n, policy.dim) or log_prob.shape != latents.shape[:2]:
+            raise ValueError(
+                f"{type(self).__name__}.sample_with_log_prob must give latents of shape (batch, n, dim) and their "
+                f"log-densities (batch, n), with batch={policy.batch_size}, n={n or 'any'} and dim={policy.dim}; got "
+                f"{tuple(latents.shape)} and {tuple(log_prob.shape)}"
+            )
+        return latents, log_prob
 
 
 class SamplingDistribution(ABC):

@@ -11,6 +11,7 @@ from small_policies import CARD, CONFIG, IMAGE, MIXED, VECTOR, WEIGHTS, new, obs
 from stable_baselines3.common.torch_layers import FlattenExtractor, NatureCNN
 
 from sb3_flowsac import CnnPolicy, FlowPolicy, MultiInputPolicy, load_policy, save_policy
+from sb3_flowsac.flow import Solver
 
 POLICIES = {
     "default": (FlowPolicy, VECTOR, {}),
@@ -125,6 +126,22 @@ def test_custom_classes_are_handed_over(tmp_path):
     ):
         load_policy(tmp_path)
     assert_same(policy, load_policy(tmp_path, features_extractor_class=Doubled))
+
+
+def test_a_solver_of_one_s_own(tmp_path):
+    """It is numbers alone, so nothing has to be handed over."""
+    policy = new(ode_solver=Solver(nodes=(0.0, 2 / 3), stages=((), (2 / 3,)), weights=(1 / 4, 3 / 4)))
+    save_policy(policy, tmp_path)
+    assert_same(policy, load_policy(tmp_path))
+    config = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(config.replace("0.25", "0.5"))
+    with pytest.raises(ValueError, match=r"config\.json.*ode_solver.*weights must sum to 1"):
+        load_policy(tmp_path)
+
+
+def test_a_model_in_place_of_its_policy_is_named(make_model, tmp_path):
+    with pytest.raises(TypeError, match=r"model\.policy"):
+        save_policy(make_model("Pendulum-v1"), tmp_path)
 
 
 def test_a_policy_class_of_one_s_own(tmp_path):

@@ -18,6 +18,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 from torch import nn
 
 from sb3_flowsac.algorithm import FlowPolicy
+from sb3_flowsac.files.policy_folder import a_policy
 from sb3_flowsac.files.writing import replacing
 
 NEEDED = ("onnx", "onnxscript")
@@ -38,12 +39,13 @@ def export_onnx(policy: FlowPolicy, path: str | Path, deterministic: bool = Fals
     :param path: the file, replaced if there is one
     :param deterministic: write ``predict(..., deterministic=True)``, which needs no noise
     :raises ImportError: if the extra ``export`` is not installed
+    :raises TypeError: if it is no policy
     :raises OSError: if the file cannot be written
     """
     if missing := [module for module in NEEDED if importlib.util.find_spec(module) is None]:
         packages = " and ".join(missing)
         raise ImportError(f'writing ONNX needs {packages}, not installed: pip install "sb3-flowsac[export]"')
-    observation = _example(policy)
+    observation = _example(a_policy(policy))
     names = [f"observation.{key}" for key in observation] if isinstance(observation, dict) else ["observation"]
     with _quiet_exporter():
         onnx_program = torch.onnx.export(
@@ -85,7 +87,7 @@ class _Prediction(nn.Module):
 
     def __init__(self, policy: FlowPolicy) -> None:
         super().__init__()
-        self.policy = copy.deepcopy(policy).cpu()
+        self.policy = copy.deepcopy(a_policy(policy)).cpu()
         self.eval()
 
     def forward(self, observation: PyTorchObs, noise: torch.Tensor | None = None) -> torch.Tensor:

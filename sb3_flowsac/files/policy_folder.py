@@ -6,6 +6,7 @@ leaves spaces, classes and the checks of the file to its user, so that it would 
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from sb3_flowsac.checks import abridged, naming
 from sb3_flowsac.files.model_card import Results, model_card
 from sb3_flowsac.files.spaces import space_from_json, space_to_json
 from sb3_flowsac.files.writing import replacing
+from sb3_flowsac.flow import Solver
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+TABLEAU = "Butcher tableau"  # key of a solver
 FORMAT = {"format": "sb3-flowsac policy", "version": 1}
 SPACES = ("observation_space", "action_space")
 POLICIES: dict[str, type[FlowPolicy]] = {cls.__name__: cls for cls in (FlowPolicy, CnnPolicy, MultiInputPolicy)}
@@ -44,10 +47,12 @@ def save_policy(policy: FlowPolicy, folder: str | Path, results: Results | None 
     :param folder: where to write; made if needed
     :param results: what the card's table of results says, texts or numbers by name; by default there is none
     :raises ValueError: if a space is not a Box, Discrete, MultiDiscrete, MultiBinary or a Dict of them, an argument
-        of the policy is not a number, text, list, dictionary or class, or the results are no such dictionary
+        of the policy is not a number, text, list, dictionary, class or ``Solver``, or the results are no such
+        dictionary
+    :raises TypeError: if it is no policy
     :raises OSError: if a file cannot be written
     """
-    arguments = policy._get_constructor_parameters()
+    arguments = a_policy(policy)._get_constructor_parameters()
     del arguments["lr_schedule"]
     config = {
         **FORMAT,
@@ -62,6 +67,13 @@ def save_policy(policy: FlowPolicy, folder: str | Path, results: Results | None 
     for name, content in ((WEIGHTS, save(weights)), (CONFIG, text.encode()), (CARD, card.encode())):
         with replacing(Path(folder) / name) as file:
             file.write(content)
+
+
+def a_policy(policy: object) -> FlowPolicy:
+    """Check that it is a policy; a model is often given in its place."""
+    if not isinstance(policy, FlowPolicy):
+        raise TypeError(f"policy must be a FlowPolicy such as model.policy, got {abridged(policy)}")
+    return policy
 
 
 def load_policy(
@@ -165,7 +177,11 @@ def _to_json(value: Any, name: str) -> Any:
         known = [module for module, (content, _) in MODULES.items() if getattr(content, value.__name__, None) is value]
         kind, module = ("class", known[0]) if known else ("custom class", value.__module__)
         return {kind: f"{module}.{value.__name__}"}
-    raise ValueError(f"{name}={value!r} cannot be written as JSON; numbers, texts, lists, dictionaries and classes can")
+    if isinstance(value, Solver):
+        return {TABLEAU: _to_json(asdict(value), name)}
+    raise ValueError(
+        f"{name}={value!r} cannot be written as JSON; numbers, texts, lists, dictionaries, classes and solvers can"
+    )
 
 
 def _from_json(value: Any, name: str) -> Any:
@@ -179,6 +195,9 @@ def _from_json(value: Any, name: str) -> Any:
             f"{name} is a class of the user's own, {value['custom class']}; import it and give it as "
             f"load_policy(folder, {argument}=...)"
         )
+    if value.keys() == {TABLEAU}:
+        with naming(f"{name}: {TABLEAU}"):
+            return Solver(**{part: _tuples(numbers) for part, numbers in value[TABLEAU].items()})
     if value.keys() != {"class"}:
         return {key: _from_json(item, f"{name}[{key!r}]") for key, item in value.items()}
     module, _, attribute = str(value["class"]).rpartition(".")
@@ -187,3 +206,7 @@ def _from_json(value: Any, name: str) -> Any:
     if content is None or not (isinstance(found, type) and issubclass(found, kind)):
         raise ValueError(f"{name}: a file may name classes of {', '.join(MODULES)}, got {value['class']!r}")
     return found
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

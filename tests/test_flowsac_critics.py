@@ -118,6 +118,30 @@ def test_a_quadratic_critic_evaluates_a_policy(perturb, slowest):
     torch.testing.assert_close(critic.form, expected, rtol=1e-3, atol=1e-3)
 
 
+class WithStatistics(NetworkCritic):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.batch_norm = nn.BatchNorm1d(self.features_dim)
+
+    def q_values(self, features, actions):
+        return super().q_values(self.batch_norm(features), actions)
+
+
+def test_a_critic_of_ones_own_is_tried_without_moving_its_statistics():
+    critic = FlowSAC("FlowPolicy", "Pendulum-v1", buffer_size=10, policy_kwargs={"critic": WithStatistics}).critic
+    assert critic.batch_norm.num_batches_tracked == 0
+
+
+class WithoutKeywords(NetworkCritic):
+    def __init__(self, observation_space, action_space):
+        super().__init__(observation_space=observation_space, action_space=action_space)
+
+
+def test_a_critic_s_constructor_that_does_not_fit_is_named():
+    with pytest.raises(TypeError, match=r"critic_kwargs=None do not fit WithoutKeywords: "):
+        FlowSAC("FlowPolicy", "Pendulum-v1", buffer_size=10, policy_kwargs={"critic": WithoutKeywords})
+
+
 class WithoutEnsemble(NetworkCritic):
     def q_values(self, features, actions):
         return super().q_values(features, actions)[0]

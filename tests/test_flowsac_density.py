@@ -219,3 +219,8 @@ def test_every_sample_of_a_wild_field_has_a_finite_density(make_policy, variant,
         again = policy.log_prob(OBS, actions)
     assert log_prob.isfinite().all()
     assert again.isfinite().all()
+
+
+def test_an_action_that_is_no_number_is_refused(make_policy):
+    with pytest.raises(ValueError, match="actions must be numbers, got nan"):
+        make_policy().log_prob(np.zeros((1, 3)), np.full((1, 1), np.nan))

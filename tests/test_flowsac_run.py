@@ -320,6 +320,7 @@ def test_a_long_vector_of_actions(make_model):
         ("target_entropy", "low"),
         ("target_update_interval", 0),
         ("n_proposals", 0),
+        ("n_proposals", 1),
         ("n_proposals", 2.5),
         ("n_proposals", "auto"),
         ("n_proposals", "8"),

@@ -88,6 +88,8 @@ def test_missing_keys_are_named(tmp_path):
         ("p.yaml", "!!python/object/apply:os.getcwd []\n", "p.yaml must be valid"),
         ("p.json", "{", "p.json must be valid"),
         ("p.npz", "no archive", "p.npz must be valid"),
+        ("p.yaml", "A: [[0.9]]\nB: [[1.0]]\nA: [[0.5]]\n", "p.yaml must be valid.*: A is given twice"),
+        ("p.json", '{"A": [[0.9]], "Q": [[1]], "A": [[0.5]]}', "p.json must be valid.*: A is given twice"),
         ("p.txt", "", r"path must end in one of .yaml, .yml, .json, .npz; got 'p.txt'"),
     ],
 )

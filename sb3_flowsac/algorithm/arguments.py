@@ -34,7 +34,8 @@ INTEGERS = {
     **dict.fromkeys(("buffer_size", "batch_size", "n_steps", "target_update_interval"), (1, MAX_COUNT)),
     **dict.fromkeys(("policy_delay", "isfm_interval", "_stats_window_size", "actor_batch_size"), (1, MAX_COUNT)),
     "gradient_steps": (-1, MAX_COUNT),
-    **dict.fromkeys(("n_next_actions", "n_proposals"), (1, MAX_SIZE)),
+    "n_next_actions": (1, MAX_SIZE),
+    "n_proposals": (2, MAX_SIZE),  # a single one would have the weight 1 wherever it is
     "seed": (0, 2**32 - 1),
 }
 OPTIONAL = ("actor_batch_size", "seed")  # which may be None

@@ -86,8 +86,8 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
         others = [gamma for gamma in discounts if gamma != self.gamma]
         if others:
             warnings.warn(
-                f"gamma={self.gamma:g}, and the environment's own is {others[0]:g}: what is learnt is the optimum of "
-                f"another problem; pass gamma={others[0]:g}",
+                f"gamma={self.gamma:g}, and the environment or a wrapper has gamma={others[0]:g}: if that is the "
+                f"discount of its optimum, another problem is learnt; pass gamma={others[0]:g}",
                 stacklevel=5,
             )
 

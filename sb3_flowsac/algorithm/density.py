@@ -33,7 +33,7 @@ def in_parts(
     if irregular > 0:
         warnings.warn(
             f"at {irregular.item():.2%} of the actions the flow's discrete steps fold space over or cannot be "
-            "inverted. The exact density is not to be trusted there: use more ode_steps, or density='trace'",
+            "inverted, and near folds further exact densities may be wrong: use more ode_steps, or density='trace'",
             RuntimeWarning,
             stacklevel=3,
         )

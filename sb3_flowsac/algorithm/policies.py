@@ -165,6 +165,7 @@ class FlowPolicy(BasePolicy):
         self.actor = self.make_actor()
         self.actor.optimizer = make_optimizer(list(self.actor.parameters()), *optimizer)
         self.critic = self.make_critic(self.actor.features_extractor if self.share_features_extractor else None)
+        self.critic.set_training_mode(False)  # a probe must not move running statistics
         arguments.check_critic_shapes(self.critic)
         # A shared extractor is trained by the actor's loss alone
         shared = "features_extractor" if self.share_features_extractor else None
@@ -194,7 +195,11 @@ class FlowPolicy(BasePolicy):
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Critic:
         """New critics, by default with an extractor of their own."""
         kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
-        return self.critic_class(**kwargs).to(self.device)
+        try:
+            return self.critic_class(**kwargs).to(self.device)
+        except TypeError as error:
+            given = self._critic_arguments["critic_kwargs"]
+            raise TypeError(f"critic_kwargs={given} do not fit {self.critic_class.__name__}: {error}") from error
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
@@ -322,7 +327,7 @@ class FlowPolicy(BasePolicy):
         :param obs: observations as ``predict`` takes them, numpy or tensor, single or batched
         :param actions: (batch, action_dim) or (batch, n, action_dim) with ``action_dim`` the flattened Box
         :return: (batch,) or (batch, n); -inf outside a squashed policy's Box
-        :raises ValueError: if the shapes do not fit
+        :raises ValueError: if the shapes do not fit, or an action is nan
         """
         distribution = self.actor.distribution(self._observations(obs), update_norm=self.training)
         actions = torch.as_tensor(actions, dtype=self.box.scale.dtype, device=self.device)
@@ -332,6 +337,8 @@ class FlowPolicy(BasePolicy):
                 f"actions has shape {tuple(actions.shape)}; {expected[0]} observation(s) need "
                 f"({expected[0]}, {expected[1]}) or ({expected[0]}, n, {expected[1]})"
             )
+        if actions.isnan().any():
+            raise ValueError("actions must be numbers, got nan")
         scaled = self.box.to_scaled(actions if actions.dim() == 3 else actions.unsqueeze(1))
         log_prob = torch.cat(in_parts(distribution, scaled, partial(self._scaled_log_prob, distribution)), dim=1)
         log_prob = log_prob - self.box.log_volume

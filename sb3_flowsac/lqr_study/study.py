@@ -169,7 +169,7 @@ def _report(
     for line in advice(rows):
         print(line)
     print(f"Results:  {out / 'results.json'}")
-    print(f"Curves:   tensorboard --logdir {out / 'tensorboard'}")
+    print(f"Curves:   {shlex.join(['tensorboard', '--logdir', str(out / 'tensorboard')])}")
     models = [(out / row["model"], row["alpha"]) for row in rows if "model" in row]
     if not models:
         return

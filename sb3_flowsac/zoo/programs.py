@@ -3,6 +3,7 @@
 import importlib
 import os
 import runpy
+import shlex
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
@@ -180,7 +181,8 @@ def _prepare_search(parser: ArgumentParser, args: Namespace, settings: dict[str,
     elif args.storage.endswith(".log"):  # its lock points to this name; one left by a killed process must be found
         args.storage = str(Path(args.storage).absolute())
     args.study_name = prepare_study(args.storage, args.study_name, names)
-    print(f"To go on with this search: --storage {args.storage} --study-name {args.study_name}")
+    again = shlex.join(["--storage", args.storage, "--study-name", args.study_name])
+    print(f"To go on with this search: {again}")
 
 
 def _prepare_replay(parser: ArgumentParser, args: Namespace) -> None:

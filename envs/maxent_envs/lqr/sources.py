@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,21 @@ ENDINGS = (".yaml", ".yml", ".json", ".npz")
 REQUIRED = ("A", "B", "Q", "R")
 
 
+def _once_each(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A mapping of its pairs. Readers of YAML and JSON keep the last of a key that is there twice."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{', '.join(str(key) for key in content if keys.count(key) > 1)} is given twice")
+    return content
+
+
 class _NumberLoader(yaml.SafeLoader):
-    """YAML's safe loader that reads 1e-2 as a number, as YAML 1.2 does, and not as text."""
+    """YAML's safe loader that reads 1e-2 as a number, as YAML 1.2 does, and not as text, and refuses repeated keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        _once_each([(self.construct_object(key), None) for key, _ in node.value])
+        return super().construct_mapping(node, deep)
 
 
 _NumberLoader.add_implicit_resolver(
@@ -78,6 +91,10 @@ def _read(path: Path) -> Any:
             with np.load(path, allow_pickle=False) as archive:
                 return dict(archive)
         text = path.read_text(encoding="utf-8")
-        return json.loads(text) if path.suffix.lower() == ".json" else yaml.load(text, Loader=_NumberLoader)
+        return (
+            json.loads(text, object_pairs_hook=_once_each)
+            if path.suffix.lower() == ".json"
+            else yaml.load(text, Loader=_NumberLoader)
+        )
     except Exception as error:  # numpy lets errors of zipfile, zlib and struct through
         raise ValueError(f"{path.name} must be valid YAML, JSON or NPZ of plain arrays, as it ends: {error}") from error

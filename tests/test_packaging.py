@@ -66,7 +66,8 @@ def test_every_direct_dependency_is_pinned(project, pins):
 
 def test_constraints_name_versions_and_no_place():
     for line in (ROOT / "constraints.txt").read_text().splitlines():
-        assert line.startswith("#") or re.fullmatch(r'[\w.-]+==[\w.]+(; python_version >= "3\.\d+")?', line), line
+        python = r'; (python_version >= "3\.\d+"|python_full_version >= "3\.\d+\.\d+")'
+        assert line.startswith("#") or re.fullmatch(rf"[\w.-]+==[\w.]+({python})?", line), line
 
 
 def test_the_wheel_holds_two_packages_and_the_zoo_settings(project):

@@ -18,7 +18,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 from torch import nn
 
 from sb3_flowsac.algorithm import FlowPolicy
-from sb3_flowsac.files.policy_folder import a_policy
+from sb3_flowsac.files.policy_folder import checked_policy
 from sb3_flowsac.files.writing import replacing
 
 NEEDED = ("onnx", "onnxscript")
@@ -45,11 +45,12 @@ def export_onnx(policy: FlowPolicy, path: str | Path, deterministic: bool = Fals
     if missing := [module for module in NEEDED if importlib.util.find_spec(module) is None]:
         packages = " and ".join(missing)
         raise ImportError(f'writing ONNX needs {packages}, not installed: pip install "sb3-flowsac[export]"')
-    observation = _example(a_policy(policy))
-    names = [f"observation.{key}" for key in observation] if isinstance(observation, dict) else ["observation"]
     with _quiet_exporter():
+        program = export_program(policy, deterministic)
+        observation = _example(policy)
+        names = [f"observation.{key}" for key in observation] if isinstance(observation, dict) else ["observation"]
         onnx_program = torch.onnx.export(
-            export_program(policy, deterministic),
+            program,
             input_names=names if deterministic else [*names, "noise"],
             output_names=["action"],
             dynamo=True,
@@ -69,6 +70,7 @@ def export_program(policy: FlowPolicy, deterministic: bool = False) -> torch.exp
     :param policy: the policy, for example ``model.policy``
     :param deterministic: trace ``predict(..., deterministic=True)``, which needs no noise
     :return: a program for batches of any size, which ``torch.export.save`` writes
+    :raises TypeError: if it is no policy
     """
     prediction = _Prediction(policy)
     observation, size = _example(policy), {0: torch.export.Dim("batch")}
@@ -87,7 +89,7 @@ class _Prediction(nn.Module):
 
     def __init__(self, policy: FlowPolicy) -> None:
         super().__init__()
-        self.policy = copy.deepcopy(a_policy(policy)).cpu()
+        self.policy = copy.deepcopy(checked_policy(policy)).cpu()
         self.eval()
 
     def forward(self, observation: PyTorchObs, noise: torch.Tensor | None = None) -> torch.Tensor:

@@ -52,7 +52,7 @@ def save_policy(policy: FlowPolicy, folder: str | Path, results: Results | None 
     :raises TypeError: if it is no policy
     :raises OSError: if a file cannot be written
     """
-    arguments = a_policy(policy)._get_constructor_parameters()
+    arguments = checked_policy(policy)._get_constructor_parameters()
     del arguments["lr_schedule"]
     config = {
         **FORMAT,
@@ -69,7 +69,7 @@ def save_policy(policy: FlowPolicy, folder: str | Path, results: Results | None 
             file.write(content)
 
 
-def a_policy(policy: object) -> FlowPolicy:
+def checked_policy(policy: object) -> FlowPolicy:
     """Check that it is a policy; a model is often given in its place."""
     if not isinstance(policy, FlowPolicy):
         raise TypeError(f"policy must be a FlowPolicy such as model.policy, got {abridged(policy)}")

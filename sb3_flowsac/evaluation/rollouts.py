@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
+from scipy import stats
 
 from maxent_envs import LQRProblem, LQRSolution
 from maxent_envs.validation import FloatArray
@@ -60,9 +61,9 @@ def paired_returns(
     figures = {
         "return": float(learnt.returns.mean()),
         "optimal_return": float(optimal.returns.mean()),
-        "return_se": _standard_error(difference),
+        "return_se": float(stats.sem(difference)),
         "soft_gap": -float(soft_difference.mean()),
-        "soft_gap_se": _standard_error(soft_difference),
+        "soft_gap_se": float(stats.sem(soft_difference)),
         "clip_fraction": learnt.clip_fraction,
     }
     return figures, learnt.visited
@@ -81,17 +82,12 @@ def rollouts(
     Roll a policy out from the problem's initial distribution, its actions clipped to its Box.
 
     Initial states, process noise and the policy's generator depend on the seed alone: calls with the same seed and
-    sizes are made on common random numbers.
+    sizes are made on common random numbers. Arguments and errors are those of ``paired_returns``, but for these:
 
-    :param policy: the policy
     :param problem: the problem; gives reward, discount and first states
-    :param n_rollouts: number of rollouts
-    :param horizon: number of steps of each
-    :param seed: seed of all random numbers
     :param next_state: dynamics in place of ``problem.next_state``, a function of states, actions and standard normal
         numbers
     :return: the rollouts
-    :raises OverflowError: if the policy lets the state leave float32's range
     """
     move = problem.next_state if next_state is None else next_state
     rng = np.random.default_rng(seed)
@@ -108,7 +104,3 @@ def rollouts(
         log_probs += problem.gamma**step * log_prob
         state = move(state, applied, rng.standard_normal(state.shape))
     return Rollouts(returns, log_probs, visited, clipped)
-
-
-def _standard_error(values: FloatArray) -> float:
-    return float(np.std(values, ddof=1) / np.sqrt(len(values)))

@@ -19,9 +19,9 @@ from sb3_flowsac.evaluation.known_optimum import task_of
 from sb3_flowsac.evaluation.policies import temperature
 from sb3_flowsac.files.loading import policy_of
 from sb3_flowsac.files.writing import write_text
-from sb3_flowsac.plotting import learning_curves, policy_figures, read_curve, save_figure
+from sb3_flowsac.plotting import learning_curves, policy_figures, read_curve
 from sb3_flowsac.plotting.overview import evenly_spaced
-from sb3_flowsac.plotting.style import has_display
+from sb3_flowsac.plotting.style import has_display, save_figures
 
 N_OBSERVATIONS, N_STATES = 64, 3
 ROLLOUT_STEPS = 200
@@ -92,9 +92,7 @@ def show(
     with suppress(ValueError):  # no such files
         figures[LEARNING_CURVE] = learning_curves({path.stem: [read_curve(path.parent)]})
     folder = path.with_name(f"{path.stem}_pictures") if out is None else out
-    pictures = [folder / f"{name}.png" for name in figures]
-    for picture, figure in zip(pictures, figures.values(), strict=True):
-        save_figure(figure, picture)
+    pictures = save_figures(figures, folder)
     write_text(folder / PAGE, _page(saved, path, evenly_spaced(obs, N_STATES), source, list(figures)))
     if out is None and has_display():
         webbrowser.open((folder / PAGE).resolve().as_uri())

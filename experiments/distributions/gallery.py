@@ -23,9 +23,9 @@ from sb3_flowsac.plotting import (
     flow_paths,
     learning_curves,
     read_curve,
-    save_figure,
     weights_histogram,
 )
+from sb3_flowsac.plotting.style import save_figures
 
 TEMPERATURE = 0.1
 TARGETS = {"one": TwoHumps(), "two": RotatingMixture(), "three": TwoHumps(dim=3)}  # by the number of action components
@@ -80,8 +80,7 @@ def main() -> None:
         "weights": weights_histogram(two, states("two", N_STATES)),
         "corner": action_density(three.policy, states("three", 1)),
     }
-    for name, picture in figures.items():
-        save_figure(picture, out / f"{name}.png")
+    save_figures(figures, out)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from experiments.runner.tasks import Result
 from maxent_envs import LQRProblem
 from sb3_flowsac.lqr_study.models import EPISODE_STEPS
-from sb3_flowsac.lqr_study.plots import by_alpha, distributions_figure, lowest_return_shown, save_figures
+from sb3_flowsac.lqr_study.plots import by_alpha, distributions_figure, lowest_return_shown
+from sb3_flowsac.plotting.style import save_figures
 
 COLOURS = {
     "flowsac": "tab:blue",

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from maxent_envs import LQRProblem
 from sb3_flowsac.lqr_study.training import Result
-from sb3_flowsac.plotting import LEARNT, OPTIMAL, action_distribution_figure, save_figure
+from sb3_flowsac.plotting import LEARNT, OPTIMAL, action_distribution_figure
+from sb3_flowsac.plotting.style import save_figures
 
 
 def save_plots(problem: LQRProblem, results: Sequence[Result], out: Path) -> list[Path]:
@@ -29,20 +30,6 @@ def save_plots(problem: LQRProblem, results: Sequence[Result], out: Path) -> lis
         },
         out,
     )
-
-
-def save_figures(figures: Mapping[str, Figure], out: Path) -> list[Path]:
-    """
-    Write figures as PNG files.
-
-    :param figures: figures by name
-    :param out: folder for them
-    :return: the files
-    """
-    paths = [out / f"{name}.png" for name in figures]
-    for path, figure in zip(paths, figures.values(), strict=True):
-        save_figure(figure, path)
-    return paths
 
 
 def by_alpha(results: Sequence[Result]) -> dict[float, list[Result]]:

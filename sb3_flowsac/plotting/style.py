@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,20 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=min(DOTS_PER_INCH, MAX_PIXELS / figure.get_figwidth()))
+
+
+def save_figures(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
+    """
+    Write figures as PNG files, see ``save_figure``.
+
+    :param figures: figures by name
+    :param folder: where they are written
+    :return: the files
+    """
+    paths = [folder / f"{name}.png" for name in figures]
+    for path, figure in zip(paths, figures.values(), strict=True):
+        save_figure(figure, path)
+    return paths
 
 
 def has_display() -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from maxent_envs import LQRProblem
@@ -23,32 +22,21 @@ def save_plots(problem: LQRProblem, results: Sequence[Result], out: Path) -> lis
     :return: the PNG files
     """
     groups = by_alpha(results)
-    return save_figures(
-        {
-            "action_distributions": distributions_figure(problem, groups),
-            "learning_curves": _learning_curves(groups),
-        },
-        out,
-    )
+    figures = {
+        "action_distributions": distributions_figure(problem, groups),
+        "learning_curves": _learning_curves(groups),
+    }
+    return save_figures(figures, out)
 
 
 def by_alpha(results: Sequence[Result]) -> dict[float, list[Result]]:
-    """
-    Results of each temperature.
-
-    :param results: what ``training.execute`` has found
-    """
+    """The results of ``save_plots`` by their temperature."""
     alphas = dict.fromkeys(result["row"]["alpha"] for result in results)
     return {alpha: [result for result in results if result["row"]["alpha"] == alpha] for alpha in alphas}
 
 
 def distributions_figure(problem: LQRProblem, groups: Mapping[float, Sequence[Result]]) -> Figure:
-    """
-    Actions of the first run of each temperature beside the optimum's distribution.
-
-    :param problem: what the runs have learnt
-    :param groups: results of each temperature
-    """
+    """Actions of the first run of each temperature, see ``by_alpha``, beside the optimum's distribution."""
     rows = []
     for alpha, runs in groups.items():
         examples = runs[0]["examples"]
@@ -62,29 +50,21 @@ def _learning_curves(groups: Mapping[float, Sequence[Result]]) -> Figure:
     grid = figure.subplots(len(groups), 2, squeeze=False)
     for (return_axes, error_axes), (alpha, runs) in zip(grid, groups.items(), strict=True):
         for run in runs:
-            _draw_curves(return_axes, error_axes, run)
-        return_axes.set_title(f"alpha {alpha:g}")
-        return_axes.set_ylabel("discounted return")
+            curve = {key: np.array([point[key] for point in run["history"]]) for key in run["history"][0]}
+            steps = curve["timesteps"]
+            return_axes.plot(steps, curve["return"], color=LEARNT, label="learnt")
+            return_axes.plot(steps, curve["optimal_return"], "--", color=OPTIMAL, label="optimal")
+            error_axes.plot(steps, 100.0 * curve["mean_error"], color=LEARNT, label="mean")
+            error_axes.plot(steps, 100.0 * curve["cov_error"], color="tab:orange", label="covariance")
+        return_axes.set(title=f"alpha {alpha:g}", ylabel="discounted return")
         return_axes.set_ylim(lowest_return_shown(runs), 0.0)  # costs: no return is positive
-        error_axes.set_ylabel("error relative to the optimum (%)")
-        error_axes.set_yscale("log")
+        error_axes.set(ylabel="error relative to the optimum (%)", yscale="log")
         for axes in (return_axes, error_axes):
             axes.set_xlabel("environment steps")
             axes.locator_params(axis="x", nbins=5)
     for axes in grid[0]:
-        handles, labels = axes.get_legend_handles_labels()
-        unique = dict(zip(labels, handles, strict=True))
-        axes.legend(unique.values(), unique.keys(), fontsize="small")
+        axes.legend(handles=axes.lines[:2], fontsize="small")  # the first seed's
     return figure
-
-
-def _draw_curves(return_axes: Axes, error_axes: Axes, run: Result) -> None:
-    curve = {key: np.array([point[key] for point in run["history"]]) for key in run["history"][0]}
-    steps = curve["timesteps"]
-    return_axes.plot(steps, curve["return"], color=LEARNT, label="learnt")
-    return_axes.plot(steps, curve["optimal_return"], "--", color=OPTIMAL, label="optimal")
-    error_axes.plot(steps, 100.0 * curve["mean_error"], color=LEARNT, label="mean")
-    error_axes.plot(steps, 100.0 * curve["cov_error"], color="tab:orange", label="covariance")
 
 
 def lowest_return_shown(runs: Sequence[Result]) -> float:

@@ -57,12 +57,8 @@ def flow_paths(
 def trace_paths(policy: FlowPolicy, obs: Any, n_paths: int, seed: int) -> tuple[FloatArray, FloatArray]:
     """
     The points between the solver's steps. In whitened coordinates x_t these are loc + L r_t x_t, see
-    ``NormalizedPath``.
+    ``NormalizedPath``. Arguments are those of ``flow_paths``.
 
-    :param policy: the policy
-    :param obs: observations, single or batched
-    :param n_paths: number of samples in each state
-    :param seed: seed of the noise
     :return: times (steps + 1,), and points in the environment's units (batch, n_paths, steps + 1, action_dim)
     """
     distribution = policy.actor.distribution(policy.obs_to_tensor(obs)[0])
@@ -72,6 +68,5 @@ def trace_paths(policy: FlowPolicy, obs: Any, n_paths: int, seed: int) -> tuple[
         points.append(integrate(distribution.velocity, points[-1], step, flow.solver).x)
     spread = [(t**2 + (1.0 - t) ** 2) ** 0.5 if isinstance(flow.path, NormalizedPath) else 1.0 for t in flow.grid]
     latents = [distribution.base.unwhiten(r * point) for r, point in zip(spread, points, strict=True)]
-    scaled = policy.actor.transform(torch.stack(latents, dim=2))
-    actions = policy.box.unscale(scaled)
+    actions = policy.box.unscale(policy.actor.transform(torch.stack(latents, dim=2)))
     return np.array(flow.grid), actions.cpu().numpy().astype(np.float64)

@@ -27,7 +27,12 @@ def weights_histogram(model: FlowSAC, obs: Any, seed: int = 0) -> Figure:
     :param seed: seed of the proposals; the global generators are left alone
     :return: the figure
     """
-    weights = _weights(model, obs, seed)
+    observations = model.policy.obs_to_tensor(obs)[0]
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.no_grad(), evaluation_mode(model.policy), torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        policy = model.actor.distribution(observations)
+        weights = model.weigh_proposals(policy, observations, model.entropy_coefficient())[1]
     n = weights.shape[1]
     share = effective_sample_size(weights) / n
     relative = np.maximum(n * weights.cpu().numpy().ravel(), SMALLEST)
@@ -41,12 +46,3 @@ def weights_histogram(model: FlowSAC, obs: Any, seed: int = 0) -> Figure:
         xlim=(0.0, 1.0), xlabel="effective sample size / N", ylabel="states", title=f"mean {share.mean().item():.0%}"
     )
     return figure
-
-
-def _weights(model: FlowSAC, obs: Any, seed: int) -> torch.Tensor:
-    observations = model.policy.obs_to_tensor(obs)[0]
-    devices = [model.device] if model.device.type == "cuda" else []
-    with torch.no_grad(), evaluation_mode(model.policy), torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        policy = model.actor.distribution(observations)
-        return model.weigh_proposals(policy, observations, model.entropy_coefficient())[1]

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from stable_baselines3 import SAC
+from stable_baselines3.common.env_util import make_vec_env
 
 from experiments.lqr.sac import TUNED_SAC_SETTINGS, tuned_sac_model
 from experiments.runner.tasks import Result, Task
@@ -69,7 +70,7 @@ def default_model(
     :param overrides: arguments of the class that replace its defaults
     :return: the model, not yet trained
     """
-    env = models.training_env(problem, alpha, seed, n_envs=1)
+    env = make_vec_env("MaxEntLQR-v0", seed=seed, env_kwargs={**problem.to_dict(), "alpha": alpha})
     return model_class("MlpPolicy", env, **{"gamma": problem.gamma, "ent_coef": alpha, "seed": seed, **overrides})
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3 import SAC
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.policies import BaseModel
 from stable_baselines3.common.preprocessing import get_action_dim
@@ -16,7 +17,6 @@ from stable_baselines3.sac.policies import SACPolicy
 from torch import nn
 
 from maxent_envs import LQRProblem
-from sb3_flowsac.lqr_study.models import training_env
 
 N_ENVS = 8
 EPISODE_STEPS = 10
@@ -104,5 +104,6 @@ def tuned_sac_model(problem: LQRProblem, alpha: float, seed: int, **overrides: A
     """
     noise = NormalActionNoise(np.zeros(problem.n_inputs), np.full(problem.n_inputs, ACTION_NOISE))
     of_run = {"gamma": problem.gamma, "ent_coef": alpha, "seed": seed, "action_noise": noise}
-    env = training_env(problem, alpha, seed, N_ENVS, max_episode_steps=EPISODE_STEPS)
+    of_env = {**problem.to_dict(), "alpha": alpha, "max_episode_steps": EPISODE_STEPS}
+    env = make_vec_env("MaxEntLQR-v0", n_envs=N_ENVS, seed=seed, env_kwargs=of_env)
     return SAC(QuadraticSACPolicy, env, **{**TUNED_SAC_SETTINGS, **of_run, **overrides})

@@ -8,7 +8,6 @@ import torch
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.noise import ActionNoise, NormalActionNoise
 from stable_baselines3.common.utils import LinearSchedule
-from stable_baselines3.common.vec_env import VecEnv
 
 from maxent_envs import LQRProblem, derived_action_bound
 from maxent_envs.lqr.bounds import SPREAD_MULTIPLE, optimal_spread
@@ -86,44 +85,26 @@ def lqr_model(problem: LQRProblem, alpha: float, seed: int, **overrides: Any) ->
         "learning_starts": max(200, WARM_UP_SHARE * entries),
         "batch_size": max(1024, BATCH_SHARE * entries),
     }
-    bound, steps = action_bound(problem, alpha), episode_steps(problem, alpha)
-    env = training_env(problem, alpha, seed, action_bound=bound, max_episode_steps=steps)
+    of_env = {
+        **problem.to_dict(),
+        "alpha": alpha,
+        "action_bound": action_bound(problem, alpha),
+        "max_episode_steps": episode_steps(problem, alpha),
+    }
+    env = make_vec_env("MaxEntLQR-v0", n_envs=N_ENVS, seed=seed, env_kwargs=of_env)
     return GentleFlowSAC("FlowPolicy", env, **{**FLOW_SETTINGS, **of_problem, **overrides})
 
 
 def action_bound(problem: LQRProblem, alpha: float) -> list[float]:
-    """
-    Bounds of the study's action Box, ``BOX_SPREADS`` standard deviations of the optimal inputs.
-
-    :param problem: the problem
-    :param alpha: the temperature
-    """
+    """Bounds of the study's action Box, ``BOX_SPREADS`` standard deviations of the optimal inputs."""
     bounds: list[float] = (BOX_SPREADS / SPREAD_MULTIPLE * derived_action_bound(problem, alpha)).tolist()
     return bounds
-
-
-def training_env(problem: LQRProblem, alpha: float, seed: int, n_envs: int = N_ENVS, **kwargs: Any) -> VecEnv:
-    """
-    Copies of MaxEntLQR-v0.
-
-    :param problem: the problem
-    :param alpha: the temperature that the action Box is derived from
-    :param seed: seed of the environments
-    :param n_envs: number of copies
-    :param kwargs: further arguments of ``gym.make``
-    """
-    return make_vec_env(
-        "MaxEntLQR-v0", n_envs=n_envs, seed=seed, env_kwargs={**problem.to_dict(), "alpha": alpha, **kwargs}
-    )
 
 
 def episode_steps(problem: LQRProblem, alpha: float) -> int:
     """
     Length of the training episodes: at most ``EPISODE_STEPS``, and so short that the optimal inputs in states where
     exploration without control may lead stay within the Box, ``BOX_MARGIN`` standard deviations of them.
-
-    :param problem: the problem
-    :param alpha: the temperature
     """
     spread, K = optimal_spread(problem, alpha), problem.solve(alpha).K
     noise = problem.noise_cov + problem.B @ np.diag((NOISE_SPREADS * spread) ** 2) @ problem.B.T

@@ -34,12 +34,11 @@ def unmoved_modes(A: FloatArray, B: FloatArray) -> npt.NDArray[Any]:
     largest = np.abs(moved).max(axis=0)
     moved = moved / np.where(largest > 0.0, largest, 1.0)
 
-    def is_moved(mode: complex) -> bool:
-        pencil = np.hstack([(balanced - mode * np.eye(n)) / scale, moved])
-        return bool(np.linalg.matrix_rank(pencil, RANK_TOLERANCE) == n)
-
     modes = np.linalg.eigvals(balanced)
-    return np.array([mode for mode in modes if abs(mode) >= 1.0 - MARGIN and not is_moved(mode)])
+    modes = modes[np.abs(modes) >= 1.0 - MARGIN]
+    pencils = (np.hstack([(balanced - mode * np.eye(n)) / scale, moved]) for mode in modes)
+    ranks = np.array([np.linalg.matrix_rank(pencil, RANK_TOLERANCE) for pencil in pencils])
+    return np.asarray(modes[ranks < n])
 
 
 def q_matrix(A: FloatArray, B: FloatArray, cost: FloatArray, gamma: float, P: FloatArray) -> FloatArray:

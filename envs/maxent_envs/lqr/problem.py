@@ -223,13 +223,12 @@ class LinearGaussian:
 
     def __post_init__(self) -> None:
         problem, n = self.problem, self.problem.n_states
-        system = (problem.A, problem.B, problem.cost, problem.gamma)
         P = linalg.discounted_sum(self.closed_loop.T, self._mean_cost, problem.gamma)
         factor = np.asarray(np.linalg.cholesky(self.Sigma), np.float64)
         for name, values in {"K": self.K, "Sigma": self.Sigma, "P": P, "_factor": factor}.items():
             object.__setattr__(self, name, read_only(values))
-        loss = np.trace(linalg.q_matrix(*system, P)[n:, n:] @ self.Sigma)
-        loss += problem.gamma * np.trace(P @ problem.noise_cov)
+        M = linalg.q_matrix(problem.A, problem.B, problem.cost, problem.gamma, P)
+        loss = np.trace(M[n:, n:] @ self.Sigma) + problem.gamma * np.trace(P @ problem.noise_cov)
         constant = (self.alpha * self.entropy - loss) / (1.0 - problem.gamma)
         object.__setattr__(self, "value_constant", float(constant))
 
@@ -308,11 +307,10 @@ class LinearGaussian:
     def expected_soft_return(self, horizon: int | None = None) -> float:
         """Expected discounted return with the entropy bonus alpha H (1 - gamma^T) / (1 - gamma).
 
-        On the infinite horizon (gamma^T = 0) it is E V(x_0) = -tr(P X_0) + value_constant.
+        On the infinite horizon (gamma^T = 0) it is E V(x_0) = -tr(P X_0) + value_constant. Arguments and errors are
+        those of :meth:`expected_return`.
 
-        :param horizon: Number of steps T >= 1; ``None`` for the infinite horizon.
         :return: The expected soft return.
-        :raises ValueError: If the horizon is no positive integer.
         """
         plain, gamma = self.expected_return(horizon), self.problem.gamma
         left = 0.0 if horizon is None else gamma**horizon

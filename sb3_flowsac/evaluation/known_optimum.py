@@ -12,13 +12,7 @@ CHANGING_WRAPPERS = (gym.ObservationWrapper, gym.ActionWrapper, gym.RewardWrappe
 
 
 def task_of(env: VecEnv) -> Task | None:
-    """
-    The task of environments, if its optimum is known.
-
-    :param env: the environments
-    :return: the target of ``BoltzmannBandit-v0``, the problem of ``MaxEntLQR-v0``; None where :func:`require_task`
-        raises
-    """
+    """The task of environments if its optimum is known: what :func:`require_task` returns, None where it raises."""
     try:
         return require_task(env)
     except ValueError:

@@ -32,10 +32,8 @@ def verdict(row: Mapping[str, Any]) -> str:
 
 def figures(row: Mapping[str, Any]) -> dict[str, float]:
     """
-    What a verdict looks at: the errors with their floors, the loss of return as a share of the optimum's, and the
+    What a ``verdict`` looks at: the errors with their floors, the loss of return as a share of the optimum's, and the
     critic's residual where the critic has one.
-
-    :param row: the run's entry in ``results.json``
     """
     loss = (row["optimal_return"] - row["return"]) / abs(row["optimal_return"])
     measured = {

@@ -19,26 +19,14 @@ MOST_NUMBERS = 4  # of a state in a title
 
 
 def panels(rows: int, columns: int, scale: float = 1.0) -> tuple[Figure, np.ndarray]:
-    """
-    A figure with a grid of square panels.
-
-    :param rows: number of rows
-    :param columns: number of columns
-    :param scale: size of a panel relative to the usual
-    :return: the figure, and its axes (rows, columns)
-    """
+    """A figure with a grid of square panels, ``scale`` times as large as usual, and its axes (rows, columns)."""
     side = PANEL_INCHES * scale
     figure = Figure(figsize=(side * columns + 0.5, side * rows + 0.2), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def state_titles(obs: Any, n_states: int) -> list[str]:
-    """
-    A title for each of a few states: its number, and the value of a short vector.
-
-    :param obs: observations, single or batched
-    :param n_states: how many there are
-    """
+    """A title for each of ``n_states`` observations, single or batched: its number, and a short vector's value."""
     titles = [f"state {i + 1}" for i in range(n_states)]
     if isinstance(obs, dict):
         return titles
@@ -60,13 +48,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def save_figures(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
-    """
-    Write figures as PNG files, see ``save_figure``.
-
-    :param figures: figures by name
-    :param folder: where they are written
-    :return: the files
-    """
+    """Write figures as ``NAME.png``, see ``save_figure``, and return the files."""
     paths = [folder / f"{name}.png" for name in figures]
     for path, figure in zip(paths, figures.values(), strict=True):
         save_figure(figure, path)

@@ -64,16 +64,12 @@ def learning_curves(runs: Mapping[str, Sequence[Curve]], ylabel: str = "mean ret
         steps, values = _on_common_steps(label, curves)
         mean, colour = values.mean(axis=0), f"C{number}"
         marker = "o" if steps[0] == steps[-1] else None  # one point would be no line
-        axes.plot(
-            steps,
-            mean,
-            color=colour,
-            marker=marker,
-            label=f"{label} ({len(values)} runs)" if len(values) > 1 else label,
-        )
+        name = label
         if len(values) > 1:
+            name = f"{label} ({len(values)} runs)"
             width = stats.t.ppf(0.5 * (1.0 + CONFIDENCE), len(values) - 1) * stats.sem(values, axis=0)
             axes.fill_between(steps, mean - width, mean + width, color=colour, alpha=0.2, linewidth=0.0)
+        axes.plot(steps, mean, color=colour, marker=marker, label=name)
     axes.set(xlabel="environment steps", ylabel=ylabel)
     axes.locator_params(axis="x", nbins=5)
     axes.legend(fontsize="small")

@@ -68,10 +68,6 @@ def _learning_curves(groups: Mapping[float, Sequence[Result]]) -> Figure:
 
 
 def lowest_return_shown(runs: Sequence[Result]) -> float:
-    """
-    Where an axis of returns ends: early policies can fail so badly that nothing else could be seen.
-
-    :param runs: results of one temperature
-    """
+    """Where an axis of one temperature's returns ends: early ones can be so bad that nothing else could be seen."""
     returns = np.array([[point["return"] for point in run["history"]] for run in runs])
     return float(max(1.1 * returns.min(), min(4.0 * runs[0]["row"]["optimal_return"], 1.1 * returns[:, -1].min())))

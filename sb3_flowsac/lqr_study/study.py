@@ -185,13 +185,7 @@ def _report(
 
 
 def show_command(model: Path, problem: LQRProblem, alpha: float) -> str:
-    """
-    The command that draws a model of the study in its environment.
-
-    :param model: the model's file
-    :param problem: what it has learnt
-    :param alpha: the temperature that it was trained with
-    """
+    """The command that draws a saved model of the study in the environment of its problem and temperature."""
     names = [name for name in maxent_envs.PRESETS if maxent_envs.preset(name) == problem]
     system = {"preset": names[0]} if names else problem.to_dict()
     arguments = {"alpha": alpha, **system, "action_bound": action_bound(problem, alpha)}

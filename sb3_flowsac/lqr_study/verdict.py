@@ -47,11 +47,7 @@ def figures(row: Mapping[str, Any]) -> dict[str, float]:
 
 
 def advice(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """
-    What to try for runs that have not learnt, as lines to print.
-
-    :param rows: entries of ``results.json`` with their verdicts
-    """
+    """What to try for runs that have not learnt, of those in ``results.json``, as lines to print."""
     lines = []
     for row in rows:
         if row["verdict"] == LEARNT:

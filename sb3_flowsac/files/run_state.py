@@ -6,6 +6,7 @@ random generators; what it restores is another run with the same networks.
 """
 
 import random
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -195,15 +196,9 @@ def _obstacles(env: VecEnv) -> list[str]:
     vec_wrappers = [type(layer) for layer in layers(env) if isinstance(layer, VecEnvWrapper)]
     found = [wrapper.__name__ for wrapper in vec_wrappers if wrapper not in VEC_WRAPPERS]
     for text in dict.fromkeys(env.env_method("__str__")):
-        *wrappers, name = _names(text)
+        # "<Wrapper<Env<id>>>" or "<Wrapper<Env instance>>", unless the environment has a text of its own
+        *wrappers, name = re.findall(r"([^<>]+)(?:<| instance>)", text) or [text]
         found += [wrapper for wrapper, count in Counter(wrappers).items() if wrapper not in WRAPPERS or count > 1]
         if not (env.has_attr("get_state") and env.has_attr("set_state")):
             found.append(f"{name} (without get_state and set_state)")
     return list(dict.fromkeys(found))
-
-
-def _names(text: str) -> list[str]:
-    """Class names of the wrappers and, last, of the environment, from Gymnasium's "<Wrapper<Env<id>>>" or "<Env
-    instance>"."""
-    *names, last = [name for name in text.rstrip(">").split("<") if name]
-    return names if names and not last.endswith(" instance") else [*names, last.removesuffix(" instance")]

@@ -4,7 +4,6 @@ import inspect
 import json
 import re
 import warnings
-from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -82,12 +81,12 @@ def check_same_run(path: Path, kept: dict[str, dict[str, Plain]], given: dict[st
     :param given: settings of the run that resumes it
     :raises ValueError: if they differ; names what does
     """
-    if differences := "; ".join(_differences(kept["run"], given["run"])):
+    if differences := _differences(kept["run"], given["run"]):
         raise ValueError(
             f"{path} is a checkpoint of another run: {differences}. Resume it with its own settings, or give a new run "
             "a folder of its own"
         )
-    if differences := "; ".join(_differences(kept["versions"], given["versions"])):
+    if differences := _differences(kept["versions"], given["versions"]):
         warnings.warn(
             f"{path} was written by other versions ({differences}): the run goes on, but perhaps not bit for bit as it "
             "would have",
@@ -125,7 +124,6 @@ def _environments(env: VecEnv) -> list[Any]:
     return list(found.values())
 
 
-def _differences(kept: dict[str, Plain], given: dict[str, Plain]) -> Iterator[str]:
-    for name in dict.fromkeys([*kept, *given]):
-        if kept.get(name) != given.get(name):
-            yield f"{name} was {kept.get(name)}, now {given.get(name)}"
+def _differences(kept: dict[str, Plain], given: dict[str, Plain]) -> str:
+    different = [name for name in dict.fromkeys([*kept, *given]) if kept.get(name) != given.get(name)]
+    return "; ".join(f"{name} was {kept.get(name)}, now {given.get(name)}" for name in different)

@@ -83,9 +83,6 @@ def _plain(value: Any) -> Any:
 def _bounds(low: Any, high: Any, shape: list[int], dtype: type[Any]) -> dict[str, Any]:
     if math.prod(shape) > MAX_SIZE:
         raise ValueError(f"shape {shape} has more than {MAX_SIZE} numbers")
-    is_float = np.issubdtype(dtype, np.floating)  # numpy reads "inf" as it stands only as a float
-    arrays = {
-        name: np.asarray(value, float if is_float else None) for name, value in {"low": low, "high": high}.items()
-    }
-    bounds = {name: np.broadcast_to(array.astype(dtype), shape).copy() for name, array in arrays.items()}
-    return {**bounds, "shape": tuple(shape)}
+    read_as = float if np.issubdtype(dtype, np.floating) else None  # numpy reads "inf" as it stands only as a float
+    low, high = (np.full(shape, np.asarray(bound, read_as), dtype) for bound in (low, high))
+    return {"low": low, "high": high, "shape": tuple(shape)}

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from gymnasium.vector.utils import create_empty_array
 from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.utils import obs_as_tensor
@@ -47,8 +48,8 @@ def export_onnx(policy: FlowPolicy, path: str | Path, deterministic: bool = Fals
         raise ImportError(f'writing ONNX needs {packages}, not installed: pip install "sb3-flowsac[export]"')
     with _quiet_exporter():
         program = export_program(policy, deterministic)
-        observation = _example(policy)
-        names = [f"observation.{key}" for key in observation] if isinstance(observation, dict) else ["observation"]
+        space = policy.observation_space
+        names = [f"observation.{key}" for key in space] if isinstance(space, spaces.Dict) else ["observation"]
         onnx_program = torch.onnx.export(
             program,
             input_names=names if deterministic else [*names, "noise"],
@@ -73,12 +74,15 @@ def export_program(policy: FlowPolicy, deterministic: bool = False) -> torch.exp
     :raises TypeError: if it is no policy
     """
     prediction = _Prediction(policy)
-    observation, size = _example(policy), {0: torch.export.Dim("batch")}
+    zeros: Any = create_empty_array(policy.observation_space, EXAMPLE_BATCH, np.zeros)
+    # As ``predict`` makes tensors of observations
+    observation, size = obs_as_tensor(zeros, torch.device("cpu")), {0: torch.export.Dim("batch")}
     inputs: tuple[Any, ...] = (observation,)
     sizes: tuple[Any, ...] = (dict.fromkeys(observation, size) if isinstance(observation, dict) else size,)
     if not deterministic:
-        noise = torch.zeros(EXAMPLE_BATCH, policy.n_acting_candidates, len(policy.box.scale))
-        inputs, sizes = (*inputs, noise.to(next(prediction.policy.parameters()).dtype)), (*sizes, size)
+        scale = prediction.policy.box.scale
+        noise = scale.new_zeros(EXAMPLE_BATCH, policy.n_acting_candidates, len(scale))
+        inputs, sizes = (*inputs, noise), (*sizes, size)
     # Without gradients the critics work block by block, and the number of blocks would be fixed
     with torch.enable_grad():
         return torch.export.export(prediction, inputs, dynamic_shapes=sizes)
@@ -98,12 +102,6 @@ class _Prediction(nn.Module):
         box = self.policy.box
         actions = box.unscale(actions) if self.policy.squash_output else box.clamp(actions)
         return actions.reshape(-1, *(self.policy.action_space.shape or ()))
-
-
-def _example(policy: FlowPolicy) -> PyTorchObs:
-    """Observations of the right shapes and types, as ``predict`` would make tensors of them."""
-    zeros: Any = create_empty_array(policy.observation_space, EXAMPLE_BATCH, np.zeros)
-    return obs_as_tensor(zeros, torch.device("cpu"))
 
 
 @contextmanager

@@ -43,6 +43,8 @@ OPTIONAL = ("actor_batch_size", "seed")  # which may be None
 OF_BUFFERS = {"buffer_size", "observation_space", "action_space", "device", "n_envs", "optimize_memory_usage"}
 OF_LOAD = {"device", "custom_objects", "print_system_info", "force_reset"}  # and of SB3's load
 OF_POLICIES = {"observation_space", "action_space", "lr_schedule"}
+# SAC's arguments for gSDE, and the only values of them that mean something here
+NO_SDE = {"use_sde": False, "sde_sample_freq": -1, "use_sde_at_warmup": False}
 
 
 def check_settings(model: OffPolicyAlgorithm) -> None:
@@ -84,9 +86,9 @@ def keywords(argument: str, value: object, known: Collection[str] | None = None,
     kwargs = {} if value is None else value
     if not isinstance(kwargs, dict) or not all(isinstance(key, str) for key in kwargs):
         raise TypeError(f"{argument} must be None or a dictionary whose keys are names, got {abridged(value)}")
-    for key in kwargs if known is not None else ():
-        if key not in known:  # type: ignore[operator]
-            near = difflib.get_close_matches(key, names := sorted(known))  # type: ignore[arg-type]
+    for key in kwargs:
+        if known is not None and key not in known:
+            near = difflib.get_close_matches(key, names := sorted(known))
             hint = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join(names)}"
             raise TypeError(f"{argument} has the key {key!r}, which {owner} does not take; {hint}")
     return kwargs
@@ -115,27 +117,22 @@ def check_policy_kwargs(policy: type, kwargs: object) -> dict[str, Any]:
 def of_load(algorithm: type, kwargs: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments for SB3's ``load``, which takes any and sets attributes of their names."""
     keywords("load", kwargs, parameter_names(algorithm) | OF_LOAD, algorithm.__name__)
-    sde = {"use_sde": False, "sde_sample_freq": -1, "use_sde_at_warmup": False}
-    refuse_sde(None, **{name: kwargs.get(name, default) for name, default in sde.items()})
+    refuse_sde(None, *(kwargs.get(name, default) for name, default in NO_SDE.items()))
     return {"_stats_window_size" if name == "stats_window_size" else name: value for name, value in kwargs.items()}
 
 
-def refuse_sde(
-    policy_kwargs: object, use_sde: object, sde_sample_freq: object, use_sde_at_warmup: object
-) -> dict[str, Any] | None:
+def refuse_sde(policy_kwargs: object, *sde: object) -> dict[str, Any] | None:
     """
     Refuse gSDE, noise on the weights of a Gaussian policy's last layer: SAC's arguments for it mean nothing to a flow.
 
+    :param policy_kwargs: keyword arguments for the policy
+    :param sde: values of the arguments in ``NO_SDE``
     :return: ``policy_kwargs`` without ``use_sde=False``, which SB3's SAC leaves in a dictionary that it was given
     """
     kwargs = keywords("policy_kwargs", policy_kwargs)
     kwargs = {name: value for name, value in kwargs.items() if name != "use_sde" or value is not False}
-    is_default = {
-        "use_sde": use_sde is False,
-        "sde_sample_freq": isinstance(sde_sample_freq, int) and sde_sample_freq == -1,
-        "use_sde_at_warmup": use_sde_at_warmup is False,
-    }
-    given = [name for name, default in is_default.items() if not default]
+    defaults = zip(NO_SDE.items(), sde, strict=True)
+    given = [name for (name, default), value in defaults if type(value) is not type(default) or value != default]
     given += [f"policy_kwargs[{name!r}]" for name in ("use_sde", "use_expln", "clip_mean") if name in kwargs]
     if given:
         raise ValueError(
@@ -189,10 +186,10 @@ def check_action_noise(noise: object, shape: tuple[int, ...] | None) -> None:
 
 def check_replay_buffer(model: OffPolicyAlgorithm) -> None:
     """Check the class of the replay buffer and its arguments."""
-    given, per_env = model.replay_buffer_class, max(1, model.buffer_size // model.n_envs)
-    if given is not None:
-        check_subclass("replay_buffer_class", given, ReplayBuffer)
-    kind = given or (NStepReplayBuffer if model.n_steps > 1 else ReplayBuffer)
+    kind, per_env = model.replay_buffer_class, max(1, model.buffer_size // model.n_envs)
+    if kind is None:
+        kind = NStepReplayBuffer if model.n_steps > 1 else ReplayBuffer
+    check_subclass("replay_buffer_class", kind, ReplayBuffer)
     known = parameter_names(kind) - OF_BUFFERS - ({"env"} if issubclass(kind, HerReplayBuffer) else set())
     keywords("replay_buffer_kwargs", model.replay_buffer_kwargs, known, kind.__name__)
     if model.n_steps > per_env:

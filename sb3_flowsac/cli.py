@@ -78,8 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         known = [*OWN_COMMANDS, *ZOO_COMMANDS]
         if verb not in known and (near := difflib.get_close_matches(verb, known)):
             parser.error(f"unknown command {verb!r}; did you mean {' or '.join(near)}?")
-        options = parser.parse_args(arguments)
-        return int(options.run(options.parser, options, shlex.join(["flowsac", *arguments])))
+        options = parser.parse_args(arguments, Namespace(command_line=shlex.join(["flowsac", *arguments])))
+        return int(options.run(options) or 0)
     except (AssertionError, ImportError, LookupError, OSError, TypeError, ValueError) as error:
         # In an environment or a callback of the user's only the traceback says where
         if {"collect_rollouts", "step"} & {frame.name for frame in traceback.extract_tb(error.__traceback__)}:
@@ -155,12 +155,12 @@ def _run_zoo(verb: str, arguments: Sequence[str]) -> None:
 
 
 @contextmanager
-def _errors_of(parser: ArgumentParser, argument: str, *kinds: type[Exception]) -> Iterator[None]:
+def _errors_of(options: Namespace, argument: str, *kinds: type[Exception]) -> Iterator[None]:
     """End the command with a message that names an argument where one of these errors is raised."""
     try:
         yield
     except kinds as error:
-        parser.error(f"argument {argument}: {error}")
+        options.parser.error(f"argument {argument}: {error}")
 
 
 def _add_lqr(parser: ArgumentParser) -> None:
@@ -190,34 +190,35 @@ def _add_lqr(parser: ArgumentParser) -> None:
     out.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
 
 
-def _run_lqr(parser: ArgumentParser, options: Namespace, command: str) -> int:
+def _run_lqr(options: Namespace) -> int:
     """Run the study and return the exit code, 1 if a run has failed; Ctrl-C ends it with a word on how to go on."""
     from sb3_flowsac.lqr_study.study import run_study
 
-    arguments = {"problem": _chosen_problem(parser, options), "alphas": options.alpha, "seeds": options.seed}
+    arguments = {"problem": _chosen_problem(options), "alphas": options.alpha, "seeds": options.seed}
     try:
-        with _errors_of(parser, "--out", OSError):
+        with _errors_of(options, "--out", OSError):
             rows = run_study(**arguments, timesteps=options.timesteps, jobs=options.jobs, out=options.out)
     except KeyboardInterrupt:
         print(
-            f"\nInterrupted. Finished runs are in {options.out}. To go on from there, the same command:\n  {command}",
+            f"\nInterrupted. Finished runs are in {options.out}. To go on from there, the same command:\n"
+            f"  {options.command_line}",
             file=sys.stderr,
         )
         return INTERRUPTED
     return int(any(row.get("verdict") == "failed" for row in rows))
 
 
-def _chosen_problem(parser: ArgumentParser, options: Namespace) -> "LQRProblem":
+def _chosen_problem(options: Namespace) -> "LQRProblem":
     """The system to learn; the command ends with a message if it is unknown or no valid problem."""
     from maxent_envs import load_problem, preset, random_problem
 
     if options.problem is not None:
-        with _errors_of(parser, "--problem", ValueError, OSError):
+        with _errors_of(options, "--problem", ValueError, OSError):
             return load_problem(Path(options.problem))
     if options.random is not None:
-        with _errors_of(parser, "--random", ValueError):
+        with _errors_of(options, "--random", ValueError):
             return random_problem(*options.random)
-    with _errors_of(parser, "--preset", ValueError):
+    with _errors_of(options, "--preset", ValueError):
         return preset("default" if options.preset is None else options.preset)
 
 
@@ -236,24 +237,23 @@ def _add_show(parser: ArgumentParser) -> None:
     out.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
 
 
-def _run_show(parser: ArgumentParser, options: Namespace, _: str) -> int:
+def _run_show(options: Namespace) -> None:
     from sb3_flowsac.show import LEARNING_CURVE, PAGE, show, states
 
     if options.env_kwargs and options.env is None:
-        parser.error("argument --env-kwargs: there is no environment without --env")
-    saved = _saved_model(parser, options)
+        options.parser.error("argument --env-kwargs: there is no environment without --env")
+    saved = _saved_model(options)
     kwargs = dict(options.env_kwargs)
-    with _errors_of(parser, "--env", ValueError, LookupError, ImportError):
+    with _errors_of(options, "--env", ValueError, LookupError, ImportError):
         obs, task = states(saved, options.env, kwargs)
     source = f"a rollout in {options.env} {kwargs or ''}" if options.env else "the observation space"
-    with _errors_of(parser, "--out", OSError):
+    with _errors_of(options, "--out", OSError):
         pictures = show(saved, options.model, obs, task, options.out, source)
     for picture in pictures:
         print(picture)
     print(f"All on one page: {pictures[0].with_name(PAGE)}")
     if LEARNING_CURVE not in {picture.stem for picture in pictures}:
         print("No learning curve: no file of a Monitor or an EvalCallback lies beside the model")
-    return 0
 
 
 def _add_export(parser: ArgumentParser) -> None:
@@ -264,15 +264,14 @@ def _add_export(parser: ArgumentParser) -> None:
     parser.add_argument("--deterministic", action="store_true", help=deterministic)
 
 
-def _run_export(parser: ArgumentParser, options: Namespace, _: str) -> int:
+def _run_export(options: Namespace) -> None:
     from sb3_flowsac.files import export_onnx
     from sb3_flowsac.files.loading import policy_of
 
-    policy = policy_of(_saved_model(parser, options))
-    with _errors_of(parser, "OUT", OSError):
+    policy = policy_of(_saved_model(options))
+    with _errors_of(options, "OUT", OSError):
         export_onnx(policy, options.out, options.deterministic)
     print(options.out)
-    return 0
 
 
 def _add_push(parser: ArgumentParser) -> None:
@@ -281,21 +280,20 @@ def _add_push(parser: ArgumentParser) -> None:
     parser.add_argument("repo_id", metavar="USER/REPOSITORY", help="repository on the hub, made if there is none")
 
 
-def _run_push(parser: ArgumentParser, options: Namespace, _: str) -> int:
+def _run_push(options: Namespace) -> None:
     """Upload a policy that can be loaded, the three files of ``save_policy`` alone."""
     from huggingface_hub import HfApi  # of the extra zoo
 
     from sb3_flowsac.files.loading import policy_of
     from sb3_flowsac.files.policy_folder import CARD, CONFIG, WEIGHTS, save_policy
 
-    policy = policy_of(_saved_model(parser, options))
+    policy = policy_of(_saved_model(options))
     with TemporaryDirectory() as temporary:
         folder = options.model if options.model.is_dir() else temporary
         if folder == temporary:
             save_policy(policy, folder)
         print(HfApi().create_repo(options.repo_id, exist_ok=True))
         HfApi().upload_folder(repo_id=options.repo_id, folder_path=folder, allow_patterns=[CARD, CONFIG, WEIGHTS])
-    return 0
 
 
 def _add_enjoy(parser: ArgumentParser) -> None:
@@ -306,15 +304,14 @@ def _add_enjoy(parser: ArgumentParser) -> None:
     parser.add_argument("--no-render", action="store_true", help="no window; there is none without a display")
 
 
-def _run_enjoy(parser: ArgumentParser, options: Namespace, _: str) -> int:
+def _run_enjoy(options: Namespace) -> None:
     import gymnasium as gym
 
     from sb3_flowsac.plotting.style import has_display
     from sb3_flowsac.pretrained import enjoy
 
-    with _errors_of(parser, PRETRAINED, gym.error.Error):  # of a simulator or a window that needs a further package
+    with _errors_of(options, PRETRAINED, gym.error.Error):  # of a simulator or a window that needs a further package
         print(enjoy(options.pretrained, options.episodes, has_display() and not options.no_render))
-    return 0
 
 
 def _add_model(parser: ArgumentParser) -> None:
@@ -323,10 +320,11 @@ def _add_model(parser: ArgumentParser) -> None:
     model.complete = shtab.FILE  # type: ignore[attr-defined]
 
 
-def _saved_model(parser: ArgumentParser, options: Namespace) -> "FlowSAC | FlowPolicy":
+def _saved_model(options: Namespace) -> "FlowSAC | FlowPolicy":
     """What MODEL names; the command ends with a message if it is no model of this package."""
     from sb3_flowsac.files.loading import load_saved
 
+    parser: ArgumentParser = options.parser
     try:
         return load_saved(options.model)
     except FileNotFoundError:  # SB3's names a file that nobody has asked for, with .zip behind it

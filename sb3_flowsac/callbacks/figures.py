@@ -28,11 +28,8 @@ class FigureCallback(BaseCallback):
     The same states are drawn every time. The random numbers are the figures' own: a run with the callback learns
     exactly what a run without learns.
 
-    .. warning::
-
-      With several environments each call stands for ``n_envs`` steps, as for SB3's ``EvalCallback``.
-
-    :param freq: draw every ``freq`` calls of the callback
+    :param freq: draw every ``freq`` calls of the callback; with several environments each call stands for ``n_envs``
+        steps, as for SB3's ``EvalCallback``
     :param n_states: number of states in which actions are drawn
     :param observations: a batch of observations as the environment gives them, from which these states are taken and
         whose weights are shown; by default 64 of those in the replay buffer when the first figure is drawn

@@ -34,15 +34,12 @@ class LQROptimalityCallback(BaseCallback):
 
     The temperature is the model's current one: with ``ent_coef="auto"`` the optimum, and with it
     ``lqr/optimal_return``, moves as alpha does. The evaluation has random generators of its own and restores the
-    policy's mode, so that a run
-    with the callback learns exactly what a run without learns. ``VecNormalize`` may normalise observations; one that
-    normalises rewards is refused, since the temperature, which is not divided, would then mean another optimum.
+    policy's mode, so that a run with the callback learns exactly what a run without learns. ``VecNormalize`` may
+    normalise observations; one that normalises rewards is refused, since the temperature, which is not divided, would
+    then mean another optimum.
 
-    .. warning::
-
-      With several environments each call stands for ``n_envs`` steps, as for SB3's ``EvalCallback``.
-
-    :param eval_freq: evaluate every ``eval_freq`` calls of the callback
+    :param eval_freq: evaluate every ``eval_freq`` calls of the callback; with several environments each call stands for
+        ``n_envs`` steps, as for SB3's ``EvalCallback``
     :param n_states: number of visited states in which mean and covariance are estimated
     :param n_actions: number of actions drawn in each of them
     :param n_rollouts: number of rollouts of each policy

@@ -129,11 +129,7 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
-        """
-        Actions for the environments and for the buffer, as SB3 draws them.
-
-        :raises DivergenceError: if one is not finite, before the environment gets it
-        """
+        """As SB3's; raises a ``DivergenceError`` if an action is not finite, before the environment gets it."""
         actions, buffer_actions = super()._sample_action(learning_starts, action_noise, n_envs)
         try:
             check_finite("action", buffer_actions, self.num_timesteps)
@@ -150,11 +146,7 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
         dones: np.ndarray,
         infos: list[dict[str, Any]],
     ) -> None:
-        """
-        Store a transition of each environment, as SB3 does.
-
-        :raises DivergenceError: if a reward or an observation is not finite
-        """
+        """As SB3's; raises a ``DivergenceError`` if a reward or an observation is not finite."""
         normalizer, stored = self._vec_normalize_env, {"reward": reward, "observation": new_obs}
         if normalizer is not None:  # the buffer keeps what the environment gave
             stored = {"reward": normalizer.get_original_reward(), "observation": normalizer.get_original_obs()}

@@ -37,10 +37,8 @@ def first_not_finite(name: str, values: Any) -> str | None:
 
 def check_finite(name: str, values: Any, timestep: int) -> None:
     """
-    Refuse numbers of a training run that are not finite.
+    Refuse numbers of a training run that are not finite, see ``first_not_finite``.
 
-    :param name: what the numbers are
-    :param values: an array (the first axis of a batch is the environment) or a dictionary of arrays
     :param timestep: number of environment steps so far
     :raises DivergenceError: with name, index and value of the first such number, and the step
     """

@@ -13,24 +13,12 @@ __all__ = ["MAX_SIZE", "abridged", "boolean", "choice", "integer", "naming", "nu
 
 
 def positive(name: str, value: object) -> float:
-    """
-    Check a finite number above 0.
-
-    :param name: name of the argument
-    :param value: what was given
-    :raises ValueError: if it is anything else
-    """
+    """Check a finite number above 0, see ``number``."""
     return number(name, value, 0.0, between=True)
 
 
 def boolean(name: str, value: object) -> bool:
-    """
-    Check a truth value, Python's or numpy's; numbers are refused.
-
-    :param name: name of the argument
-    :param value: what was given
-    :raises ValueError: if it is anything else
-    """
+    """Check a truth value, Python's or numpy's; numbers are refused with a ``ValueError``."""
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be True or False, got {abridged(value)}")
     return bool(value)

@@ -29,9 +29,5 @@ def load_saved(path: Path) -> FlowSAC | FlowPolicy:
 
 
 def policy_of(saved: FlowSAC | FlowPolicy) -> FlowPolicy:
-    """
-    The policy of what ``load_saved`` gave.
-
-    :param saved: a model or a policy
-    """
+    """The policy of what ``load_saved`` gave."""
     return saved.policy if isinstance(saved, FlowSAC) else saved

@@ -35,11 +35,6 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """
-    Write a text file, see ``replacing``.
-
-    :param path: the file
-    :param text: its content
-    """
+    """Write a text file, see ``replacing``."""
     with replacing(path) as file:
         file.write(text.encode())

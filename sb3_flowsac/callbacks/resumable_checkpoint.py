@@ -91,7 +91,7 @@ class ResumableCheckpoint(BaseCallback):
             key: (callback.n_calls, callback.get_state() if hasattr(callback, "get_state") else None)
             for key, callback in self._callbacks().items()
         }
-        content = {"settings": self._settings, "callbacks": callbacks, **run_state(self._flow_model)}
+        content = {"settings": self._settings, "callbacks": callbacks, **run_state(self._flow_model, self.training_env)}
         write_checkpoint(self.path, content)
         self._saved_call = self.n_calls
         if self.verbose >= 2:
@@ -105,7 +105,7 @@ class ResumableCheckpoint(BaseCallback):
                 callbacks[key].n_calls = n_calls
                 if state is not None:
                     callbacks[key].set_state(state)
-        restore_run(self._flow_model, content)
+        restore_run(self._flow_model, self.training_env, content)
         for callback in callbacks.values():  # those before this one have seen 0
             callback.num_timesteps = self._flow_model.num_timesteps
         if self.verbose >= 1:

@@ -53,7 +53,7 @@ VEC_WRAPPERS: dict[type[VecEnv], tuple[str, ...]] = {
 }
 
 
-def run_state(model: FlowSAC) -> State:
+def run_state(model: FlowSAC, env: VecEnv) -> State:
     """
     The state of a run between two rollouts: networks, optimisers, counters, the replay buffer, environments, what waits
     to be logged, and the random generators of Python, NumPy, PyTorch.
@@ -62,6 +62,7 @@ def run_state(model: FlowSAC) -> State:
     does not, or is in a wrapper that is not known, only the random generators of the environments are kept.
 
     :param model: a model, its training set up
+    :param env: its environment
     :return: what :func:`restore_run` takes
     """
     logged = model.logger.name_to_value.items()
@@ -72,18 +73,19 @@ def run_state(model: FlowSAC) -> State:
         "attributes": {name: getattr(model, name) for name in MODEL_ATTRIBUTES},
         "log": {name: {key: getattr(model.logger, name)[key] for key in scalars} for name in LOG},
         "replay buffer": _filled_rows(model.replay_buffer),
-        "environments": _environment_state(_env(model)),
+        "environments": _environment_state(env),
         "random generators": (random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda),
     }
 
 
-def restore_run(model: FlowSAC, state: State) -> None:
+def restore_run(model: FlowSAC, env: VecEnv, state: State) -> None:
     """
     Put a model of the same settings, its training set up, into the state that :func:`run_state` has found.
 
     If the environments' states are not in it a warning says why, and the interrupted episodes start anew.
 
     :param model: the model
+    :param env: its environment
     :param state: what :func:`run_state` returned
     """
     model.set_parameters(state["parameters"], exact_match=True, device=model.device)
@@ -92,7 +94,7 @@ def restore_run(model: FlowSAC, state: State) -> None:
     for name, values in state["log"].items():
         getattr(model.logger, name).update(values)
     _fill_rows(vars(model.replay_buffer), state["replay buffer"])
-    first_observations = _restore_environment(_env(model), state["environments"])
+    first_observations = _restore_environment(env, state["environments"])
     if first_observations is not None:
         model._last_obs = first_observations
         normalizer = model.get_vec_normalize_env()
@@ -113,11 +115,6 @@ def layers(env: VecEnv) -> Iterator[VecEnv]:
     while isinstance(env, VecEnvWrapper):
         env = env.venv
         yield env
-
-
-def _env(model: FlowSAC) -> VecEnv:
-    assert model.env is not None  # no training can be set up without
-    return model.env
 
 
 def _filled_rows(buffer: ReplayBuffer) -> State:

@@ -119,8 +119,9 @@ def load_policy(
     if policy_class in POLICIES.values() and not any(isinstance(value, type) for value in policy_kwargs.values()):
         # The shapes first, without memory behind them: a file may ask for networks of any size. Classes of the
         # user's own might need numbers to be made
-        with torch.device("meta"):
-            make(_without_memory(policy_class))
+        meta = torch.device("meta")
+        with meta:
+            make(type(policy_class.__name__, (policy_class,), {"device": property(lambda _: meta)}))
     policy = make(policy_class)
     policy.load_state_dict(weights)
     policy.set_training_mode(False)
@@ -143,11 +144,6 @@ def _read_config(path: Path) -> dict[str, Any]:
         with naming(f"{path}: {name}"):
             config[name] = space_from_json(config[name])
     return config
-
-
-def _without_memory(policy_class: type[FlowPolicy]) -> type[FlowPolicy]:
-    """The same class, which leaves its networks on the device of shapes without numbers."""
-    return type(policy_class.__name__, (policy_class,), {"device": property(lambda _: torch.device("meta"))})
 
 
 def _check_fit(policy: FlowPolicy, weights: dict[str, torch.Tensor], path: Path) -> None:

@@ -121,7 +121,7 @@ def of_load(algorithm: type, kwargs: dict[str, Any]) -> dict[str, Any]:
     return {"_stats_window_size" if name == "stats_window_size" else name: value for name, value in kwargs.items()}
 
 
-def refuse_sde(policy_kwargs: object, *sde: object) -> dict[str, Any] | None:
+def refuse_sde(policy_kwargs: object, *sde: object) -> dict[str, Any]:
     """
     Refuse gSDE, noise on the weights of a Gaussian policy's last layer: SAC's arguments for it mean nothing to a flow.
 
@@ -139,7 +139,7 @@ def refuse_sde(policy_kwargs: object, *sde: object) -> dict[str, Any] | None:
             f"{', '.join(given)}: a flow policy has no generalized state-dependent exploration (gSDE). It explores by "
             "its own samples: leave this out, and pass action_noise to explore more"
         )
-    return None if policy_kwargs is None else kwargs
+    return kwargs
 
 
 def learning_rate(value: object) -> float | Schedule:

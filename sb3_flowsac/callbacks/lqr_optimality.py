@@ -86,11 +86,7 @@ class LQROptimalityCallback(BaseCallback):
         return self.history
 
     def set_state(self, state: list[dict[str, float]]) -> None:
-        """
-        Go on with the evaluations of an earlier start of the run.
-
-        :param state: what ``get_state`` returned
-        """
+        """Go on with the evaluations of an earlier start of the run, which ``get_state`` returned."""
         self.history = state
 
     def _on_step(self) -> bool:

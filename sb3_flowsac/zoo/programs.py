@@ -88,11 +88,7 @@ def run(verb: str, argv: Sequence[str]) -> None:
 
 
 def parser_of(verb: str) -> ArgumentParser:
-    """
-    The options of a program of the Zoo, with ours.
-
-    :param verb: see ``run``
-    """
+    """The options of a program of the Zoo, a ``verb`` of ``run``, with ours."""
     parsers: list[ArgumentParser] = []
 
     def stop(parser: ArgumentParser) -> NoReturn:

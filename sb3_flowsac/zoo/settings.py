@@ -20,11 +20,7 @@ OPTIONS = {"env", "tensorboard_log", "verbose", "seed", "device"}
 
 
 def config_file() -> Path:
-    """
-    Find FlowSAC's settings for the Zoo: inside an installed package, beside it in a checkout.
-
-    :return: path of ``flowsac.yml``
-    """
+    """Where ``flowsac.yml`` is, the settings for the Zoo: inside an installed package, beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent
     installed = package / "zoo_configs" / "flowsac.yml"
     return installed if installed.is_file() else package.parent / "zoo_configs" / "flowsac.yml"

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.noise import ActionNoise, VectorizedActionNoise
+from stable_baselines3.common.noise import VectorizedActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv, TrainFreq, TrainFrequencyUnit
 
@@ -126,11 +126,9 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
         number(f"learning_rate({left:.3g})", self.lr_schedule(left), 0.0)
         super()._update_learning_rate(optimizers)
 
-    def _sample_action(
-        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _sample_action(self, *args: Any, **kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
         """As SB3's; raises a ``DivergenceError`` if an action is not finite, before the environment gets it."""
-        actions, buffer_actions = super()._sample_action(learning_starts, action_noise, n_envs)
+        actions, buffer_actions = super()._sample_action(*args, **kwargs)
         try:
             check_finite("action", buffer_actions, self.num_timesteps)
         except DivergenceError as error:

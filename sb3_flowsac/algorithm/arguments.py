@@ -97,15 +97,14 @@ def keywords(argument: str, value: object, known: Collection[str] | None = None,
 def parameter_names(owner: type) -> set[str]:
     """Names of what a constructor takes; one that passes ``*args`` or ``**kwargs`` on takes what its bases take."""
     names: set[str] = set()
-    for constructor in (vars(base).get("__init__") for base in owner.__mro__):
-        if constructor is not None:
-            parameters = inspect.signature(constructor).parameters.values()
-            names.update(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
-            if "flow_kwargs" in (p.name for p in parameters):
-                options = inspect.signature(make_flow).parameters.values()
-                return names - {"self"} | {p.name for p in options if p.kind is p.KEYWORD_ONLY}
-            if not any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters):
-                break
+    for constructor in (vars(base)["__init__"] for base in owner.__mro__ if "__init__" in vars(base)):
+        parameters = inspect.signature(constructor).parameters
+        names |= {name for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        if "flow_kwargs" in parameters:
+            options = inspect.signature(make_flow).parameters.values()
+            return names - {"self"} | {p.name for p in options if p.kind is p.KEYWORD_ONLY}
+        if not any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters.values()):
+            break
     return names - {"self"}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env import VecEnv
 
 from maxent_envs import LQRProblem, Target
 from sb3_flowsac.algorithm import FlowPolicy, FlowSAC
@@ -63,7 +63,7 @@ def states(
         space.seed(0)
         return space.sample(), None
     try:
-        env = FlowSAC._wrap_env(DummyVecEnv([lambda: gym.make(env_id, **(env_kwargs or {}))]), verbose=0)
+        env = FlowSAC._wrap_env(gym.make(env_id, **(env_kwargs or {})), verbose=0)
     except (gym.error.Error, TypeError) as error:
         raise ValueError(str(error)) from error
     return _visited(saved, env), task_of(env)

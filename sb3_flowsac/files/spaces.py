@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from sb3_flowsac.checks import abridged
+from sb3_flowsac.checks import abridged, choice
 
 MAX_SIZE = 2**26  # numbers in a Box: more than any image has, and refused before its bounds fill the memory
 # Arguments of each kind of space, which are also its attributes
@@ -22,7 +22,7 @@ ARGUMENTS: dict[type[spaces.Space[Any]], tuple[str, ...]] = {
     spaces.MultiBinary: ("n",),
     spaces.Dict: ("spaces",),
 }
-NAMES = ", ".join(kind.__name__ for kind in ARGUMENTS)
+KINDS = {kind.__name__: kind for kind in ARGUMENTS}
 
 
 def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
     :raises ValueError: if the space is of another kind
     """
     if type(space) not in ARGUMENTS:
-        raise ValueError(f"the space must be one of {NAMES}; got {abridged(space)}")
+        raise ValueError(f"the space must be one of {', '.join(KINDS)}; got {abridged(space)}")
     arguments = {name: getattr(space, name) for name in ARGUMENTS[type(space)]}
     for bound in {"low", "high"} & arguments.keys():  # one number if all are the same
         values = arguments[bound]
@@ -50,19 +50,17 @@ def space_from_json(description: dict[str, Any]) -> spaces.Space[Any]:
     :return: an equal space
     :raises ValueError: if it is no such description
     """
-    name = description.get("type") if isinstance(description, dict) else description
-    kinds = [kind for kind in ARGUMENTS if kind.__name__ == name]
-    if not kinds:
-        raise ValueError(f"type must be one of {NAMES}; got {abridged(name)}")
+    name = choice("type", description.get("type") if isinstance(description, dict) else description, KINDS)
+    kind = KINDS[name]
     try:
-        arguments = {name: description[name] for name in ARGUMENTS[kinds[0]]}
+        arguments = {name: description[name] for name in ARGUMENTS[kind]}
         if "dtype" in arguments:
             arguments["dtype"] = np.dtype(arguments["dtype"]).type
-        if kinds[0] is spaces.Box:
+        if kind is spaces.Box:
             arguments.update(_bounds(**arguments))
-        elif kinds[0] is spaces.Dict:
+        elif kind is spaces.Dict:
             arguments["spaces"] = [(str(key), space_from_json(inner)) for key, inner in arguments["spaces"]]
-        return kinds[0](**arguments)
+        return kind(**arguments)
     except (ArithmeticError, AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{name} is described wrongly: {type(error).__name__}: {error}") from error
 

@@ -143,14 +143,12 @@ def _fill_rows(into: State, state: State) -> None:
 
 def _end_episodes(buffer: ReplayBuffer) -> None:
     """End the latest episodes of a buffer, as if by a time limit: the transitions to come are of new ones."""
-    if buffer.size() == 0:
-        return
     if isinstance(buffer, HerReplayBuffer):
         buffer.truncate_last_trajectory()
-        return
-    buffer.dones[buffer.pos - 1] = True
-    if buffer.handle_timeout_termination:
-        buffer.timeouts[buffer.pos - 1] = True
+    elif buffer.size():
+        buffer.dones[buffer.pos - 1] = True
+        if buffer.handle_timeout_termination:
+            buffer.timeouts[buffer.pos - 1] = True
 
 
 def _environment_state(env: VecEnv) -> State:

@@ -222,10 +222,6 @@ class FlowPolicy(BasePolicy):
         return data
 
     def train(self, mode: bool = True) -> "FlowPolicy":
-        self.set_training_mode(mode)  # torch's name for it
-        return self
-
-    def set_training_mode(self, mode: bool) -> None:
         """
         Put actor and critics in training or evaluation mode; target critics stay in evaluation mode.
 
@@ -233,8 +229,9 @@ class FlowPolicy(BasePolicy):
         """
         for module in (self.actor, self.critic):
             if module.training != mode:  # each call of predict asks, and the way through all submodules takes time
-                module.set_training_mode(mode)
+                module.train(mode)
         self.training = mode
+        return self
 
     def obs_to_tensor(self, observation: Any) -> tuple[PyTorchObs, bool]:
         """

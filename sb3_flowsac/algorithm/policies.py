@@ -1,6 +1,5 @@
 """The policy of FlowSAC: an actor that is a conditional flow, and its critics."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from sb3_flowsac.algorithm.density import in_parts
 from sb3_flowsac.algorithm.finite import first_not_finite
 from sb3_flowsac.algorithm.optimizers import make_optimizer
 from sb3_flowsac.checks import MAX_SIZE, boolean, integer
-from sb3_flowsac.flow import FlowDistribution
 
 
 class FlowPolicy(BasePolicy):
@@ -337,15 +335,13 @@ class FlowPolicy(BasePolicy):
         if actions.isnan().any():
             raise ValueError("actions must be numbers, got nan")
         scaled = self.box.to_scaled(actions if actions.dim() == 3 else actions.unsqueeze(1))
-        log_prob = torch.cat(in_parts(distribution, scaled, partial(self._scaled_log_prob, distribution)), dim=1)
-        log_prob = log_prob - self.box.log_volume
-        return log_prob if actions.dim() == 3 else log_prob.squeeze(1)
-
-    def _scaled_log_prob(self, distribution: FlowDistribution, scaled: torch.Tensor) -> torch.Tensor:
         transform = self.actor.transform
         u = transform.inverse(scaled)
-        log_prob = distribution.log_prob(u) - transform.log_det(u)
-        return log_prob.masked_fill(self.box.is_outside(scaled), -torch.inf) if transform.squashes else log_prob
+        log_prob = torch.cat(in_parts(distribution, u, distribution.log_prob), dim=1)
+        log_prob = log_prob - transform.log_det(u) - self.box.log_volume
+        if transform.squashes:
+            log_prob = log_prob.masked_fill(self.box.is_outside(scaled), -torch.inf)
+        return log_prob if actions.dim() == 3 else log_prob.squeeze(1)
 
     def entropy(self, obs: Any, n: int = 64, generator: torch.Generator | None = None) -> torch.Tensor:
         """

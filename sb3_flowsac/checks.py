@@ -25,14 +25,15 @@ def boolean(name: str, value: object) -> bool:
 
 
 @contextmanager
-def naming(rule: str, kind: type[Exception] = ValueError) -> Iterator[None]:
+def naming(rule: str, kind: type[Exception] = ValueError, caught: type[Exception] = Exception) -> Iterator[None]:
     """
     Whatever is raised within, by a user's code or a library, is raised as an error that says the rule first.
 
     :param rule: what must hold, or what has failed
     :param kind: the error's class
+    :param caught: class of the errors that get the rule; others pass as they are
     """
     try:
         yield
-    except Exception as error:
+    except caught as error:
         raise kind(f"{rule}: {error}") from error

@@ -18,7 +18,7 @@ from sb3_flowsac.algorithm import arguments
 from sb3_flowsac.algorithm.finite import REMEDY, DivergenceError, check_finite, spoilt_parameters
 from sb3_flowsac.algorithm.schedules import HoldThenLinearSchedule
 from sb3_flowsac.algorithm.tables import slow_down_tables
-from sb3_flowsac.checks import number
+from sb3_flowsac.checks import naming, number
 
 SelfAlgorithm = TypeVar("SelfAlgorithm", bound="CheckedOffPolicyAlgorithm")
 DAMAGE = (AssertionError, EOFError, KeyError, json.JSONDecodeError, pickle.UnpicklingError)
@@ -72,10 +72,8 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
         return setup
 
     def _setup_model(self) -> None:
-        try:
+        with naming(f"buffer_size={self.buffer_size} transitions do not fit into memory", MemoryError, MemoryError):
             super()._setup_model()
-        except MemoryError as error:
-            raise MemoryError(f"buffer_size={self.buffer_size} transitions do not fit into memory: {error}") from error
         self._warn_of_another_gamma()
 
     def _warn_of_another_gamma(self) -> None:

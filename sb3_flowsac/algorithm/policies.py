@@ -18,7 +18,7 @@ from sb3_flowsac.algorithm.critics import Critic
 from sb3_flowsac.algorithm.density import in_parts
 from sb3_flowsac.algorithm.finite import first_not_finite
 from sb3_flowsac.algorithm.optimizers import make_optimizer
-from sb3_flowsac.checks import MAX_SIZE, boolean, integer
+from sb3_flowsac.checks import MAX_SIZE, boolean, integer, naming
 
 
 class FlowPolicy(BasePolicy):
@@ -178,13 +178,10 @@ class FlowPolicy(BasePolicy):
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
         """A new features extractor."""
-        try:
-            return super().make_features_extractor()
-        except TypeError as error:
-            raise TypeError(
-                f"features_extractor_kwargs={self.features_extractor_kwargs} do not fit "
-                f"{self.features_extractor_class.__name__}: {error}"
-            ) from error
+        given, kind = self.features_extractor_kwargs, self.features_extractor_class
+        with naming(f"features_extractor_kwargs={given} do not fit {kind.__name__}", TypeError, TypeError):
+            extractor = super().make_features_extractor()
+        return extractor
 
     def make_actor(self) -> FlowActor:
         """A new actor with its own features extractor."""
@@ -193,11 +190,10 @@ class FlowPolicy(BasePolicy):
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Critic:
         """New critics, by default with an extractor of their own."""
         kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
-        try:
-            return self.critic_class(**kwargs).to(self.device)
-        except TypeError as error:
-            given = self._critic_arguments["critic_kwargs"]
-            raise TypeError(f"critic_kwargs={given} do not fit {self.critic_class.__name__}: {error}") from error
+        given, kind = self._critic_arguments["critic_kwargs"], self.critic_class
+        with naming(f"critic_kwargs={given} do not fit {kind.__name__}", TypeError, TypeError):
+            critic = kind(**kwargs).to(self.device)
+        return critic
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()

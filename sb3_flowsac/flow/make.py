@@ -65,10 +65,8 @@ def make_flow(
     distribution: StandardBase | GaussianBase | LinearBase = StandardBase(dim)
     if base != "standard":
         distribution = (GaussianBase if base == "gaussian" else LinearBase)(features_dim, dim, log_std_init)
-    try:
+    with naming(f"field_kwargs={abridged(field_kwargs)} do not fit {field_class.__name__}", TypeError, TypeError):
         velocity_field = field_class(features_dim, dim, affine=base == "standard", **field_kwargs)
-    except TypeError as error:
-        raise TypeError(f"field_kwargs={abridged(field_kwargs)} do not fit {field_class.__name__}: {error}") from error
     flow = ConditionalFlow(distribution, velocity_field, solver, time_grid(ode_steps, ode_grid_power), density)
     if field_class not in FIELDS.values():
         _check_velocity(velocity_field, features_dim, dim)

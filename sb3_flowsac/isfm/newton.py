@@ -60,11 +60,8 @@ class NewtonGaussian(SamplingDistribution):
         spread = (axes.T @ slope).norm(dim=-1).clamp(min=MIN_SPREAD)  # of the policy along the axes, (batch, dim)
         widening = 1.0 + trust * (MAX_WIDENING - 1.0)
         precision = torch.maximum(trust * curvatures, 1.0 / (widening * spread).square())
-        move = (
-            (trust * gradient.mean(1) @ axes / precision)
-            .nan_to_num(nan=0.0)
-            .clamp(-self.max_move * spread, self.max_move * spread)
-        )
+        furthest = self.max_move * spread
+        move = (trust * gradient.mean(1) @ axes / precision).nan_to_num(nan=0.0).clamp(-furthest, furthest)
         mean = (actions.mean(1) + move @ axes.T).clamp(-FURTHEST, FURTHEST)
         widest = MAX_WIDENING * base.scale_tril.norm(dim=-1)
         width = precision.rsqrt().clamp(min=torch.finfo(precision.dtype).eps)  # what actions can tell apart
@@ -88,10 +85,8 @@ def _curvature(steps: torch.Tensor, changes: torch.Tensor) -> tuple[torch.Tensor
     """
     a, g = steps.flatten(0, 1), -changes.flatten(0, 1)
     gram = a.T @ a
-    ridge = RIDGE * gram.diagonal().mean().clamp(min=torch.finfo(gram.dtype).tiny)
-    matrix = torch.linalg.solve_ex(gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device), a.T @ g)[
-        0
-    ]
+    gram.diagonal().add_(RIDGE * gram.diagonal().mean().clamp(min=torch.finfo(gram.dtype).tiny))
+    matrix = torch.linalg.solve_ex(gram, a.T @ g)[0]
     common, axes = torch.linalg.eigh(0.5 * (matrix + matrix.T).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
     along = steps @ axes
     predicted = along.square() @ common  # a'Ha

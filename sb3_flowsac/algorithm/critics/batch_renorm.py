@@ -19,17 +19,16 @@ class BatchRenorm(nn.Module):
 
     :param n_members: size of the ensemble
     :param n_features: number of features
-    :param eps: added to the variance
-    :param momentum: rate at which the running statistics follow the batches'
     """
 
+    eps = 1e-3  # added to the variance
+    momentum = 0.01  # rate at which the running statistics follow the batches'
     running_mean: torch.Tensor
     running_var: torch.Tensor
     steps: torch.Tensor
 
-    def __init__(self, n_members: int, n_features: int, eps: float = 1e-3, momentum: float = 0.01) -> None:
+    def __init__(self, n_members: int, n_features: int) -> None:
         super().__init__()
-        self.eps, self.momentum = eps, momentum
         self.register_buffer("running_mean", torch.zeros(n_members, 1, n_features))
         self.register_buffer("running_var", torch.ones(n_members, 1, n_features))
         self.register_buffer("steps", torch.tensor(0.0))  # no integer: rand_like takes none, which SB3's tests call
@@ -67,9 +66,7 @@ class RenormLinear(EnsembleLinear):
     """
     Batch renormalisation and then a linear layer, for each member of an ensemble, as one linear map.
 
-    :param n_members: size of the ensemble
-    :param in_features: size of the input
-    :param out_features: size of the output
+    Its arguments are those of ``EnsembleLinear``.
     """
 
     def __init__(self, n_members: int, in_features: int, out_features: int) -> None:

@@ -22,7 +22,7 @@ LinearMap = tuple[torch.Tensor, torch.Tensor]  # weight (n_members, in, out) and
 
 class EnsembleLinear(nn.Module):
     """
-    One linear layer for each member of an ensemble, as a batched matrix product.
+    One linear layer for each member of an ensemble, see ``apply``.
 
     Each member starts as ``torch.nn.Linear`` would.
 
@@ -41,13 +41,9 @@ class EnsembleLinear(nn.Module):
         """Weight and bias."""
         return self.weight, self.bias
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n_members or 1, rows, in_features) to (n_members, rows, out_features)."""
-        return apply(self.linear_map(), x)
-
 
 def apply(linear_map: LinearMap, x: torch.Tensor) -> torch.Tensor:
-    """Apply a linear map, (n_members or 1, rows, in_features) to (n_members, rows, out_features)."""
+    """A batched matrix product, (n_members or 1, rows, in_features) to (n_members, rows, out_features)."""
     weight, bias = linear_map
     return torch.baddbmm(bias, x.expand(weight.shape[0], -1, -1), weight)
 

@@ -108,11 +108,6 @@ def parameter_names(owner: type) -> set[str]:
     return names - {"self"}
 
 
-def check_policy_kwargs(policy: type, kwargs: object) -> dict[str, Any]:
-    """Check keyword arguments for a policy class."""
-    return keywords("policy_kwargs", kwargs, parameter_names(policy) - OF_POLICIES, policy.__name__)
-
-
 def of_load(algorithm: type, kwargs: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments for SB3's ``load``, which takes any and sets attributes of their names."""
     keywords("load", kwargs, parameter_names(algorithm) | OF_LOAD, algorithm.__name__)

@@ -56,8 +56,7 @@ def check_figures(figures: dict[str, float], policy: nn.Module, n_updates: int, 
         if not math.isfinite(value):
             raise DivergenceError(
                 f"{name} is {value} {when}: check that rewards and observations are of moderate size, or lower "
-                f"learning_rate; "
-                f"{spoilt_parameters(policy)}{REMEDY}"
+                f"learning_rate; {spoilt_parameters(policy)}{REMEDY}"
             )
     if abs(figures["q_value"]) > MAX_VALUE:
         raise DivergenceError(

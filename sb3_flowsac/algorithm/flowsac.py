@@ -210,7 +210,8 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self.sampling_distribution.check(self.n_proposals)
         # A model that another algorithm has saved does not carry over
         arguments.check_subclass("policy", self.policy_class, FlowPolicy)
-        arguments.check_policy_kwargs(self.policy_class, self.policy_kwargs)
+        known = arguments.parameter_names(self.policy_class) - arguments.OF_POLICIES
+        arguments.keywords("policy_kwargs", self.policy_kwargs, known, self.policy_class.__name__)
 
     def _setup_model(self) -> None:
         self._check_arguments()
@@ -218,7 +219,9 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         super()._setup_model()
         # SB3 fills them in from n_steps and gamma; a model that is loaded with others of these needs another buffer
         self.replay_buffer_class, self.replay_buffer_kwargs = given
-        self._create_aliases()
+        self.actor = self.policy.actor
+        self.critic = self.policy.critic
+        self.critic_target = self.policy.critic_target or self.policy.critic
         if self.actor_loss != "isfm" and not self.actor.flow.base.learnable:
             raise ValueError(
                 f"actor_loss={self.actor_loss!r} trains the base distribution by SAC's gradient, and "
@@ -226,11 +229,6 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
             )
         self._bellman_error = CompiledBellmanError() if self.torch_compile else bellman_error
         self.entropy_coefficient = EntropyCoefficient(self.ent_coef, self.lr_schedule(1)).to(self.device)
-
-    def _create_aliases(self) -> None:
-        self.actor = self.policy.actor
-        self.critic = self.policy.critic
-        self.critic_target = self.policy.critic_target or self.policy.critic
 
     @property
     def ent_coef_optimizer(self) -> EntropyCoefficient:

@@ -74,21 +74,11 @@ class EntropyCoefficient(nn.Module):
         return {"ent_coef": self.ent_coef, "optimizer": self.optimizer.state_dict() if self.optimizer else None}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """
-        Take over the optimizer's state.
-
-        :param state: what ``get_extra_state`` has given
-        """
+        """Take over the optimizer's state from what ``get_extra_state`` has given."""
         if self.optimizer is not None:
             self.optimizer.load_state_dict(state["optimizer"])
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        """
-        As torch's, but the state of another ``ent_coef`` is left alone.
-
-        :param state_dict: a state
-        :param strict: as torch's
-        :param assign: as torch's
-        """
+        """As torch's, but the state of another ``ent_coef`` is left alone."""
         same = state_dict["_extra_state"]["ent_coef"] == self.ent_coef
         return super().load_state_dict(state_dict if same else self.state_dict(), strict, assign)

@@ -231,8 +231,6 @@ class FlowPolicy(BasePolicy):
         """
         As SB3's, for finite observations alone.
 
-        :param observation: the input observation
-        :return: the observation as tensor and whether it is batched
         :raises ValueError: if a number of the observation is not finite; says where and which
         """
         if (found := first_not_finite("observation", observation)) is not None:
@@ -295,11 +293,6 @@ class FlowPolicy(BasePolicy):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """
         As ``sample``, with gradients to the actor's parameters (the reparameterisation of ``torch.distributions``).
-
-        :param obs: observations as ``predict`` takes them, numpy or tensor, single or batched
-        :param n: number of actions in each state
-        :param generator: source of the noise; default torch's global one
-        :return: actions (batch, n, action_dim), unclipped if unsquashed, and log-densities (batch, n)
         """
         n = integer("n", n, 1)
         distribution = self.actor.distribution(self._observations(obs))

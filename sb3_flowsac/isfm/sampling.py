@@ -87,12 +87,7 @@ class CurrentPolicy(SamplingDistribution):
 
 
 class PolicyProposal(Proposal):
-    """
-    The current policy.
-
-    :param improvement: the step
-    :param n: number of latents that will be drawn for each state
-    """
+    """The current policy, see ``SamplingDistribution.given``."""
 
     def __init__(self, improvement: Improvement, n: int) -> None:
         self.policy, self.n = improvement.policy, n

@@ -101,20 +101,12 @@ class NetworkCritic(Critic):
     def reduce(self, q_values: torch.Tensor) -> torch.Tensor:
         """
         What the critics' values are worth together: the smallest, or with several quantiles their mean, since the
-        targets have left out the largest. With several quantiles it concerns the actor alone.
-
-        :param q_values: (n_critics, batch, n)
-        :return: (batch, n)
+        targets have left out the largest. With several quantiles it concerns the actor alone. See ``Critic.reduce``.
         """
         return super().reduce(q_values) if self.n_quantiles == 1 else q_values.mean(0)
 
     def loss(self, target: Critic, transitions: SoftTransitions) -> CriticLoss:
-        """
-        Error of the soft Bellman equation (1): squared, see ``Critic.loss``, or of several quantiles Huber's.
-
-        :param target: critic of the next states' values
-        :param transitions: a batch of transitions
-        """
+        """Error of the soft Bellman equation (1): squared, see ``Critic.loss``, or of several quantiles Huber's."""
         self._update_norm(transitions.observations)
         if self.n_quantiles == 1:
             return super().loss(target, transitions)

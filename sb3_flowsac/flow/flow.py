@@ -13,7 +13,6 @@ from sb3_flowsac.flow.paths import CondOTPath, NormalizedPath
 from sb3_flowsac.flow.velocity import Velocity, VelocityField
 
 Density = Literal["exact", "trace"]
-DENSITIES: tuple[Density, ...] = ("exact", "trace")
 MOST_FEW = 128  # points: for more, numpy gains little
 
 
@@ -70,18 +69,13 @@ class ConditionalFlow(nn.Module):
         """
         base, velocity = self.base(features), self.field(features)
         in_numpy = getattr(velocity, "in_numpy", None)
-        if in_numpy is None or not _are_few(noise):
+        few = noise.shape[0] * noise.shape[1] <= MOST_FEW and noise.dtype in (torch.float32, torch.float64)
+        if in_numpy is None or not few or noise.device.type != "cpu" or torch.is_grad_enabled():
             return FlowDistribution(self, base, velocity).push(noise)
         points = noise.numpy()
         end = follow(in_numpy(), points[0] if len(points) == 1 else points, self.grid, self.solver)
         latents: torch.Tensor = base.unwhiten(torch.from_numpy(end).view(noise.shape))
         return latents
-
-
-def _are_few(points: torch.Tensor) -> bool:
-    """Whether points (batch, n, dim) are few, in a precision of numpy's, on a CPU, and no gradients are asked for."""
-    few = points.shape[0] * points.shape[1] <= MOST_FEW and points.dtype in (torch.float32, torch.float64)
-    return few and points.device.type == "cpu" and not torch.is_grad_enabled()
 
 
 class FlowDistribution:
@@ -194,15 +188,14 @@ class FlowDistribution:
         :param density: "exact" or "trace"; default the flow's own
         :return: (batch, n)
         """
-        y1 = self.base.whiten(u)
-        if (density or self.flow.density) == "exact":
+        y1, exact = self.base.whiten(u), (density or self.flow.density) == "exact"
+        if exact:
             start = invert(self.velocity, y1, self.flow.grid, self.flow.solver)
-            self._note_irregular(start)
-            log_volume = start.log_volume
         else:
             start = integrate(self.velocity, y1, self.flow.grid[::-1], self.flow.solver, "trace")
-            log_volume = None if start.log_volume is None else -start.log_volume
-        assert log_volume is not None
+        self._note_irregular(start)
+        assert start.log_volume is not None
+        log_volume = start.log_volume if exact else -start.log_volume  # of the way from the base to u
         return standard_normal_log_prob(start.x) - log_volume - self.base.log_scale
 
     def log_prob_bias(self) -> torch.Tensor:

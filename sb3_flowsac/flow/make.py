@@ -6,7 +6,7 @@ import torch
 
 from sb3_flowsac.checks import abridged, choice, integer, naming, number, positive
 from sb3_flowsac.flow.base import LOG_SCALE_MAX, LOG_SCALE_MIN, GaussianBase, LinearBase, StandardBase
-from sb3_flowsac.flow.flow import DENSITIES, ConditionalFlow, Density
+from sb3_flowsac.flow.flow import ConditionalFlow, Density
 from sb3_flowsac.flow.mlp import MLPField
 from sb3_flowsac.flow.ode import SOLVERS, Solver, time_grid
 from sb3_flowsac.flow.structured import StructuredField
@@ -61,7 +61,7 @@ def make_flow(
     ode_grid_power = positive("ode_grid_power", ode_grid_power)
     with naming("ode_solver must be a Solver or a name"):
         solver = ode_solver if isinstance(ode_solver, Solver) else SOLVERS[choice("ode_solver", ode_solver, SOLVERS)]
-    choice("density", density, DENSITIES)
+    choice("density", density, get_args(Density))
     distribution: StandardBase | GaussianBase | LinearBase = StandardBase(dim)
     if base != "standard":
         distribution = (GaussianBase if base == "gaussian" else LinearBase)(features_dim, dim, log_std_init)

@@ -31,9 +31,7 @@ class MLPField(VelocityField):
     ) -> None:
         super().__init__(features_dim, dim)
         sizes = (dim + 1 + features_dim, *hidden)
-        layers: list[nn.Module] = []
-        for n_in, n_out in pairwise(sizes):
-            layers += [nn.Linear(n_in, n_out), activation_fn()]
+        layers = [layer for n_in, n_out in pairwise(sizes) for layer in (nn.Linear(n_in, n_out), activation_fn())]
         last = nn.Linear(sizes[-1], dim)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)

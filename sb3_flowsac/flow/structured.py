@@ -226,13 +226,9 @@ class _Points:
             times, basis = self.times, self.basis
             if t not in times:
                 times, basis = (t,), chebyshev(self.coefficients.new_tensor([t]), self.layout.n_basis)
-            self._at.update(zip(times, map(_AtTime, *self.at_times(basis)), strict=True))
+            at_times = (basis @ self.coefficients.flatten(1)).view(len(basis), *self.coefficients.shape[1:])
+            self._at.update(zip(times, map(_AtTime, *self.named(self.by_time(at_times))), strict=True))
         return self._at[t]
-
-    def at_times(self, basis: torch.Tensor) -> _AtTime:
-        """Coefficients at the times of a basis (times, n_basis), the first axis of each."""
-        at_times = (basis @ self.coefficients.flatten(1)).view(len(basis), *self.coefficients.shape[1:])
-        return self.named(self.by_time(at_times))
 
     def named(self, coefficients: torch.Tensor) -> _AtTime:
         """W_2 g (times, batch, units, dim), k W_1 (times, batch, dim, units), or g and k; g k, b, m and M."""

@@ -1,8 +1,10 @@
 """A Gaussian sampling distribution that looks where Q's gradient says the target is."""
 
+from dataclasses import dataclass
+
 import torch
 
-from sb3_flowsac.flow import ActionTransform, standard_normal_log_prob
+from sb3_flowsac.flow import standard_normal_log_prob
 from sb3_flowsac.isfm.improvement import Improvement
 from sb3_flowsac.isfm.sampling import Proposal, SamplingDistribution
 
@@ -56,16 +58,20 @@ class NewtonGaussian(SamplingDistribution):
         gradient = improvement.action_score(actions)
         curvatures, axes, explained = _curvature(_differences(actions), _differences(gradient))
         trust = (2.0 * explained - 1.0).clamp(min=0.0)
-        slope = transform.derivative(base.loc).unsqueeze(-1) * base.scale_tril
-        spread = (axes.T @ slope).norm(dim=-1).clamp(min=MIN_SPREAD)  # of the policy along the axes, (batch, dim)
+        scale_tril = transform.derivative(base.loc).unsqueeze(-1) * base.scale_tril  # of actions
+        spread = (axes.T @ scale_tril).norm(dim=-1).clamp(min=MIN_SPREAD)  # of the policy along the axes, (batch, dim)
         widening = 1.0 + trust * (MAX_WIDENING - 1.0)
         precision = torch.maximum(trust * curvatures, 1.0 / (widening * spread).square())
         furthest = self.max_move * spread
         move = (trust * gradient.mean(1) @ axes / precision).nan_to_num(nan=0.0).clamp(-furthest, furthest)
-        mean = (actions.mean(1) + move @ axes.T).clamp(-FURTHEST, FURTHEST)
-        widest = MAX_WIDENING * base.scale_tril.norm(dim=-1)
+        loc = transform.inverse((actions.mean(1) + move @ axes.T).clamp(-FURTHEST, FURTHEST))
         width = precision.rsqrt().clamp(min=torch.finfo(precision.dtype).eps)  # what actions can tell apart
-        return _NewtonProposal(mean, axes, width, transform, policy.noise(n, antithetic=True), widest)
+        deviation = (width.square() @ axes.square().T).sqrt()  # of each component of the action
+        # Steeper than the transform where a component of the latents would be wider than this
+        widest = MAX_WIDENING * base.scale_tril.norm(dim=-1)
+        slope = torch.maximum(transform.derivative(loc), deviation / widest)
+        noise = policy.noise(n, antithetic=True)
+        return _NewtonProposal(loc.unsqueeze(1), slope.unsqueeze(1), axes, width.unsqueeze(1), noise)
 
 
 def _differences(values: torch.Tensor) -> torch.Tensor:
@@ -97,27 +103,18 @@ def _curvature(steps: torch.Tensor, changes: torch.Tensor) -> tuple[torch.Tensor
     return curvatures, axes, explained.nan_to_num(nan=1.0, neginf=0.0)  # a constant gradient is explained, too
 
 
+@dataclass(frozen=True)
 class _NewtonProposal(Proposal):
     """
-    Latents u = T^-1(m) + V diag(width) noise / T'(m), with m, width (batch, dim), V (dim, dim) and noise (batch, n,
-    dim).
-
-    The slope T'(m) is replaced by a steeper one where a component's deviation would be above ``widest``, (batch, dim).
+    Latents u = loc + V diag(width) noise / slope, with V the axes (dim, dim), noise (batch, n, dim) and the others
+    (batch, 1, dim).
     """
 
-    def __init__(
-        self,
-        mean: torch.Tensor,
-        axes: torch.Tensor,
-        width: torch.Tensor,
-        transform: ActionTransform,
-        noise: torch.Tensor,
-        widest: torch.Tensor,
-    ) -> None:
-        self.loc = transform.inverse(mean).unsqueeze(1)
-        deviation = (width.square() @ axes.square().T).sqrt()  # of each component of the action
-        self.slope = torch.maximum(transform.derivative(self.loc), (deviation / widest).unsqueeze(1))
-        self.axes, self.width, self.noise = axes, width.unsqueeze(1), noise
+    loc: torch.Tensor
+    slope: torch.Tensor
+    axes: torch.Tensor
+    width: torch.Tensor
+    noise: torch.Tensor
 
     def sample_with_log_prob(self) -> tuple[torch.Tensor, torch.Tensor]:
         latents = self.loc + (self.noise * self.width) @ self.axes.T / self.slope

@@ -13,18 +13,13 @@ class ActionBox(nn.Module):
     :param space: the action space
     """
 
-    low: torch.Tensor
-    high: torch.Tensor
-    middle: torch.Tensor
-    scale: torch.Tensor
-
     def __init__(self, space: spaces.Box) -> None:
         super().__init__()
         low, high = (torch.as_tensor(bound.ravel(), dtype=torch.float32) for bound in (space.low, space.high))
-        self.register_buffer("low", low, persistent=False)
-        self.register_buffer("high", high, persistent=False)
-        self.register_buffer("middle", 0.5 * (low + high), persistent=False)
-        self.register_buffer("scale", 0.5 * (high - low), persistent=False)  # c
+        self.low = nn.Buffer(low, persistent=False)
+        self.high = nn.Buffer(high, persistent=False)
+        self.middle = nn.Buffer(0.5 * (low + high), persistent=False)
+        self.scale = nn.Buffer(0.5 * (high - low), persistent=False)  # c
 
     @property
     def log_volume(self) -> torch.Tensor:

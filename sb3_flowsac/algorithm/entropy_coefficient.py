@@ -41,14 +41,11 @@ class EntropyCoefficient(nn.Module):
     :raises ValueError: if ``ent_coef`` is anything else
     """
 
-    value: torch.Tensor
-    log_value: torch.Tensor
-
     def __init__(self, ent_coef: str | float, learning_rate: float) -> None:
         super().__init__()
         initial, self.is_learnt = read_ent_coef(ent_coef)
         self.ent_coef = ent_coef if isinstance(ent_coef, str) else initial
-        self.register_buffer("value", torch.tensor(initial))
+        self.value = nn.Buffer(torch.tensor(initial))
         self.log_value = nn.Parameter(torch.tensor(initial).log(), requires_grad=self.is_learnt)
         self.optimizer = torch.optim.Adam([self.log_value], lr=learning_rate, fused=True) if self.is_learnt else None
 

@@ -68,7 +68,6 @@ class FlowPolicy(BasePolicy):
 
     actor: FlowActor
     critic: Critic
-    candidate_noise: torch.Tensor
 
     def __init__(
         self,
@@ -146,7 +145,7 @@ class FlowPolicy(BasePolicy):
     def n_action_candidates(self, n: int) -> None:
         n = integer("n_action_candidates", n, 1, MAX_SIZE)
         noise = centre_and_sobol_noise(n, len(self.box.scale)).to(self.box.scale)
-        self.register_buffer("candidate_noise", noise, persistent=False)
+        self.candidate_noise = nn.Buffer(noise, persistent=False)
 
     @property
     def n_acting_candidates(self) -> int:

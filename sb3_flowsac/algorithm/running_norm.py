@@ -15,15 +15,12 @@ class RunningNorm(nn.Module):
 
     MOMENTUM = 0.01  # after as many updates as that takes, before that the plain mean
     LARGEST = 10.0
-    mean: torch.Tensor
-    var: torch.Tensor
-    n_updates: torch.Tensor
 
     def __init__(self, n_features: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(n_features))
-        self.register_buffer("var", torch.ones(n_features))
-        self.register_buffer("n_updates", torch.tensor(0.0))
+        self.mean = nn.Buffer(torch.zeros(n_features))
+        self.var = nn.Buffer(torch.ones(n_features))
+        self.n_updates = nn.Buffer(torch.tensor(0.0))
 
     @torch.no_grad()
     def update(self, features: torch.Tensor) -> None:
@@ -32,7 +29,7 @@ class RunningNorm(nn.Module):
 
         :param features: (batch, n_features)
         """
-        self.n_updates += 1
+        self.n_updates.add_(1)
         rate = (1.0 / self.n_updates).clamp(min=self.MOMENTUM)
         var, mean = torch.var_mean(features, dim=0, correction=0)
         self.var.lerp_(var + (1.0 - rate) * (mean - self.mean).square(), rate)

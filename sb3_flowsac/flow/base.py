@@ -103,8 +103,6 @@ class GaussianBase(nn.Module):
 
     learnable = True
     reach = 4.0  # root mean square of a target's components, in standard deviations
-    lower: torch.Tensor
-    _eye: torch.Tensor
 
     def __init__(self, features_dim: int, dim: int, log_std_init: float = 0.0) -> None:
         super().__init__()
@@ -115,8 +113,8 @@ class GaussianBase(nn.Module):
             self.head.weight[dim:] = 0.0
             self.head.bias.zero_()[dim : 2 * dim] = log_std_init
         rows, columns = torch.tril_indices(dim, dim, offset=-1)
-        self.register_buffer("lower", rows * dim + columns, persistent=False)
-        self.register_buffer("_eye", torch.eye(dim).view(1, -1), persistent=False)
+        self.lower = nn.Buffer(rows * dim + columns, persistent=False)
+        self._eye = nn.Buffer(torch.eye(dim).view(1, -1), persistent=False)
 
     def forward(self, features: torch.Tensor) -> Gaussian:
         dim = self.dim

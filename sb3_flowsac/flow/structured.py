@@ -48,8 +48,6 @@ class StructuredField(VelocityField):
     :raises ValueError: if a number is out of range
     """
 
-    basis: torch.Tensor
-
     def __init__(
         self, features_dim: int, dim: int, *, affine: bool = False, units: int | None = None, n_basis: int = 4
     ) -> None:
@@ -87,7 +85,7 @@ class StructuredField(VelocityField):
     def prepare(self, times: tuple[float, ...]) -> None:
         self.times = times
         basis = chebyshev(torch.tensor(times, dtype=torch.float64), self.layout.n_basis).to(self.head.weight)
-        self.register_buffer("basis", basis, persistent=False)
+        self.basis = nn.Buffer(basis, persistent=False)
 
     def forward(self, features: torch.Tensor) -> "StructuredVelocity":
         # Training has many points of each state: its rows stay together in memory, otherwise its columns

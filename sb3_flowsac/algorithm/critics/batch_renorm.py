@@ -23,15 +23,12 @@ class BatchRenorm(nn.Module):
 
     eps = 1e-3  # added to the variance
     momentum = 0.01  # rate at which the running statistics follow the batches'
-    running_mean: torch.Tensor
-    running_var: torch.Tensor
-    steps: torch.Tensor
 
     def __init__(self, n_members: int, n_features: int) -> None:
         super().__init__()
-        self.register_buffer("running_mean", torch.zeros(n_members, 1, n_features))
-        self.register_buffer("running_var", torch.ones(n_members, 1, n_features))
-        self.register_buffer("steps", torch.tensor(0.0))  # no integer: rand_like takes none, which SB3's tests call
+        self.running_mean = nn.Buffer(torch.zeros(n_members, 1, n_features))
+        self.running_var = nn.Buffer(torch.ones(n_members, 1, n_features))
+        self.steps = nn.Buffer(torch.tensor(0.0))  # no integer: rand_like takes none, which SB3's tests call
         self.weight = nn.Parameter(torch.ones(n_members, 1, n_features))
         self.bias = nn.Parameter(torch.zeros(n_members, 1, n_features))
 
@@ -57,7 +54,7 @@ class BatchRenorm(nn.Module):
         with torch.no_grad():
             self.running_mean.lerp_(mean.expand_as(self.running_mean), self.momentum)
             self.running_var.lerp_(var.expand_as(self.running_var), self.momentum)
-            self.steps += 1
+            self.steps.add_(1)
         # The clamp: of a constant feature the root would have an infinite gradient
         return mean - d * var.clamp(min=torch.finfo(var.dtype).tiny).sqrt() / r, var / r.square()
 

@@ -43,11 +43,6 @@ class QuadraticCritic(Critic):
 
     action_space: spaces.Box
     uses_target = False
-    zero_action: torch.Tensor
-    n_batches: torch.Tensor
-    second_moment: torch.Tensor
-    cross_moment: torch.Tensor
-    residual: torch.Tensor
 
     def __init__(self, *, rate: float = 0.1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -59,13 +54,13 @@ class QuadraticCritic(Critic):
             )
         low, high = (torch.as_tensor(b.ravel()).double() for b in (self.action_space.low, self.action_space.high))
         n, size = self.features_dim, self.features_dim + self.action_dim
-        self.register_buffer("zero_action", (low + high) / (low - high), persistent=False)
+        self.zero_action = nn.Buffer((low + high) / (low - high), persistent=False)
         self.form = nn.Parameter(torch.zeros(size, size, dtype=torch.float64), requires_grad=False)
         self.constant = nn.Parameter(torch.zeros((), dtype=torch.float64), requires_grad=False)
-        self.register_buffer("residual", torch.tensor(torch.inf, dtype=torch.float64))
-        self.register_buffer("n_batches", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("second_moment", torch.zeros(size, size, dtype=torch.float64))  # E z z'
-        self.register_buffer("cross_moment", torch.zeros(size, n, dtype=torch.float64))  # E z f(s')'
+        self.residual = nn.Buffer(torch.tensor(torch.inf, dtype=torch.float64))
+        self.n_batches = nn.Buffer(torch.zeros((), dtype=torch.float64))
+        self.second_moment = nn.Buffer(torch.zeros(size, size, dtype=torch.float64))  # E z z'
+        self.cross_moment = nn.Buffer(torch.zeros(size, n, dtype=torch.float64))  # E z f(s')'
         self.rows, self.columns = torch.triu_indices(size, size)
 
     def q_values(self, features: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
@@ -85,7 +80,7 @@ class QuadraticCritic(Critic):
         next_features = self.features(transitions.next_observations).double()
         pair = self._pairs(features, transitions.actions.unsqueeze(1)).squeeze(1)
         next_pairs = self._pairs(next_features, transitions.next_actions)
-        self.n_batches += 1
+        self.n_batches.add_(1)
         # Batch n counts n times: the first transitions of a buffer that grows are in many batches, the last in few
         share = 2.0 / (1.0 + float(self.n_batches))
         self.second_moment.lerp_(pair.T @ pair / len(pair), share)

@@ -292,6 +292,11 @@ class FlowPolicy(BasePolicy):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """
         As ``sample``, with gradients to the actor's parameters (the reparameterisation of ``torch.distributions``).
+
+        :param obs: observations as ``predict`` takes them, numpy or tensor, single or batched
+        :param n: number of actions in each state
+        :param generator: source of the noise; default torch's global one
+        :return: actions (batch, n, action_dim), unclipped if unsquashed, and log-densities (batch, n)
         """
         n = integer("n", n, 1)
         distribution = self.actor.distribution(self._observations(obs))

@@ -307,10 +307,11 @@ class LinearGaussian:
     def expected_soft_return(self, horizon: int | None = None) -> float:
         """Expected discounted return with the entropy bonus alpha H (1 - gamma^T) / (1 - gamma).
 
-        On the infinite horizon (gamma^T = 0) it is E V(x_0) = -tr(P X_0) + value_constant. Arguments and errors are
-        those of :meth:`expected_return`.
+        On the infinite horizon (gamma^T = 0) it is E V(x_0) = -tr(P X_0) + value_constant.
 
+        :param horizon: Number of steps T >= 1; ``None`` for the infinite horizon.
         :return: The expected soft return.
+        :raises ValueError: If the horizon is no positive integer.
         """
         plain, gamma = self.expected_return(horizon), self.problem.gamma
         left = 0.0 if horizon is None else gamma**horizon

@@ -1,10 +1,13 @@
 """The command line: what its help says, where its options end up, how it refuses bad ones."""
 
 import importlib.util
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -112,6 +115,35 @@ def test_an_interrupted_study_says_how_to_go_on(monkeypatch, capsys, flags, fold
     error = capsys.readouterr().err
     assert folder in error
     assert error.splitlines()[-1].split() == ["flowsac", *arguments]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals to a group of processes")
+def test_an_interrupt_ends_the_runs_of_all_processes(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "sb3_flowsac",
+        "lqr",
+        "--alpha",
+        "1",
+        "--seed",
+        "0",
+        "1",
+        "2",
+        "--jobs",
+        "2",
+        "--out",
+        str(tmp_path),
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        deadline = time.monotonic() + 120.0
+        while len(list(tmp_path.glob("tensorboard/*"))) < 2:  # both processes learn
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        error = process.communicate(timeout=20.0)[1]
+    assert process.returncode == 130
+    assert "Interrupted" in error and "Traceback" not in error
 
 
 @pytest.mark.parametrize(("verdicts", "code"), [([], 0), (["met", None], 0), (["met", "failed"], 1)])

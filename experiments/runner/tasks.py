@@ -3,6 +3,7 @@ ended."""
 
 import json
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -148,7 +149,9 @@ def _outcomes(tasks: Sequence[Task], jobs: int, console: Console) -> Outcomes:
 def _in_processes(tasks: Sequence[Task], jobs: int, console: Console) -> Outcomes:
     """Processes are spawned: a forked one would inherit PyTorch's threads in an unknown state."""
     console.print(f"Running {len(tasks)} tasks, {jobs} at a time")
-    executor = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    # Ctrl-C reaches all processes: the others end at once, and without tracebacks
+    executor = ProcessPoolExecutor(jobs, context, signal.signal, (signal.SIGINT, signal.SIG_DFL))
     try:
         futures = {executor.submit(task): task for task in tasks}
         for future in as_completed(futures):

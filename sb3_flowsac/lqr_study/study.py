@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import shlex
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -131,7 +132,9 @@ def _failures(specs: Sequence[RunSpec], jobs: int) -> Iterator[Exception | None]
         yield from map(_execute_and_keep, specs)
         return
     # Processes are spawned: a forked one would inherit PyTorch's threads in an unknown state
-    executor = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    # Ctrl-C reaches all processes: the others end without tracebacks, this one says how to go on
+    executor = ProcessPoolExecutor(jobs, context, signal.signal, (signal.SIGINT, signal.SIG_DFL))
     try:
         yield from executor.map(_execute_and_keep, specs)
     finally:

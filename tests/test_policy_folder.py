@@ -106,6 +106,13 @@ def test_a_trained_model_s_policy_in_double_precision_and_overwriting(make_model
     assert all(torch.equal(*pair) for pair in zip(double.parameters(), loaded.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("optimizer", ["Adafactor", "Adagrad", "Adamax", "ASGD", "NAdam", "RAdam"])
+def test_optimizers_whose_steps_read_a_number(optimizer, tmp_path):
+    policy = new(optimizer_class=getattr(torch.optim, optimizer))
+    save_policy(policy, tmp_path)
+    assert_same(policy, load_policy(tmp_path, "cpu"))
+
+
 def test_arguments_without_weights_may_be_replaced(saved):
     obs = observations(VECTOR)
     ours, theirs = (

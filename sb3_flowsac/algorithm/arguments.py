@@ -280,9 +280,10 @@ def check_optimizer(optimizer_class: object, kwargs: object) -> None:
     kwargs = keywords("optimizer_kwargs", kwargs)
     if "lr" in kwargs:
         raise ValueError("optimizer_kwargs must not have the key 'lr'; the rate is FlowSAC's learning_rate")
-    parameter = nn.Parameter(torch.zeros(1, 1))
-    parameter.grad = torch.ones(1, 1)
-    with naming(f"optimizer_class={optimizer_class} with optimizer_kwargs={abridged(kwargs)} cannot take a step"):
+    rule = f"optimizer_class={optimizer_class} with optimizer_kwargs={abridged(kwargs)} cannot take a step"
+    with naming(rule), torch.device("cpu"):  # load_policy first makes policies without numbers, which no step can read
+        parameter = nn.Parameter(torch.zeros(1, 1))
+        parameter.grad = torch.ones(1, 1)
         optimizer_class([parameter], lr=1e-3, **kwargs).step()  # type: ignore[operator]
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from scipy import stats
+from scipy.integrate import trapezoid
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecNormalize
@@ -47,7 +48,7 @@ def test_densities_have_mass_one(make_policy, squash_output):
     assert len(with_data(one)) == 2
     for axes in with_data(one):
         x, density = axes.lines[0].get_xydata().T
-        assert np.trapezoid(density, x) == pytest.approx(1.0, abs=0.01)
+        assert trapezoid(density, x) == pytest.approx(1.0, abs=0.01)
     two = action_density(make_policy(low=(-2.0, 0.0), high=(3.0, 0.5), **kwargs), OBS)
     for axes in with_data(two):
         density, area = image(axes)
@@ -111,7 +112,7 @@ def test_targets_of_one_component_are_curves_and_of_three_are_refused(make_model
     (axes,) = density_against_target(policy, np.zeros((1, 1), np.float32), target.log_density).axes
     for line in axes.lines:
         x, density = line.get_xydata().T
-        assert np.trapezoid(density, x) == pytest.approx(1.0, abs=0.01)
+        assert trapezoid(density, x) == pytest.approx(1.0, abs=0.01)
     three = make_model(gym.make("BoltzmannBandit-v0", target=TwoHumps(dim=3))).policy
     with pytest.raises(ValueError, match="1 or 2 components, got 3"):
         density_against_target(three, np.zeros((1, 1), np.float32), target.log_density)

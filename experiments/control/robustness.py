@@ -116,7 +116,7 @@ def main() -> None:
             trained[agent].add(cell.content["result"]["revision"])
     if not found:
         raise FileNotFoundError(f"{arguments.results} holds no cell ENVIRONMENT/ALGORITHM/SEED with its model.zip")
-    agents = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    agents = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else {}
     where = {"episodes": arguments.episodes, "machine": machine(), "revision": revision()}
     for agent, by_disturbance in found.items():
         agents[agent] = {**where, "revisions of the training": sorted(trained[agent]), "returns": by_disturbance}

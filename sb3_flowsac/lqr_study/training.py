@@ -104,7 +104,7 @@ def execute(spec: RunSpec) -> Result:
         "horizon": spec.evaluation.horizon,
         "timesteps": model.num_timesteps,
         "updates": model._n_updates,
-        "model": str(path.relative_to(spec.out)),
+        "model": path.relative_to(spec.out).as_posix(),
         # What the critic's last regression left unexplained, as a share of its targets' variance
         "critic_residual": float(model.critic.residual) if isinstance(model.critic, QuadraticCritic) else None,
     }

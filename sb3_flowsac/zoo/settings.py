@@ -40,7 +40,7 @@ def read_settings(conf_file: str, env: str, given: Mapping[str, Any]) -> dict[st
     source = f"settings of {env} (-params, -conf/--conf-file {conf_file})"
     try:
         if conf_file.endswith((".yml", ".yaml")):
-            entries = yaml.safe_load(Path(conf_file).read_text())
+            entries = yaml.safe_load(Path(conf_file).read_text(encoding="utf-8"))
         elif conf_file.endswith(".py"):
             entries = runpy.run_path(conf_file)["hyperparams"]
         else:

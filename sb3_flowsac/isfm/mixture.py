@@ -60,15 +60,19 @@ class _MixtureProposal(Proposal):
         self.policy, self.proposals, self.counts = policy, proposals, counts
 
     def sample_with_log_prob(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.draw(self.policy)[:2]
+        latents, log_probs = self._draw()
+        return latents, self._mix(log_probs)
 
     def draw(self, policy: FlowDistribution) -> Draws:
-        parts = zip(self.proposals, self.counts, strict=True)
-        draws = [proposal.checked_sample(policy, n) for proposal, n in parts]
-        latents = torch.cat([u for u, _ in draws], dim=1)
-        log_probs = [self._own_and_others(i, draws) for i in range(len(draws))]
+        latents, log_probs = self._draw()
         own = [p for proposal, p in zip(self.proposals, log_probs, strict=True) if isinstance(proposal, PolicyProposal)]
         return Draws(latents, self._mix(log_probs), own[0] if own else policy.log_prob(latents, density="trace"))
+
+    def _draw(self) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The draws of all components, and the log-density of all of them by each."""
+        parts = zip(self.proposals, self.counts, strict=True)
+        draws = [proposal.checked_sample(self.policy, n) for proposal, n in parts]
+        return torch.cat([u for u, _ in draws], dim=1), [self._own_and_others(i, draws) for i in range(len(draws))]
 
     def log_prob(self, latents: torch.Tensor) -> torch.Tensor:
         return self._mix([proposal.log_prob(latents) for proposal in self.proposals])
@@ -78,9 +82,10 @@ class _MixtureProposal(Proposal):
         # The others are asked for at once: a flow integrates once for all of them
         if len(draws) == 1:
             return draws[0][1]
+        before, after = sum(self.counts[:index]), sum(self.counts[index + 1 :])
         others = torch.cat([latents for j, (latents, _) in enumerate(draws) if j != index], dim=1)
-        before, of_others = sum(self.counts[:index]), self.proposals[index].log_prob(others)
-        return torch.cat([of_others[:, :before], draws[index][1], of_others[:, before:]], dim=1)
+        of_before, of_after = torch.split(self.proposals[index].log_prob(others), [before, after], dim=1)
+        return torch.cat([of_before, draws[index][1], of_after], dim=1)
 
     def _mix(self, log_probs: Sequence[torch.Tensor]) -> torch.Tensor:
         stacked = torch.stack(list(log_probs), dim=-1)

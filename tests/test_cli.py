@@ -119,22 +119,8 @@ def test_an_interrupted_study_says_how_to_go_on(monkeypatch, capsys, flags, fold
 
 @pytest.mark.skipif(os.name != "posix", reason="signals to a group of processes")
 def test_an_interrupt_ends_the_runs_of_all_processes(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "sb3_flowsac",
-        "lqr",
-        "--alpha",
-        "1",
-        "--seed",
-        "0",
-        "1",
-        "2",
-        "--jobs",
-        "2",
-        "--out",
-        str(tmp_path),
-    ]
+    options = ["--alpha", "1", "--seed", "0", "1", "2", "--jobs", "2", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "sb3_flowsac", "lqr", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         deadline = time.monotonic() + 120.0
         while len(list(tmp_path.glob("tensorboard/*"))) < 2:  # both processes learn

@@ -2,11 +2,9 @@
 ended."""
 
 import json
-import multiprocessing
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from rich.console import Console
 from experiments.runner.versions import defaults, versions
 from sb3_flowsac.checks import integer
 from sb3_flowsac.files.writing import write_text
+from sb3_flowsac.lqr_study.processes import process_pool
 
 Result = dict[str, Any]
 
@@ -147,11 +146,8 @@ def _outcomes(tasks: Sequence[Task], jobs: int, console: Console) -> Outcomes:
 
 
 def _in_processes(tasks: Sequence[Task], jobs: int, console: Console) -> Outcomes:
-    """Processes are spawned: a forked one would inherit PyTorch's threads in an unknown state."""
     console.print(f"Running {len(tasks)} tasks, {jobs} at a time")
-    context = multiprocessing.get_context("spawn")
-    # Ctrl-C reaches all processes: the others end at once, and without tracebacks
-    executor = ProcessPoolExecutor(jobs, context, signal.signal, (signal.SIGINT, signal.SIG_DFL))
+    executor = process_pool(jobs)
     try:
         futures = {executor.submit(task): task for task in tasks}
         for future in as_completed(futures):

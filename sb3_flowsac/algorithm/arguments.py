@@ -250,8 +250,12 @@ def check_subclass(name: str, value: object, base: type, names: Collection[str] 
 
 
 def critic_class(critic: object, critic_kwargs: object) -> type[Critic]:
-    """The class of the critics from a key of ``CRITICS`` or a subclass of ``Critic``; ``critic_kwargs`` are checked to
-    be arguments of its own, beside those that every critic takes."""
+    """
+    The class of the critics, their keyword arguments checked.
+
+    :param critic: a key of ``CRITICS`` or a subclass of ``Critic``
+    :param critic_kwargs: keyword arguments beside those that every critic takes
+    """
     found: Any = CRITICS[choice("critic", critic, CRITICS)] if isinstance(critic, str) else critic
     check_subclass("critic", found, Critic, CRITICS)
     keywords("critic_kwargs", critic_kwargs, parameter_names(found) - parameter_names(Critic), found.__name__)

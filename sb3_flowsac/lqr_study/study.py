@@ -1,11 +1,8 @@
 """The study behind ``flowsac lqr``: learn max-entropy LQRs and compare with their known optimum."""
 
 import json
-import multiprocessing
 import shlex
-import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from sb3_flowsac.checks import integer, positive
 from sb3_flowsac.files.writing import write_text
 from sb3_flowsac.lqr_study.models import action_bound
 from sb3_flowsac.lqr_study.plots import save_plots
+from sb3_flowsac.lqr_study.processes import process_pool
 from sb3_flowsac.lqr_study.training import TIMESTEPS, Result, RunSpec, execute
 from sb3_flowsac.lqr_study.verdict import FAILED, advice, percent, short
 from sb3_flowsac.version import __version__
@@ -131,10 +129,7 @@ def _failures(specs: Sequence[RunSpec], jobs: int) -> Iterator[Exception | None]
     if jobs <= 1:
         yield from map(_execute_and_keep, specs)
         return
-    # Processes are spawned: a forked one would inherit PyTorch's threads in an unknown state
-    context = multiprocessing.get_context("spawn")
-    # Ctrl-C reaches all processes: the others end without tracebacks, this one says how to go on
-    executor = ProcessPoolExecutor(jobs, context, signal.signal, (signal.SIGINT, signal.SIG_DFL))
+    executor = process_pool(jobs)
     try:
         yield from executor.map(_execute_and_keep, specs)
     finally:

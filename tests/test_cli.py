@@ -118,15 +118,25 @@ def test_an_interrupted_study_says_how_to_go_on(monkeypatch, capsys, flags, fold
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals to a group of processes")
-def test_an_interrupt_ends_the_runs_of_all_processes(tmp_path):
+@pytest.mark.parametrize("ignored", [False, True])
+def test_an_interrupt_ends_the_runs_of_all_processes_or_of_none(ignored, tmp_path):
+    def set_signal():  # whatever the tests were started under
+        signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.SIG_DFL)
+
     options = ["--alpha", "1", "--seed", "0", "1", "2", "--jobs", "2", "--out", str(tmp_path)]
     command = [sys.executable, "-m", "sb3_flowsac", "lqr", *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    kwargs = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True, "preexec_fn": set_signal}
+    with subprocess.Popen(command, **kwargs) as process:
         deadline = time.monotonic() + 120.0
         while len(list(tmp_path.glob("tensorboard/*"))) < 2:  # both processes learn
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        if ignored:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(3.0)
+            os.killpg(process.pid, signal.SIGKILL)
+            return
         error = process.communicate(timeout=20.0)[1]
     assert process.returncode == 130
     assert "Interrupted" in error and "Traceback" not in error

@@ -10,10 +10,11 @@ def process_pool(jobs: int) -> ProcessPoolExecutor:
     Processes that run tasks side by side.
 
     They are spawned: a forked one would inherit PyTorch's threads in an unknown state. Ctrl-C reaches all processes,
-    and ends these at once and without tracebacks, so that the first one can say how to go on.
+    and ends these at once and without tracebacks, so that the first one can say how to go on. Where it is ignored, as
+    under ``nohup``, it stays so.
 
     :param jobs: number of processes
     """
-    return ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL)
-    )
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    on_interrupt = signal.SIGINT, signal.SIG_IGN if ignored else signal.SIG_DFL
+    return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), signal.signal, on_interrupt)

@@ -32,7 +32,9 @@ def assert_same(model, other, **tolerances):
 
 @pytest.mark.parametrize("policy", ["FlowPolicy", "MultiInputPolicy"])
 def test_what_is_traced_learns_bit_for_bit_the_same(make_model, monkeypatch, policy):
-    monkeypatch.setattr(bellman.torch, "compile", lambda f, options, c=torch.compile: c(f, backend="eager"))
+    monkeypatch.setattr(
+        bellman.torch, "compile", lambda f, options, c=torch.compile: c(f, backend="eager", fullgraph=True)
+    )
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "torch_compile")
         assert_same(learn(make_model, policy, torch_compile=True), learn(make_model, policy), rtol=0, atol=0)

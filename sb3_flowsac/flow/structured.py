@@ -211,12 +211,14 @@ class _Points:
 
     fuses = True  # g with W_2 and k with W_1
     numbers_axis = -1
+    dim_axis = 1
 
     def __init__(self, columns: torch.Tensor, layout: Layout, times: tuple[float, ...], basis: torch.Tensor) -> None:
         self.layout, self.times, self.basis = layout, times, basis
         w_in, w_out, self.coefficients = layout.split(columns)
         self.w_in, self.w_out = self.arrange(w_in), self.arrange(w_out)
         self._at: dict[float, _AtTime] = {}
+        self._per_unit: torch.Tensor | None = None
 
     def at(self, t: Any) -> _AtTime:
         """Coefficients at a time, computed for all known times at once."""
@@ -274,13 +276,14 @@ class _Points:
 
     def trace(self, slope: torch.Tensor, at: _AtTime) -> torch.Tensor:
         """The divergence, (batch, n)."""
-        trace = (slope @ self.per_unit.unsqueeze(-1)).squeeze(-1)
+        trace = (slope @ self.per_unit().unsqueeze(-1)).squeeze(-1)
         return trace + at.matrix[..., :: self.layout.dim + 1].sum(-1) if self.layout.affine else trace
 
-    @cached_property
     def per_unit(self) -> torch.Tensor:
         """What each unit adds to the trace, for a slope of 1: (batch, units)."""
-        return (self.w_in * self.w_out).sum(1)
+        if self._per_unit is None:  # torch.compile cannot trace a cached_property: before Python 3.12 it has a lock
+            self._per_unit = (self.w_in * self.w_out).sum(self.dim_axis)
+        return self._per_unit
 
     def jacobian(self, local: torch.Tensor) -> torch.Tensor:
         """See ``Velocity``."""
@@ -324,6 +327,7 @@ class _Singles(_Points):
 
     fuses = False
     numbers_axis = 1
+    dim_axis = 0
 
     def arrange(self, columns: torch.Tensor) -> torch.Tensor:
         return columns
@@ -345,9 +349,5 @@ class _Singles(_Points):
         return velocity + (at.matrix.view(*x.shape[:1], *x.shape) * x).sum(1) if self.layout.affine else velocity
 
     def trace(self, slope: torch.Tensor, at: _AtTime) -> torch.Tensor:
-        trace = (slope * self.per_unit).sum(0)
+        trace = (slope * self.per_unit()).sum(0)
         return (trace + at.matrix[:: self.layout.dim + 1].sum(0) if self.layout.affine else trace).unsqueeze(1)
-
-    @cached_property
-    def per_unit(self) -> torch.Tensor:
-        return (self.w_in * self.w_out).sum(0)

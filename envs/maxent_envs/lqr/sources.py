@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import yaml
-from scipy.signal import cont2discrete
 
 from maxent_envs.lqr.problem import LQRProblem
 from maxent_envs.validation import array, number
@@ -64,6 +63,8 @@ def load_problem(path: str | Path) -> LQRProblem:
     given = {"noise_cov" if key == "W" else str(key): value for key, value in content.items()}
     dt = given.pop("dt", None)
     if dt is not None and {"A", "B"} <= given.keys():
+        from scipy.signal import cont2discrete  # slow to import, and few problems need it
+
         A = array("A", given["A"], (None, None))
         continuous = (A, array("B", given["B"], (len(A), None)), np.eye(len(A)), 0.0)
         given["A"], given["B"] = cont2discrete(continuous, number("dt", dt, 0.0, between=True))[:2]

@@ -54,23 +54,23 @@ def test_cell_leaves_its_curve_and_is_not_run_again(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["flowsac", "sac"])
 def test_killed_cell_goes_on(name, tmp_path):
-    options = ["--algo", name, "--env", "Pendulum-v1", "--seed", "0", "--steps", "600", "--save-freq", "100"]
-    options += ["--eval-freq", "100", "--eval-episodes", "1", "--out", str(tmp_path)]
+    options = ["--algo", name, "--env", "Pendulum-v1", "--seed", "0", "--steps", "300", "--save-freq", "50"]
+    options += ["--eval-freq", "50", "--eval-episodes", "1", "--out", str(tmp_path)]
     command = [sys.executable, "-m", "experiments.control", *options]
-    task = cell(name, "Pendulum-v1", 0, 600, 100, 1, 100, tmp_path)
+    task = cell(name, "Pendulum-v1", 0, 300, 50, 1, 50, tmp_path)
     process = subprocess.Popen(command)
     deadline = time.monotonic() + 120.0
     evaluations = task.folder / "evaluations.csv"
-    while not evaluations.exists() or len(evaluations.read_text().splitlines()) < 4:  # headings, 100 to 300
+    while not evaluations.exists() or len(evaluations.read_text().splitlines()) < 4:  # headings, 50 to 150
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     before = curve(task)
-    assert 2 <= len(before) < 6  # at 100, 200, ...: what follows the last checkpoint is trained again
+    assert 2 <= len(before) < 6  # at 50, 100, ...: what follows the last checkpoint is trained again
     subprocess.run(command, check=True)
     after = curve(task)
-    assert after["steps"].tolist() == list(range(100, 601, 100))
+    assert after["steps"].tolist() == list(range(50, 301, 50))
     pd.testing.assert_frame_equal(after[:2], before[:2])
     assert np.load(task.folder / "evaluations.npz")["timesteps"].tolist() == after["steps"].tolist()
     assert json.loads((task.folder / "result.json").read_text())["result"]["processor_seconds"] > 0.0

@@ -99,6 +99,7 @@ def test_tables_name_what_the_rows_hold():
 def test_case_study_writes_its_report(tmp_path, monkeypatch):
     monkeypatch.setattr(full, "RunSpec", partial(RunSpec, evaluation=TINY, curve_evaluation=TINY))
     monkeypatch.setattr(training, "N_CURVE_POINTS", 2)
+    monkeypatch.setattr(full, "run_robustness", partial(full.run_robustness, n_rollouts=8, horizon=5))
     asked = {}
     rows = {"run_spi": SPI, "run_zero_temperature": {**COLD, "deterministic_loss": 0.1}, "run_growing": GROWN}
     for name, row in {**rows, "run_theorem2": THEOREM}.items():

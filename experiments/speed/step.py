@@ -14,6 +14,7 @@ import argparse
 import importlib
 import json
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -108,7 +109,9 @@ def speeds(models: dict[str, OffPolicyAlgorithm], rounds: int, steps: int) -> di
     for _ in range(rounds):
         for name in orders.permutation(list(models)):  # what a model finds in caches and threads is another's each time
             model, row = models[name], times[name]
-            learn = seconds(lambda model=model: model.learn(steps, reset_num_timesteps=False), 1)
+            with warnings.catch_warnings():  # the rate falls in short runs; no result depends on it
+                warnings.filterwarnings("ignore", "learning_rate starts")
+                learn = seconds(lambda model=model: model.learn(steps, reset_num_timesteps=False), 1)
             row["env_step"].append(learn / steps)
             row["gradient_step"].append(seconds(lambda model=model: model.train(1, BATCH_SIZE), steps))
             for n in (1, 64):

@@ -10,12 +10,14 @@ from experiments.lqr.data_floor import mean_error
 from experiments.lqr.defaults import run_defaults
 from maxent_envs import LQRProblem, preset
 from sb3_flowsac.evaluation.lqr import EvaluationSettings
+from sb3_flowsac.lqr_study import training
 
 EVALUATION = EvaluationSettings(n_rollouts=10, horizon=5, n_states=5, n_actions=50)
 
 
 def test_flowsac_and_sac_are_compared_with_the_optimum_and_kept(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(defaults, "BRIEF_EVALUATION", EVALUATION)  # of the curves that nobody draws
+    monkeypatch.setattr(training, "N_CURVE_POINTS", 2)
     arguments = {
         "problem": preset("scalar"),
         "alphas": [0.5],

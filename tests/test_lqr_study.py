@@ -393,7 +393,7 @@ def test_saved_model_predicts_as_the_trained_one(tmp_path, trained):
 
 def test_runs_in_processes_give_the_same_results(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "N_CURVE_POINTS", 20)  # as in the other processes
-    arguments = {"alphas": [0.1, 0.5], "seeds": [0], "problem": maxent_envs.preset("scalar"), "timesteps": 16}
+    arguments = {"alphas": [0.1, 0.5], "seeds": [0], "problem": maxent_envs.preset("scalar"), "timesteps": 4}
     here, apart = (run_study(**arguments, jobs=jobs, out=tmp_path / str(jobs)) for jobs in (1, 2))
     assert [row["alpha"] for row in apart] == [0.1, 0.5]
     assert [{**row, "seconds": 0} for row in apart] == [{**row, "seconds": 0} for row in here]

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 from stable_baselines3.common.monitor import get_monitor_files, load_results
-from stable_baselines3.common.results_plotter import X_TIMESTEPS, ts2xy, window_func
 
 from maxent_envs.validation import FloatArray
 from sb3_flowsac.checks import integer
@@ -39,6 +38,9 @@ def read_curve(path: str | Path, window: int = 100) -> Curve:
         with np.load(evaluations) as content:
             steps, returns = content["timesteps"].astype(float), content["results"].mean(axis=1)
     elif path.is_dir() and get_monitor_files(str(path)):
+        # It imports pyplot, which no training needs
+        from stable_baselines3.common.results_plotter import X_TIMESTEPS, ts2xy, window_func
+
         steps, returns = ts2xy(load_results(str(path)), X_TIMESTEPS)
         steps, returns = window_func(steps.astype(float), returns, min(window, len(steps)), np.mean)
     else:

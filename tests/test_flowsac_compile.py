@@ -13,11 +13,12 @@ from sb3_flowsac.algorithm import bellman
 from sb3_flowsac.algorithm.bellman import CompiledBellmanError
 
 SMALL = {"net_arch": [8], "ode_steps": 1}
+TQC = {"n_quantiles": 7, "top_quantiles_to_drop_per_net": 2}
 
 
-def learn(make_model, policy="FlowPolicy", **kwargs):
+def learn(make_model, policy="FlowPolicy", policy_kwargs=SMALL, **kwargs):
     env = BitFlippingEnv(n_bits=2, continuous=True) if policy == "MultiInputPolicy" else "Pendulum-v1"
-    return make_model(env, policy, learning_starts=10, policy_kwargs=SMALL, **kwargs).learn(20)
+    return make_model(env, policy, learning_starts=10, policy_kwargs=policy_kwargs, **kwargs).learn(20)
 
 
 def transitions(obs_dim):
@@ -30,22 +31,31 @@ def assert_same(model, other, **tolerances):
         torch.testing.assert_close(ours, theirs, **tolerances)
 
 
-@pytest.mark.parametrize("policy", ["FlowPolicy", "MultiInputPolicy"])
-def test_what_is_traced_learns_bit_for_bit_the_same(make_model, monkeypatch, policy):
+def critics(kind):
+    return SMALL if kind is None else {**SMALL, "critic": kind, "critic_kwargs": TQC}
+
+
+@pytest.mark.parametrize(
+    ("policy", "critic"),
+    [("FlowPolicy", None), ("MultiInputPolicy", None), ("FlowPolicy", "layer_norm"), ("FlowPolicy", "network")],
+)
+def test_what_is_traced_in_one_graph_learns_bit_for_bit_the_same(make_model, monkeypatch, policy, critic):
     monkeypatch.setattr(
         bellman.torch, "compile", lambda f, options, c=torch.compile: c(f, backend="eager", fullgraph=True)
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "torch_compile")
-        assert_same(learn(make_model, policy, torch_compile=True), learn(make_model, policy), rtol=0, atol=0)
+        model = learn(make_model, policy, critics(critic), torch_compile=True)
+    assert_same(model, learn(make_model, policy, critics(critic)), rtol=0, atol=0)
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile wants a C++ compiler")
-def test_compiled_code_learns_the_same_up_to_rounding(make_model, tmp_path):
+@pytest.mark.parametrize("critic", [None, pytest.param("layer_norm", marks=pytest.mark.study)])
+def test_compiled_code_learns_the_same_up_to_rounding(make_model, tmp_path, critic):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "torch_compile")
-        model = learn(make_model, torch_compile=True)
-    assert_same(model, learn(make_model), rtol=1e-3, atol=1e-5)
+        model = learn(make_model, policy_kwargs=critics(critic), torch_compile=True)
+    assert_same(model, learn(make_model, policy_kwargs=critics(critic)), rtol=1e-3, atol=1e-5)
 
     model.save(tmp_path / "model")
     loaded = FlowSAC.load(tmp_path / "model", env=model.env, device="cpu")

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from experiments.control.__main__ import main
 from experiments.control.best_of_n import EVALUATION_SEED, returns
 from experiments.control.cells import cell
 from experiments.runner.algorithms import ALGORITHMS
@@ -53,7 +54,7 @@ def test_cell_leaves_its_curve_and_is_not_run_again(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["flowsac", "sac"])
-def test_killed_cell_goes_on(name, tmp_path):
+def test_killed_cell_goes_on(name, tmp_path, monkeypatch):
     options = ["--algo", name, "--env", "Pendulum-v1", "--seed", "0", "--steps", "300", "--save-freq", "50"]
     options += ["--eval-freq", "50", "--eval-episodes", "1", "--out", str(tmp_path)]
     command = [sys.executable, "-m", "experiments.control", *options]
@@ -68,7 +69,8 @@ def test_killed_cell_goes_on(name, tmp_path):
     process.wait()
     before = curve(task)
     assert 2 <= len(before) < 6  # at 50, 100, ...: what follows the last checkpoint is trained again
-    subprocess.run(command, check=True)
+    monkeypatch.setattr(sys, "argv", ["control", *options])
+    main()
     after = curve(task)
     assert after["steps"].tolist() == list(range(50, 301, 50))
     pd.testing.assert_frame_equal(after[:2], before[:2])

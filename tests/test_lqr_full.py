@@ -105,7 +105,7 @@ def test_case_study_writes_its_report(tmp_path, monkeypatch):
     for name, row in {**rows, "run_theorem2": THEOREM}.items():
         stand_in = create_autospec(getattr(full, name), side_effect=partial(note, asked, name, row))
         monkeypatch.setattr(full, name, stand_in)
-    arguments = {"alphas": [0.5], "seeds": [0, 1], "problem": maxent_envs.preset("scalar"), "timesteps": 240}
+    arguments = {"alphas": [0.5], "seeds": [0, 1], "problem": maxent_envs.preset("scalar"), "timesteps": 208}
     summary = run_full(**arguments, out=tmp_path, command="python -m experiments.lqr full")
     assert [row["algorithm"] for row in summary] == ["flowsac", "flowsac-default", "sac-tuned", "sac-default", DIAGONAL]
     assert all(row["seeds"] == 2 for row in summary[:-1])
@@ -113,7 +113,7 @@ def test_case_study_writes_its_report(tmp_path, monkeypatch):
     assert {row["label"] for row in json.loads((tmp_path / "robustness.json").read_text())} == {
         f"{name}, alpha 0.5" for name in ("flowsac", "flowsac-default", "sac-tuned", "optimum")
     }
-    assert asked["run_growing"]["timesteps"] == asked["run_zero_temperature"]["timesteps"] == 240
+    assert asked["run_growing"]["timesteps"] == asked["run_zero_temperature"]["timesteps"] == 208
     assert json.loads((tmp_path / "summary.json").read_text())["rows"] == summary
     with open(tmp_path / "summary.csv", newline="") as file:
         assert [float(row["cov_error"]) for row in csv.DictReader(file)] == [row["cov_error"] for row in summary]

@@ -200,9 +200,9 @@ def test_states_are_named_and_valued(make_policy):
     assert [[axes.get_title() for axes in figure.axes] for figure in figures] == [titles[:1], titles, titles]
 
 
-@pytest.mark.parametrize("dim", [1, 2, 7])
-def test_no_picture_is_wider_than_2000_pixels(make_policy, tmp_path, dim):
-    policy, obs = make_policy(low=(-1.0,) * dim, high=(1.0,) * dim), np.tile(OBS, (4, 1))
+@pytest.mark.parametrize(("dim", "n_states"), [(1, 8), (2, 8), (7, 2)])
+def test_no_picture_is_wider_than_2000_pixels(make_policy, tmp_path, dim, n_states):
+    policy, obs = make_policy(low=(-1.0,) * dim, high=(1.0,) * dim), np.resize(OBS, (n_states, 3))
     for number, figure in enumerate((action_density(policy, obs, n_samples=20), flow_paths(policy, obs, n_paths=3))):
         save_figure(figure, tmp_path / f"{number}.png")
         assert plt.imread(tmp_path / f"{number}.png").shape[1] <= 2000

@@ -86,7 +86,7 @@ def test_given_observations_are_drawn(make_model, monkeypatch):
 @pytest.mark.parametrize("env", ["MaxEntLQR-v0", "goals"])
 def test_a_resumed_run_draws_the_same_states(make_model, tmp_path, env):
     def run(steps):
-        checkpoint, figures = ResumableCheckpoint(tmp_path, save_freq=10), FigureCallback(5)
+        checkpoint, figures = ResumableCheckpoint(tmp_path, save_freq=10), FigureCallback(20)
         if env == "goals":
             model = make_model(BitFlippingEnv(n_bits=3, continuous=True), "MultiInputPolicy", learning_rate=1e-3)
         else:

@@ -24,7 +24,7 @@ def parameters(number):
     return [*model.policy.state_dict().values(), model.entropy_coefficient()]
 
 
-def test_a_killed_run_goes_on_by_the_same_command(empty_folder, monkeypatch):
+def test_a_killed_run_goes_on_by_the_same_command(empty_folder, monkeypatch, capfd):
     """SIGKILL in the middle of training; evaluations and a callback of the user's are there in both."""
     (empty_folder / "mine.py").write_text(
         "from stable_baselines3.common.callbacks import BaseCallback\n"
@@ -44,13 +44,16 @@ def test_a_killed_run_goes_on_by_the_same_command(empty_folder, monkeypatch):
     ]
     command = ["train", "--num-threads", "1", "-n", "400", "--seed", "1", "--eval-freq", "150", "-params", *quick]
     main(command)
-    resumed = [sys.executable, "-m", "sb3_flowsac", *command, "--resume", "kept", "--resume-freq", "40"]
-    with subprocess.Popen(resumed, stdout=subprocess.PIPE, text=True) as process:
+    resumed = [*command, "--resume", "kept", "--resume-freq", "40"]
+    program = [sys.executable, "-m", "sb3_flowsac", *resumed]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if line == "mine at 290\n":
                 process.kill()
     assert process.returncode == -signal.SIGKILL
-    said = subprocess.run(resumed, capture_output=True, text=True, check=True).stdout
+    capfd.readouterr()
+    main(resumed)
+    said = capfd.readouterr().out
     start = int(re.search(r"Resuming at step (\d+) from kept/checkpoint", said).group(1))
     assert 200 <= start < 290 and f"mine at {start + 2}\n" in said and f"mine at {start}\n" not in said
     assert (empty_folder / "logs" / "flowsac" / "MaxEntLQR-v0_3" / "evaluations.npz").is_file()

@@ -46,7 +46,7 @@ def export_onnx(policy: FlowPolicy, path: str | Path, deterministic: bool = Fals
     if missing := [module for module in NEEDED if importlib.util.find_spec(module) is None]:
         packages = " and ".join(missing)
         raise ImportError(f'writing ONNX needs {packages}, not installed: pip install "sb3-flowsac[export]"')
-    with _quiet_exporter():
+    with replacing(Path(path)) as file, _quiet_exporter():
         program = export_program(policy, deterministic)
         space = policy.observation_space
         names = [f"observation.{key}" for key in space] if isinstance(space, spaces.Dict) else ["observation"]
@@ -57,8 +57,7 @@ def export_onnx(policy: FlowPolicy, path: str | Path, deterministic: bool = Fals
             dynamo=True,
             verbose=False,
         )
-    assert onnx_program is not None  # it is None only where torch writes the file itself
-    with replacing(Path(path)) as file:
+        assert onnx_program is not None  # it is None only where torch writes the file itself
         file.write(onnx_program.model_proto.SerializeToString())
 
 

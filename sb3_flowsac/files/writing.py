@@ -1,5 +1,6 @@
 """Files that are written whole or not at all."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,10 +17,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     :param path: the file to write or to replace; its folder is made if needed
     :return: the file to write to, of a temporary name beside it
-    :raises OSError: if it cannot be written, for example because the disk is full; names the file
+    :raises OSError: if it cannot be written, for example because the disk is full or a folder has the name; names the
+        file
     """
     temporary = path.with_name(path.name + SUFFIX)
     try:
+        if path.is_dir():  # before what is written is computed
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             yield file

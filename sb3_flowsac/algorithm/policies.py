@@ -60,8 +60,8 @@ class FlowPolicy(BasePolicy):
     :param share_features_extractor: whether actor and critics share the features extractor, which the actor trains
     :param n_action_candidates: number of actions of which deterministic prediction takes the best by the critics
     :param n_acting_candidates: number of actions of which stochastic prediction takes the best by the critics
-    :param flow_kwargs: base distribution, velocity field and solver (``base``, ``field``, ``ode_steps``, ...), see
-        ``sb3_flowsac.flow.make_flow``
+    :param flow_kwargs: all further keyword arguments: base distribution, velocity field and solver (``base``,
+        ``field``, ``ode_steps``, ...), see ``sb3_flowsac.flow.make_flow``
     :raises ValueError: if an argument is out of range or the observation space needs another policy class
     :raises TypeError: if an argument is of the wrong kind
     """

@@ -1,8 +1,10 @@
 """The compiled Bellman error: what is learnt is the same, and a failure is no more than a warning."""
 
+import pickle
 import shutil
 import warnings
 
+import cloudpickle
 import pytest
 import torch
 from stable_baselines3.common.envs import BitFlippingEnv
@@ -76,6 +78,15 @@ def test_a_failure_is_a_warning(make_model, monkeypatch):
 def error(model, obs_dim):
     networks = model.actor, model.critic, model.critic_target
     return model._bellman_error(*networks, transitions(obs_dim), model.gamma, 1, torch.ones(()))
+
+
+def test_a_model_that_compiles_can_be_pickled(make_model, monkeypatch):
+    monkeypatch.setattr(bellman.torch, "compile", lambda f, options, c=torch.compile: c(f, backend="eager"))
+    model = learn(make_model, torch_compile=True)
+    again = pickle.loads(cloudpickle.dumps(model))
+    assert isinstance(again._bellman_error, CompiledBellmanError)
+    assert_same(again, model, rtol=0, atol=0)
+    assert again.learn(20)._n_updates == 20
 
 
 def test_an_error_of_its_own_is_no_failure_to_compile(make_model, monkeypatch):

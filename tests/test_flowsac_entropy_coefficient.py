@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from stable_baselines3 import SAC
 
 from sb3_flowsac import FlowSAC
 from sb3_flowsac.algorithm.entropy_coefficient import EntropyCoefficient
@@ -42,6 +43,16 @@ def test_the_value_given_at_load_rules(make_model, tmp_path, saved, given):
         each.set_env(model.get_env()) if each.get_env() is None else None
         each.learn(40)
         assert (each.current_ent_coef() == pytest.approx(start)) == (given == 0.5)
+
+
+def test_parameters_of_a_sac_name_what_they_lack(make_model):
+    sac = SAC("MlpPolicy", "Pendulum-v1", buffer_size=10, policy_kwargs={"net_arch": [4]})
+    theirs = {"ent_coef_optimizer": sac.get_parameters()["ent_coef_optimizer"]}
+    model = make_model("Pendulum-v1")
+    model.set_parameters(theirs, exact_match=False)
+    assert model.current_ent_coef() == pytest.approx(0.1)
+    with pytest.raises(RuntimeError, match="log_value"):
+        model.entropy_coefficient.load_state_dict(theirs["ent_coef_optimizer"])
 
 
 def test_a_learnt_alpha_goes_on_after_loading(make_model, tmp_path):

@@ -176,6 +176,11 @@ def test_predictions_are_shaped_as_the_observations(make_model, name):
         model.predict(np.zeros((3, 7, 7), space.dtype))
 
 
+def test_a_box_without_components_is_refused(make_model):
+    with pytest.raises(ValueError, match="action_space must have at least one component"):
+        make_model(IdentityEnv(space=spaces.Box(-1.0, 1.0, (0,))))
+
+
 @pytest.mark.parametrize("space", [spaces.Discrete(3), spaces.MultiDiscrete([2, 2]), spaces.MultiBinary(2)], ids=str)
 def test_other_action_spaces_are_refused_as_sb3_does(make_model, space):
     with pytest.raises(AssertionError, match="only supports"):

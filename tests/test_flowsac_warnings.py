@@ -33,6 +33,27 @@ def test_a_run_that_trains_does_not(make_model):
     assert model._n_updates == 40
 
 
+def test_an_episode_may_be_longer_than_the_warm_up(make_model):
+    """How many steps it has is not known before."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model = make_model("Pendulum-v1", learning_starts=100, train_freq=(1, "episode")).learn(60)
+    assert model.num_timesteps == 200 and model._n_updates == 1
+
+
+@pytest.mark.parametrize("learning_rate", [None, 1e-3])
+def test_gradient_steps_at_a_rate_of_zero_warn(make_model, learning_rate):
+    """The default rate is 0 after the last rollout, which may be a large part of the run."""
+    settings = {} if learning_rate is None else {"learning_rate": learning_rate}
+    model = make_model("Pendulum-v1", train_freq=100, gradient_steps=20, **settings)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        model.learn(200)
+    said = [str(warning.message) for warning in warned if "learning_rate" in str(warning.message)]
+    assert len(said) == (learning_rate is None)
+    assert all("the last 20 of 40 gradient steps" in text for text in said)
+
+
 @pytest.mark.parametrize(("train_freq", "n_updates"), [(1, 1), (3, 1)])
 def test_a_last_rollout_that_goes_beyond_the_warm_up_trains(make_model, train_freq, n_updates):
     """Eight environments make whole rollouts: 64 or 72 steps where 60 are asked for."""

@@ -47,6 +47,30 @@ def test_episodes_that_cannot_go_on_start_anew_with_a_warning(name, tmp_path):
     assert not np.array_equal(buffer.observations[30], buffer.observations[0]), "not the first episode once more"
 
 
+class TwoSteps(gym.Env):
+    """Each episode ends by itself after two steps. Nothing of it can be saved."""
+
+    observation_space, action_space = spaces.Box(-1, 1, (1,)), spaces.Box(-1, 1, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.n_steps = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.n_steps += 1
+        return np.zeros(1, np.float32), 0.0, self.n_steps == 2, False, {}
+
+
+def test_an_episode_that_has_ended_by_itself_stays_terminal(tmp_path):
+    resume(small(make_vec_env(TwoSteps), buffer_size=100), tmp_path, 24)
+    model = small(make_vec_env(TwoSteps), buffer_size=100)
+    with pytest.warns(RuntimeWarning, match="start anew"):
+        resume(model, tmp_path, 30)
+    buffer = model.replay_buffer
+    assert buffer.dones[:24].ravel().tolist() == [0, 1] * 12 and not buffer.timeouts.any()
+
+
 def test_the_zoos_time_limit_is_no_other_environment(tmp_path, monkeypatch):
     """Importing the RL Zoo replaces Gymnasium's wrapper in all environments that are made afterwards."""
 

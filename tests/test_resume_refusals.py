@@ -12,6 +12,11 @@ from sb3_flowsac import FlowSAC
 from sb3_flowsac.callbacks import ResumableCheckpoint
 
 
+def best_of_two(model):
+    model.policy.n_acting_candidates = 2
+    return model
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [
@@ -20,6 +25,7 @@ from sb3_flowsac.callbacks import ResumableCheckpoint
         (lambda: small(stats_window_size=7), "stats_window_size was 100, now 7"),
         (lambda: small(policy_kwargs={"n_critics": 1}), "policy_kwargs.n_critics was None, now 1"),
         (lambda: small(policy_kwargs={"net_arch": [9]}), r"policy_kwargs.net_arch was \[8\], now \[9\]"),
+        (lambda: best_of_two(small()), "n_acting_candidates was 1, now 2"),
         (lambda: small(lqr(2)), "n_envs was 1, now 2"),
         (lambda: small(lqr(gamma=0.9, A=[[1.0]], B=[[1.0]], Q=[[1.0]], R=[[1.0]])), "environments was .*gamma.: 0.9"),
         (lambda: small(lqr(episode_steps=8)), "environments was .*7.*now .*8"),

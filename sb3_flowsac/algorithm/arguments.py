@@ -197,6 +197,8 @@ def check_action_space(space: object) -> None:
     """Check a Box of floats, since integers would be stored rounded, whose width single precision resolves."""
     if not isinstance(space, spaces.Box) or space.dtype.kind != "f":
         raise ValueError(f"action_space must be a Box of floating-point numbers, got {abridged(space)}")
+    if not space.low.size:
+        raise ValueError(f"action_space must have at least one component, got {abridged(space)}")
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all() and (space.low < space.high).all()):
         raise ValueError(f"action_space must have finite bounds, the lower below the upper, got {abridged(space)}")
     precision = np.float16 if space.dtype == np.float16 else np.float32

@@ -72,6 +72,9 @@ class CompiledBellmanError:
     def __init__(self) -> None:
         self._function: Callable[..., BellmanError] = torch.compile(bellman_error, options=OPTIONS)
 
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return type(self), ()  # compiled code cannot be pickled, and is compiled again
+
     def __call__(self, *arguments: Any) -> BellmanError:
         """See ``bellman_error``."""
         if self._function is bellman_error:

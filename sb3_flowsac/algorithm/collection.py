@@ -21,6 +21,7 @@ from sb3_flowsac.algorithm.tables import slow_down_tables
 from sb3_flowsac.checks import naming, number
 
 SelfAlgorithm = TypeVar("SelfAlgorithm", bound="CheckedOffPolicyAlgorithm")
+MAX_IDLE_SHARE = 0.05  # of the gradient steps, after the learning rate has fallen to 0
 DAMAGE = (AssertionError, EOFError, KeyError, json.JSONDecodeError, pickle.UnpicklingError)
 
 
@@ -93,10 +94,10 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
         """Say it where no gradient step will come."""
         reason = "gradient_steps is 0" if self.gradient_steps == 0 else ""
         every = cast(TrainFreq, self.train_freq)
-        rollout = self.n_envs * (every.frequency if every.unit == TrainFrequencyUnit.STEP else 1)
+        rollout = self.n_envs * every.frequency
         # A run ends with a whole rollout
         end = self.num_timesteps + math.ceil((total_timesteps - self.num_timesteps) / rollout) * rollout
-        if end <= self.learning_starts:
+        if every.unit == TrainFrequencyUnit.STEP and end <= self.learning_starts:  # how long episodes are is not known
             reason = f"learning_starts={self.learning_starts} must be below the steps of this run, {end}"
         if reason:
             warnings.warn(f"no gradient step will be taken: {reason}", stacklevel=5)
@@ -123,6 +124,17 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
         left = self._current_progress_remaining
         number(f"learning_rate({left:.3g})", self.lr_schedule(left), 0.0)
         super()._update_learning_rate(optimizers)
+
+    def _warn_of_steps_without_effect(self, gradient_steps: int) -> None:
+        """Say it where a large part of the gradient steps comes after the learning rate has fallen to 0."""
+        rate, total = self.lr_schedule, self._n_updates + gradient_steps
+        is_idle = rate(self._current_progress_remaining) == 0.0 < rate(1.0)
+        if is_idle and gradient_steps > max(1, MAX_IDLE_SHARE * total):
+            warnings.warn(
+                f"learning_rate has fallen to 0 before the last {gradient_steps} of {total} gradient steps, which "
+                "change nothing: choose a smaller train_freq, or a constant learning_rate",
+                stacklevel=2,
+            )
 
     def _sample_action(self, *args: Any, **kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
         """As SB3's; raises a ``DivergenceError`` if an action is not finite, before the environment gets it."""

@@ -77,5 +77,6 @@ class EntropyCoefficient(nn.Module):
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """As torch's, but the state of another ``ent_coef`` is left alone."""
-        same = state_dict["_extra_state"]["ent_coef"] == self.ent_coef
+        kept = state_dict.get("_extra_state")  # torch says what a state lacks
+        same = kept is None or kept["ent_coef"] == self.ent_coef
         return super().load_state_dict(state_dict if same else self.state_dict(), strict, assign)

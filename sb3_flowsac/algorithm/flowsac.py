@@ -249,6 +249,7 @@ class FlowSAC(CheckedOffPolicyAlgorithm):
         self.policy.set_training_mode(True)
         optimizers = (self.actor.optimizer, self.critic.optimizer, self.entropy_coefficient.optimizer)
         self._update_learning_rate([optimizer for optimizer in optimizers if optimizer is not None])
+        self._warn_of_steps_without_effect(gradient_steps)
         actor_learns = any(parameter.requires_grad for parameter in self.actor.parameters())  # or is frozen
         figures = Figures()  # for the log alone
         for _ in range(gradient_steps):

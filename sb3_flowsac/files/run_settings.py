@@ -62,6 +62,7 @@ def run_settings(model: FlowSAC, env: VecEnv) -> dict[str, dict[str, Plain]]:
         # How the environments are run (in this process or others) makes no difference
         "n_envs": env.num_envs,
         "vec_wrappers": [type(layer) for layer in layers(env) if isinstance(layer, VecEnvWrapper)],
+        "n_acting_candidates": model.policy.n_acting_candidates,  # may be set after the policy is made
         "VecNormalize": normalizer and {name: getattr(normalizer, name) for name in NORMALIZATION},
         "environments": _environments(env),
     }

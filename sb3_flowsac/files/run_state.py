@@ -146,9 +146,10 @@ def _end_episodes(buffer: ReplayBuffer) -> None:
     if isinstance(buffer, HerReplayBuffer):
         buffer.truncate_last_trajectory()
     elif buffer.size():
-        buffer.dones[buffer.pos - 1] = True
-        if buffer.handle_timeout_termination:
-            buffer.timeouts[buffer.pos - 1] = True
+        last = buffer.pos - 1
+        if buffer.handle_timeout_termination:  # an episode that has ended by itself stays so
+            buffer.timeouts[last] = np.where(buffer.dones[last], buffer.timeouts[last], True)
+        buffer.dones[last] = True
 
 
 def _environment_state(env: VecEnv) -> State:

@@ -173,7 +173,7 @@ class WrongShape(Slope):
         ),
         ({"temperature": 0.0}, "temperature must be positive"),
         ({"render_mode": "ansi"}, "render_mode must be one of rgb_array; got 'ansi'"),
-        ({"temperature": "auto"}, "temperature must be positive, got 'auto'"),
+        ({"temperature": "auto"}, "temperature must be positive and finite, got 'auto'"),
     ],
 )
 def test_bad_arguments_are_named(kwargs, message):

@@ -45,11 +45,13 @@ def test_a_step_goes_its_share_of_the_way_to_the_fit(data, rate):
     assert covariance == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
-def test_a_mean_far_away_does_not_widen_the_fit(data):
+@pytest.mark.parametrize("distance", [100.0, 1000.0])
+def test_a_mean_far_away_does_not_widen_the_fit(data, distance):
+    """Its second moment is a million times the covariance, and single precision has seven digits."""
     features, points, weights = data
     base = LinearBase(FEATURES, DIM)
     with torch.no_grad():
-        base.gain.fill_(100.0)
+        base.gain.fill_(distance)
     _, covariance = stepped(base, 1.0, features, points, weights)
     assert covariance == pytest.approx(least_squares(*data)[1], rel=0.05, abs=0.02)
 

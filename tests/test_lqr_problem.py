@@ -141,6 +141,25 @@ def test_a_cost_of_the_output_alone_is_solved_as_scipy_does(turn):
     np.testing.assert_allclose(solution.P, P, rtol=1e-6)
 
 
+@pytest.mark.parametrize("a", [0.9, 1.2])
+@pytest.mark.parametrize("unit", [1e-30, 1e-11, 1e7, 1e30])
+def test_the_inputs_unit_does_not_matter_to_the_solution(a, unit):
+    def problem(b):
+        return LQRProblem(A=[[a]], B=[[b]], Q=[[1.0]], R=[[b * b]])
+
+    own, other = problem(1.0).solve(0.5), problem(unit).solve(0.5)
+    np.testing.assert_allclose(other.P, own.P, rtol=1e-12)
+    np.testing.assert_allclose(unit * other.K, own.K, rtol=1e-12)
+    np.testing.assert_allclose(unit**2 * other.Sigma, own.Sigma, rtol=1e-12)
+
+
+def test_expensive_control_of_an_unstable_system_is_solved():
+    """P in x'Px solves 1 = a^2 / (1 + p / r) + ..., so for large r it is r (a^2 - 1) up to q / r; with gamma in a^2."""
+    problem = LQRProblem(A=[[1.2]], B=[[1.0]], Q=[[1.0]], R=[[1e10]], gamma=0.99)
+    p = 1e10 * (0.99 * 1.2**2 - 1.0) / 0.99
+    np.testing.assert_allclose(problem.solve(1.0).P, [[p]], rtol=1e-6)
+
+
 def test_a_growing_mode_that_the_cost_does_not_see_is_refused():
     """Its null space is along no axis: a square root V D^(1/2) of Q in place of C would miss the mode."""
     T = np.array([[0.6, -0.8], [0.8, 0.6]])

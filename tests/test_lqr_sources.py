@@ -43,8 +43,10 @@ def test_continuous_time_is_sampled(tmp_path):
     problem = load_problem(write(tmp_path / "p.yaml", content))
     np.testing.assert_allclose(problem.A, [[1.0, 0.5], [0.0, 1.0]])
     np.testing.assert_allclose(problem.B, [[0.25], [1.0]])
-    with pytest.raises(ValueError, match=r"dt must be positive, got 0\.0"):
+    with pytest.raises(ValueError, match=r"dt must be positive and finite, got 0\.0"):
         load_problem(write(tmp_path / "p.yaml", content | {"dt": 0.0}))
+    with pytest.raises(ValueError, match=r"dt=100000\.0 must leave exp\(A dt\) finite"):
+        load_problem(write(tmp_path / "p.yaml", content | {"A": [[1, 0], [0, 1]], "dt": 1e5}))
 
 
 def test_only_the_four_matrices_are_required(tmp_path):

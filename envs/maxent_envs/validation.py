@@ -76,7 +76,8 @@ def number(name: str, value: object, low: float = -np.inf, high: float = np.inf,
             return float(item)
     rule = f"lie strictly between {low:g} and {high:g}" if between else f"lie in [{low:g}, {high:g}]"
     if math.isinf(high):
-        rule = "be a finite number" if math.isinf(low) else "be positive" if between else f"be a number from {low:g} on"
+        from_low = "be positive and finite" if between else f"be a number from {low:g} on"
+        rule = "be a finite number" if math.isinf(low) else from_low
     raise ValueError(f"{name} must {rule}, got {abridged(item)}")
 
 

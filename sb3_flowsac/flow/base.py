@@ -47,6 +47,26 @@ class Gaussian:
         return Gaussian(self.loc.detach(), self.scale_tril.detach())
 
 
+class PreciseGaussian(Gaussian):
+    """
+    A Gaussian whose log-density and its gradients are of double precision, and all else of single.
+
+    Far from the samples their second moment is many orders of magnitude above their covariance. A natural gradient is
+    the difference of two such moments, and in single precision nothing would be left of it.
+
+    :param loc: means (batch, dim), in double precision
+    :param scale_tril: L, (batch, dim, dim), in double precision
+    :param dtype: precision of all else
+    """
+
+    def __init__(self, loc: torch.Tensor, scale_tril: torch.Tensor, dtype: torch.dtype) -> None:
+        super().__init__(loc.to(dtype), scale_tril.to(dtype))
+        self.precise = Gaussian(loc, scale_tril)
+
+    def log_prob(self, u: torch.Tensor) -> torch.Tensor:
+        return self.precise.log_prob(u.double())
+
+
 def standard_normal_log_prob(y: torch.Tensor) -> torch.Tensor:
     """log N(y; 0, I), (..., dim) to (...)."""
     return -0.5 * y.square().sum(-1) - 0.5 * y.shape[-1] * math.log(2.0 * math.pi)
@@ -154,13 +174,13 @@ class LinearBase(nn.Module):
 
     def forward(self, features: torch.Tensor) -> Gaussian:
         learns = torch.is_grad_enabled() and self.gain.requires_grad
-        gain, covariance = self._natural(features) if learns else (self.gain, self.covariance)
+        gain, covariance = self._natural(features) if learns else (self.gain.double(), self.covariance.double())
         # Components may differ by many orders of magnitude, more than single precision factorises
-        scale_tril = torch.linalg.cholesky(covariance.double()).to(features.dtype)
-        return Gaussian(features @ gain.T, scale_tril.expand(len(features), -1, -1))
+        scale_tril = torch.linalg.cholesky(covariance).expand(len(features), -1, -1)
+        return PreciseGaussian(features.double() @ gain.T, scale_tril, features.dtype)
 
     def _natural(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The parameters, through which natural gradients flow."""
+        """The parameters in double precision, through which natural gradients flow."""
         f = features.detach().double()
         size = f.square().mean(0).sqrt().clamp(min=torch.finfo(features.dtype).tiny)
         moment = (f / size).T @ (f / size) / len(f)
@@ -179,12 +199,12 @@ class _NaturalGradient(torch.autograd.Function):
         ctx: Any, gain: torch.Tensor, covariance: torch.Tensor, inverse_moment: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         ctx.save_for_backward(covariance, inverse_moment)
-        return gain.clone(), covariance.clone()
+        return gain.double(), covariance.double()
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
         covariance, inverse_moment = ctx.saved_tensors
-        sigma, of_gain, of_covariance = (tensor.double() for tensor in (covariance, *gradients))
+        sigma, (of_gain, of_covariance) = covariance.double(), gradients
         factor = torch.linalg.cholesky(sigma)
         whitened_step = factor.T @ of_gain @ inverse_moment
         # Residuals of the current mean vary by W's own step, too, which residuals of the fit do not

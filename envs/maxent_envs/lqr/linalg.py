@@ -65,7 +65,12 @@ def solve_riccati(A: FloatArray, B: FloatArray, cost: FloatArray, gamma: float) 
     :return: P, shape (n, n), symmetric.
     :raises ValueError: If the problem is not stabilizable or not detectable, or no accurate solution is found.
     """
-    n, root, R, N = len(A), np.sqrt(gamma), cost[len(A) :, len(A) :], cost[: len(A), len(A) :]
+    n, root = len(A), np.sqrt(gamma)
+    # P does not depend on the inputs' units: R gets a diagonal of about 1, by powers of 2, which are exact
+    unit = np.exp2(-np.round(0.5 * np.log2(np.diag(cost)[n:])))
+    units = np.concatenate([np.ones(n), unit])
+    B, cost = B * unit, cost * np.outer(units, units)
+    R, N = cost[n:, n:], cost[:n, n:]
     unmoved = np.abs(unmoved_modes(root * A, root * B))
     if (unmoved >= 1.0).any():
         raise ValueError(

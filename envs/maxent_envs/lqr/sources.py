@@ -67,7 +67,11 @@ def load_problem(path: str | Path) -> LQRProblem:
 
         A = array("A", given["A"], (None, None))
         continuous = (A, array("B", given["B"], (len(A), None)), np.eye(len(A)), 0.0)
-        given["A"], given["B"] = cont2discrete(continuous, number("dt", dt, 0.0, between=True))[:2]
+        step = number("dt", dt, 0.0, between=True)
+        with np.errstate(all="ignore"):
+            given["A"], given["B"] = cont2discrete(continuous, step)[:2]
+        if not (np.isfinite(given["A"]).all() and np.isfinite(given["B"]).all()):
+            raise ValueError(f"{path.name}: dt={step} must leave exp(A dt) finite; with dt, A is in continuous time")
     return problem_of(given, path.name, "; W stands for noise_cov, and dt makes A and B those of continuous time")
 
 

@@ -21,7 +21,7 @@ from sb3_flowsac.algorithm.tables import slow_down_tables
 from sb3_flowsac.checks import naming, number
 
 SelfAlgorithm = TypeVar("SelfAlgorithm", bound="CheckedOffPolicyAlgorithm")
-MAX_IDLE_SHARE = 0.05  # of the gradient steps, after the learning rate has fallen to 0
+MAX_IDLE, MAX_IDLE_SHARE = 10, 0.05  # gradient steps after the learning rate has fallen to 0
 DAMAGE = (AssertionError, EOFError, KeyError, json.JSONDecodeError, pickle.UnpicklingError)
 
 
@@ -129,7 +129,7 @@ class CheckedOffPolicyAlgorithm(OffPolicyAlgorithm):
         """Say it where a large part of the gradient steps comes after the learning rate has fallen to 0."""
         rate, total = self.lr_schedule, self._n_updates + gradient_steps
         is_idle = rate(self._current_progress_remaining) == 0.0 < rate(1.0)
-        if is_idle and gradient_steps > max(1, MAX_IDLE_SHARE * total):
+        if is_idle and gradient_steps > max(MAX_IDLE, MAX_IDLE_SHARE * total):
             warnings.warn(
                 f"learning_rate has fallen to 0 before the last {gradient_steps} of {total} gradient steps, which "
                 "change nothing: choose a smaller train_freq, or a constant learning_rate",

@@ -154,7 +154,7 @@ def test_the_inputs_unit_does_not_matter_to_the_solution(a, unit):
 
 
 def test_expensive_control_of_an_unstable_system_is_solved():
-    """P in x'Px solves 1 = a^2 / (1 + p / r) + ..., so for large r it is r (a^2 - 1) up to q / r; with gamma in a^2."""
+    """Where R outweighs Q, P is what it costs to stabilise alone: the root of gamma a^2 / (1 + gamma P / R) = 1."""
     problem = LQRProblem(A=[[1.2]], B=[[1.0]], Q=[[1.0]], R=[[1e10]], gamma=0.99)
     p = 1e10 * (0.99 * 1.2**2 - 1.0) / 0.99
     np.testing.assert_allclose(problem.solve(1.0).P, [[p]], rtol=1e-6)
